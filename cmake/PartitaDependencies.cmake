@@ -1,0 +1,30 @@
+# Third-party libraries; the reason for each is in docs/dependencies.md.
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(CURL REQUIRED)
+find_package(JPEG REQUIRED)
+find_package(PNG REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(LibArchive REQUIRED)
+find_path(WEBP_INCLUDE_DIR webp/decode.h REQUIRED)
+find_library(WEBP_LIBRARY webp REQUIRED)
+find_library(WEBPDEMUX_LIBRARY webpdemux REQUIRED)
+find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+if(NOT TARGET Partita::webp)
+  add_library(Partita::webp INTERFACE IMPORTED GLOBAL)
+  target_include_directories(Partita::webp INTERFACE ${WEBP_INCLUDE_DIR})
+  target_link_libraries(Partita::webp INTERFACE ${WEBP_LIBRARY} ${WEBPDEMUX_LIBRARY})
+endif()
+if(PARTITA_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+  enable_testing()
+endif()
+
+# Headers that most files use, compiled once. All rooms reuse it.
+file(WRITE ${CMAKE_BINARY_DIR}/partita_pch.cc "// The precompiled header's translation unit.\n")
+add_library(partita_pch STATIC ${CMAKE_BINARY_DIR}/partita_pch.cc)
+target_link_libraries(partita_pch PUBLIC Partita::arrow nlohmann_json::nlohmann_json)
+target_precompile_headers(partita_pch PRIVATE
+  <algorithm> <atomic> <cstdint> <functional> <map> <memory> <mutex> <optional> <string> <string_view> <unordered_map> <utility> <vector>
+  <arrow/api.h> <arrow/io/interfaces.h> <nlohmann/json.hpp>)

@@ -1,0 +1,1 @@
+# Filled with the shared library and find_package(Partita).

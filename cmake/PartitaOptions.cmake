@@ -1,0 +1,22 @@
+# Compiler flags, launcher and linker that all targets share.
+set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
+
+find_program(PARTITA_CCACHE ccache)
+if(PARTITA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  # Precompiled headers need these two sloppiness settings; see the ccache manual.
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+      ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${PARTITA_CCACHE})
+endif()
+find_program(PARTITA_MOLD mold)
+if(PARTITA_MOLD AND NOT PARTITA_SANITIZE)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -ffp-contract=off -fdiagnostics-color=auto)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options(-fpch-preprocess)
+endif()
+if(PARTITA_SANITIZE)
+  add_compile_options(-fsanitize=${PARTITA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=${PARTITA_SANITIZE})
+endif()

@@ -1,0 +1,14 @@
+#include "components/register.h"
+
+#include <mutex>
+
+#include "components/image/register.h"
+
+namespace partita {
+
+void RegisterComponents() {
+  static std::once_flag once;
+  std::call_once(once, [] { RegisterImageComponents(); });
+}
+
+}  // namespace partita

@@ -1,0 +1,17 @@
+// Digests. SHA-256 names things (plans, snapshots, components, files); XXH3 guards bytes against corruption (spill, log).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "partita/base/error.h"
+
+namespace partita {
+
+std::string Sha256Hex(std::string_view bytes);
+// kind: "md5", "sha256", "sha512". Lower-case hex. Unknown kinds are user errors.
+Result<std::string> DigestHex(std::string_view kind, std::string_view bytes);
+uint64_t Checksum64(const void* data, int64_t size_bytes, uint64_t seed = 0);
+
+}  // namespace partita

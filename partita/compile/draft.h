@@ -1,0 +1,54 @@
+// A plan in the making: stage trees with expressions still as expressions, so that passes can push them.
+// Internal to the room.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "partita/compile/bind.h"
+#include "partita/compile/graph.h"
+#include "partita/expression/expression.h"
+#include "partita/pipeline/projection.h"
+#include "partita/plan/plan.h"
+
+namespace partita::compile {
+
+struct DraftNode {
+  enum class Kind { kFilter, kProject, kComponent } kind = Kind::kComponent;
+  int input = -1;    // node of the stage; -1: its source
+  std::string step;  // the user's name
+  OnError on_error = OnError::kFail;
+  Expression predicate;                  // kFilter
+  Projection columns;                    // kProject
+  const GraphStep* component = nullptr;  // kComponent
+  StepBinding binding;                   // kComponent
+  std::shared_ptr<arrow::Schema> output;
+};
+
+struct DraftStage {
+  PlanSource source;
+  std::vector<DraftNode> nodes;
+  std::vector<PlanOutput> outputs;
+
+  const std::shared_ptr<arrow::Schema>& OutputOf(int node) const {
+    return node < 0 ? source.schema : nodes[node].output;
+  }
+};
+
+struct Draft {
+  std::vector<DraftStage> stages;
+  std::vector<PlanSink> sinks;
+  std::vector<PlanExchange> exchanges;
+
+  // The columns an output must deliver.
+  std::shared_ptr<arrow::Schema>& SchemaOf(const PlanOutput& output) {
+    return output.kind == PlanOutput::Kind::kSink ? sinks[output.target].schema
+                                                  : exchanges[output.target].schema;
+  }
+  const std::string& StepOf(const PlanOutput& output) const {
+    return output.kind == PlanOutput::Kind::kSink ? sinks[output.target].step : exchanges[output.target].step;
+  }
+};
+
+}  // namespace partita::compile

@@ -1,0 +1,66 @@
+// The least memory in which a task of each stage can make progress: its source, the steps of the longest way
+// of a block through the tree, and all its outputs, which are open at once. One task at a time is enough for
+// a run to end.
+#include <algorithm>
+#include <vector>
+
+#include "partita/base/json.h"
+#include "partita/base/units.h"
+#include "partita/compile/compile.h"
+#include "partita/pipeline/step_spec.h"
+#include "partita/storage/format.h"
+
+namespace partita {
+namespace {
+
+constexpr int64_t kLeastReadBytes = 2 * kMiB;  // of what has no format: ranges, memory, an exchange
+constexpr int64_t kLeastWriteBytes = 4 * kMiB;
+constexpr int64_t kLeastCollectBytes = 1 * kMiB;
+constexpr int64_t kLeastStepBytes = 1 * kMiB;
+
+int64_t LeastOf(const PlanSource& source) {
+  const Format* format = source.kind == PlanSource::Kind::kScan ? FindFormat(source.format) : nullptr;
+  return format == nullptr ? kLeastReadBytes : format->least_read_bytes();
+}
+
+int64_t LeastOf(const PlanNode& node) {
+  const StepSpec* spec = FindStep(node.op);
+  return spec == nullptr ? kLeastStepBytes : spec->least_bytes;
+}
+
+int64_t LeastOfWriter(const std::string& format_name) {
+  const Format* format = FindFormat(format_name);
+  return format == nullptr ? kLeastWriteBytes : format->least_write_bytes();
+}
+
+int64_t LeastOf(const Plan& plan, const PlanOutput& output) {
+  if (output.kind == PlanOutput::Kind::kExchange) return kLeastWriteBytes;
+  const PlanSink& sink = plan.sinks[output.target];
+  return sink.format.empty() ? kLeastCollectBytes : LeastOfWriter(sink.format);
+}
+
+int64_t LeastOf(const Plan& plan, const PlanStage& stage) {
+  std::vector<int64_t> to_node(stage.nodes.size());  // from the source to the node, both included
+  const int64_t source = LeastOf(stage.source);
+  int64_t widest = source;
+  bool quarantines = stage.source.on_error == OnError::kQuarantine;
+  for (size_t i = 0; i < stage.nodes.size(); ++i) {
+    const auto& node = stage.nodes[i];
+    to_node[i] = (node.input < 0 ? source : to_node[node.input]) + LeastOf(node);
+    widest = std::max(widest, to_node[i]);
+    quarantines |= node.on_error == OnError::kQuarantine;
+  }
+  int64_t total = widest;
+  for (const auto& output : stage.outputs) total += LeastOf(plan, output);
+  return total + (quarantines ? LeastOfWriter("parquet") : 0);
+}
+
+}  // namespace
+
+int64_t LeastBudgetBytes(const Plan& plan) {
+  int64_t least = 0;
+  for (const auto& stage : plan.stages) least = std::max(least, LeastOf(plan, stage));
+  return least;
+}
+
+}  // namespace partita

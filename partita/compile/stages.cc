@@ -1,0 +1,201 @@
+#include "partita/compile/stages.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "partita/compile/sources.h"
+
+namespace partita::compile {
+namespace {
+
+// A union of unions of the same step doubles its flows each time: a pipeline of a few lines must not fill the
+// memory.
+constexpr size_t kMaxFlows = 10'000;
+
+struct Flow {
+  int stage = 0;
+  int node = -1;
+};
+
+struct Flows {
+  std::vector<Flow> flows;
+  // Rows in all, still to be cut. Whoever can cut by itself (collect, an exact sink) does; else an exchange
+  // is made.
+  int64_t limit = -1;
+};
+
+int64_t SmallerLimit(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
+
+class StageBuilder {
+ public:
+  StageBuilder(const Graph& graph, const std::vector<BoundStep>& bound)
+      : graph_(graph), bound_(bound), flows_(graph.steps.size()) {}
+
+  Result<Draft> Build() {
+    for (size_t i = 0; i < graph_.steps.size(); ++i) {
+      const auto& step = graph_.steps[i];
+      if (!step.reaches_sink) continue;
+      auto status = Add(static_cast<int>(i));
+      if (!status.ok()) return AtStep(status, *step.declared);
+    }
+    return std::move(draft_);
+  }
+
+ private:
+  Status Add(int index) {
+    const auto& step = graph_.steps[index];
+    if (step.is(StepKind::kSource)) return AddSource(index);
+    if (step.is(StepKind::kSink)) return AddSink(index);
+    if (step.spec->name == kUnionOp) return AddUnion(index);
+    if (step.spec->name == kLimitOp) return AddLimit(index);
+    return AddTransform(index);
+  }
+
+  Status AddSource(int index) {
+    const auto& step = graph_.steps[index];
+    DraftStage stage;
+    stage.source.step = step.declared->name;
+    stage.source.op = step.spec->name;
+    stage.source.format = SourceFormatOf(step.spec->name);
+    stage.source.args = step.args;
+    ARROW_RETURN_NOT_OK(ResolvePartitionRule(graph_, index, &stage.source.args));
+    stage.source.schema = bound_[index].output;
+    stage.source.on_error = step.declared->on_error;
+    flows_[index].flows = {{static_cast<int>(draft_.stages.size()), -1}};
+    draft_.stages.push_back(std::move(stage));
+    return Status::OK();
+  }
+
+  Status AddTransform(int index) {
+    const auto& step = graph_.steps[index];
+    for (const Flow& flow : Cut(step.inputs[0]).flows) {
+      DraftNode node;
+      node.input = flow.node;
+      node.step = step.declared->name;
+      node.on_error = step.declared->on_error;
+      node.output = bound_[index].output;
+      ARROW_RETURN_NOT_OK(Fill(index, &node));
+      auto& nodes = draft_.stages[flow.stage].nodes;
+      flows_[index].flows.push_back({flow.stage, static_cast<int>(nodes.size())});
+      nodes.push_back(std::move(node));
+    }
+    return Status::OK();
+  }
+
+  Status Fill(int index, DraftNode* node) const {
+    const auto& step = graph_.steps[index];
+    const std::string& op = step.spec->name;
+    if (op == "filter") {
+      node->kind = DraftNode::Kind::kFilter;
+      ARROW_ASSIGN_OR_RAISE(node->predicate, Expression::FromJson(step.args.value("predicate", Json())));
+    } else if (IsProjectionStep(op)) {
+      node->kind = DraftNode::Kind::kProject;
+      ARROW_ASSIGN_OR_RAISE(node->columns, ProjectionOf(op, step.args, *bound_[step.inputs[0]].output));
+    } else {
+      node->component = &step;
+      node->binding = bound_[index].binding;
+    }
+    return Status::OK();
+  }
+
+  Status AddUnion(int index) {
+    auto& out = flows_[index].flows;
+    for (int input : graph_.steps[index].inputs) {
+      const auto& flows = Cut(input).flows;
+      out.insert(out.end(), flows.begin(), flows.end());
+      if (out.size() > kMaxFlows) {
+        return UserError(
+            "this union has more than " + std::to_string(kMaxFlows) + " inputs, counted through unions",
+            "read the sources with one step that lists all paths");
+      }
+    }
+    return Status::OK();
+  }
+
+  Status AddLimit(int index) {
+    const auto& step = graph_.steps[index];
+    ARROW_ASSIGN_OR_RAISE(int64_t rows, GetInt(step.args, "n"));
+    if (rows < 0) return UserError("a limit cannot be negative");
+    const Flows& input = flows_[step.inputs[0]];
+    flows_[index] = {input.flows, SmallerLimit(input.limit, rows)};
+    return Status::OK();
+  }
+
+  Status AddSink(int index) {
+    const auto& step = graph_.steps[index];
+    PlanSink sink;
+    sink.step = step.declared->name;
+    sink.op = step.spec->name;
+    sink.args = step.args;
+    sink.schema = bound_[index].output;
+    if (sink.op.rfind("write_", 0) == 0) sink.format = sink.op.substr(6);
+    ARROW_ASSIGN_OR_RAISE(int64_t exact_rows, ExactRows(step));
+
+    Flows input = flows_[step.inputs[0]];
+    if (sink.op == kCollectOp) {
+      ARROW_ASSIGN_OR_RAISE(int64_t own, GetIntOr(step.args, "limit", -1));
+      sink.limit = input.limit = SmallerLimit(input.limit, own);
+    } else if (exact_rows > 0) {
+      PlanExchange exchange;
+      exchange.kind = PlanExchange::Kind::kRebalance;
+      exchange.rows_per_partition = exact_rows;
+      input = AddExchange(std::move(exchange), index, input);
+    } else {
+      input = Cut(step.inputs[0]);
+    }
+    sink.inputs = static_cast<int>(input.flows.size());
+    AddOutputs(PlanOutput::Kind::kSink, static_cast<int>(draft_.sinks.size()), input);
+    draft_.sinks.push_back(std::move(sink));
+    return Status::OK();
+  }
+
+  // The flows of a step with its limit applied. The first call that needs it makes the exchange.
+  const Flows& Cut(int index) {
+    Flows& flows = flows_[index];
+    if (flows.limit >= 0) flows = AddExchange({}, index, flows);
+    return flows;
+  }
+
+  // All rows of `input` go through `exchange`, which `step` asked for; a new stage reads it.
+  Flows AddExchange(PlanExchange exchange, int step, const Flows& input) {
+    const int target = static_cast<int>(draft_.exchanges.size());
+    exchange.step = graph_.steps[step].declared->name;
+    exchange.schema = bound_[step].output;
+    exchange.inputs = static_cast<int>(input.flows.size());
+    exchange.limit = input.limit;
+    AddOutputs(PlanOutput::Kind::kExchange, target, input);
+
+    DraftStage stage;
+    stage.source.kind = PlanSource::Kind::kExchange;
+    stage.source.exchange = target;
+    stage.source.schema = exchange.schema;
+    draft_.exchanges.push_back(std::move(exchange));
+    draft_.stages.push_back(std::move(stage));
+    return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}, -1};
+  }
+
+  void AddOutputs(PlanOutput::Kind kind, int target, const Flows& input) {
+    for (size_t k = 0; k < input.flows.size(); ++k) {
+      PlanOutput output;
+      output.kind = kind;
+      output.node = input.flows[k].node;
+      output.target = target;
+      output.input_index = static_cast<int>(k);
+      output.limit = input.limit;
+      draft_.stages[input.flows[k].stage].outputs.push_back(output);
+    }
+  }
+
+  const Graph& graph_;
+  const std::vector<BoundStep>& bound_;
+  std::vector<Flows> flows_;  // by step
+  Draft draft_;
+};
+
+}  // namespace
+
+Result<Draft> BuildStages(const Graph& graph, const std::vector<BoundStep>& bound) {
+  return StageBuilder(graph, bound).Build();
+}
+
+}  // namespace partita::compile

@@ -1,0 +1,70 @@
+// The commit log: which tasks of a run are done and which files they made. Append-only, one line a task, no sync a task. After a
+// crash the log is read back; a torn last line is dropped. The log, not the folder, says what counts.
+//
+// Line: <xxh3 of the rest, 16 hex digits> <JSON>\n — see docs/formats/commit_log.md.
+// Thread-safety: Append may be called from any thread; one process at a time owns a log (RunDirectory holds the lock).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "partita/base/env.h"
+#include "partita/base/error.h"
+
+namespace partita {
+
+struct CommittedFile {
+  std::string path;  // relative to the dataset's folder
+  int64_t rows = 0;
+  int64_t size_bytes = 0;
+};
+
+// What one output of a task (PlanOutput, or the quarantine of one step) became.
+struct CommittedOutput {
+  int output = 0;     // index in PlanStage::outputs; for quarantine: kQuarantineOutput + node + 1
+  int dataset = -1;   // index in RunDirectory's datasets; -1: an exchange
+  int64_t rows = 0;
+  std::vector<CommittedFile> files;
+};
+inline constexpr int kQuarantineOutput = 1 << 20;
+
+struct StepTotals {
+  int64_t rows_in = 0, rows_out = 0, skipped = 0, quarantined = 0;
+};
+
+struct TaskCommit {
+  int stage = 0;
+  int64_t partition = 0;
+  std::vector<CommittedOutput> outputs;
+  std::vector<StepTotals> steps;  // source first, then the stage's nodes: so that a resumed run reports whole numbers
+};
+
+class CommitLog {
+ public:
+  using Key = std::pair<int, int64_t>;  // stage, partition
+
+  // Reads what is there (nothing is fine) and opens for appending.
+  static Result<std::unique_ptr<CommitLog>> Open(Env* env, const std::string& path);
+  // A log that is kept in memory alone: runs without an output folder.
+  static std::unique_ptr<CommitLog> InMemory();
+
+  // Once Append returns OK the task counts, also after kill -9 of this process.
+  Status Append(TaskCommit commit);
+  // Stable references; not to be called while another thread appends.
+  const std::map<Key, TaskCommit>& commits() const { return commits_; }
+  bool Contains(int stage, int64_t partition) const;
+  // Copies, safe beside Append; by partition.
+  std::vector<TaskCommit> OfStage(int stage) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<Key, TaskCommit> commits_;
+  std::shared_ptr<arrow::io::OutputStream> stream_;
+};
+
+}  // namespace partita

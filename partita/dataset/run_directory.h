@@ -1,0 +1,87 @@
+// The folders a run writes: who owns them, what is committed, and how a run ends.
+//
+//   <sink>/part-00000-000.parquet …   data files, renamed into place when their task is done
+//   <sink>/_manifest.json             written last
+//   <sink>/_partita/owner.json        {plan, snapshot, primary}: which plan this folder belongs to
+//   <sink>/_partita/tmp/              files being written
+//   <first sink>/_partita/            the primary: plan.json, commits.log, lock, exchange/, runs/
+//
+// A folder that holds anything of another plan, or files Partita did not write, is refused; `fresh` removes what Partita wrote
+// there (by manifest, log and owner) and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partita/base/env.h"
+#include "partita/base/error.h"
+#include "partita/dataset/commit_log.h"
+#include "partita/dataset/manifest.h"
+
+namespace partita {
+
+struct RunIdentity {
+  std::string plan_hash, snapshot_hash;
+  std::string document;  // plan.json's text: plan and snapshot
+};
+
+class RunDirectory {
+ public:
+  struct Dataset {
+    std::string path;   // folder of the sink
+    std::string format;
+    std::shared_ptr<arrow::Schema> schema;
+  };
+  struct Options {
+    bool fresh = false;
+    bool read_only_log = false;  // `partita task`: no lock, commits are appended by the coordinator
+  };
+
+  // Claims the datasets' folders for this plan. Without datasets: a temporary folder that Close removes. Errors: another plan's output
+  // (user), a run that is under way (environment).
+  static Result<std::unique_ptr<RunDirectory>> Open(Env* env, std::vector<Dataset> datasets, const RunIdentity& identity,
+                                                    std::string scratch_dir, Options options);
+  ~RunDirectory();
+
+  CommitLog* log() { return log_.get(); }
+  // True when every dataset has the manifest of this plan and snapshot: nothing is left to do.
+  bool complete() const { return complete_; }
+  const std::string& primary() const { return primary_; }
+  std::string TemporaryDir(size_t dataset) const;
+  std::string ExchangeDir(int exchange) const;
+  std::string SpillDir() const;
+
+  // Renames a task's files into place; then appends the commit. After an error nothing counts.
+  struct Pending {
+    size_t dataset;
+    std::string temporary;
+    std::string path;  // relative to the dataset
+  };
+  Status Commit(const std::vector<Pending>& files, TaskCommit commit);
+
+  // Syncs once and writes the manifests. `partitions[d]` are the dataset's partitions in order.
+  Status Finish(std::vector<Manifest> manifests);
+  // Keeps the run record: <primary>/_partita/runs/<name>.json
+  Status WriteRunRecord(const std::string& name, const std::string& text);
+  // Removes temporary files of this run (and everything, without datasets).
+  void Close();
+
+ private:
+  RunDirectory() = default;
+  Status Claim(const RunIdentity& identity, const Options& options);
+  Status RemoveOrphans();
+
+  Env* env_ = nullptr;
+  std::vector<Dataset> datasets_;
+  std::string primary_;
+  std::string spill_dir_;
+  bool temporary_ = false;
+  bool complete_ = false;
+  std::shared_ptr<void> lock_;
+  std::unique_ptr<CommitLog> log_;
+};
+
+}  // namespace partita

@@ -1,0 +1,254 @@
+#include "partita/engine/task_factory.h"
+
+#include <arrow/type.h>
+
+#include <algorithm>
+
+#include "partita/exchange/file_exchange.h"
+#include "partita/operator/file_sink.h"
+
+namespace partita {
+
+PlanDatasets DatasetsOf(const Plan& plan) {
+  PlanDatasets result;
+  for (const auto& sink : plan.sinks) {
+    if (sink.op == "collect") {
+      result.dataset_of_sink.push_back(-1);
+      continue;
+    }
+    result.dataset_of_sink.push_back(static_cast<int>(result.datasets.size()));
+    result.datasets.push_back({sink.args.value("path", std::string()), sink.format, sink.schema});
+  }
+  if (!plan.quarantine.empty()) {
+    result.quarantine = static_cast<int>(result.datasets.size());
+    result.datasets.push_back({plan.quarantine, "parquet", arrow::schema({})});
+  }
+  return result;
+}
+
+Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
+  auto factory = std::unique_ptr<TaskFactory>(new TaskFactory());
+  factory->context_ = std::move(context);
+  auto& c = factory->context_;
+  factory->datasets_ = DatasetsOf(*c.plan);
+  factory->attempt_ = c.env->RandomHex(4);
+  for (size_t s = 0; s < c.plan->stages.size(); ++s) {
+    StageProgram::Init init;
+    init.plan = c.plan;
+    init.stage = static_cast<int>(s);
+    init.env = c.env;
+    init.pool = c.budget->root();
+    init.observer = c.observer;
+    init.threads = c.threads;
+    ARROW_ASSIGN_OR_RAISE(auto program, StageProgram::Make(init));
+    factory->programs_.push_back(std::move(program));
+    factory->partitions_.emplace_back();
+    factory->scan_partitions_.push_back(-1);
+    if (c.plan->stages[s].source.kind == PlanSource::Kind::kScan) {
+      ARROW_ASSIGN_OR_RAISE(factory->partitions_[s], ScanPartitions(*c.plan, static_cast<int>(s), *c.snapshot));
+      factory->scan_partitions_[s] = static_cast<int64_t>(factory->partitions_[s].size());
+      for (const auto& output : c.plan->stages[s].outputs) {
+        if (output.input_index > 0 && factory->scan_partitions_[s] > kPartitionsPerInput) {
+          return UserError("an input of a union has more than " + std::to_string(kPartitionsPerInput) + " partitions",
+                           "raise partition_bytes or rows_per_partition of the source");
+        }
+      }
+    }
+  }
+  return factory;
+}
+
+Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
+  const auto& stage = context_.plan->stages[static_cast<size_t>(task.stage)];
+  TaskInit init;
+  init.program = programs_[static_cast<size_t>(task.stage)];
+  init.partition = task.partition;
+  init.frugal = frugal;
+  if (stage.source.kind == PlanSource::Kind::kScan) {
+    const auto& partitions = partitions_[static_cast<size_t>(task.stage)];
+    if (task.partition < 0 || task.partition >= static_cast<int64_t>(partitions.size())) {
+      return UserError("stage " + std::to_string(task.stage) + " has " + std::to_string(partitions.size()) +
+                       " partitions; there is no " + std::to_string(task.partition));
+    }
+    init.scan = partitions[static_cast<size_t>(task.partition)];
+    ScanInit scan;
+    scan.source = &stage.source;
+    scan.snapshot = context_.snapshot->Find(stage.source.step);
+    if (scan.snapshot == nullptr) return BugError("the snapshot has no source '" + stage.source.step + "'");
+    scan.partition = init.scan;
+    if (stage.source.format == "memory") {
+      auto it = context_.tables.find(stage.source.args.value("id", std::string()));
+      if (it != context_.tables.end()) scan.table = it->second;
+    }
+    init.make_source = [scan = std::move(scan)]() mutable { return MakeScan(std::move(scan)); };
+  } else {
+    init.make_source = [this, exchange = stage.source.exchange, partition = task.partition] {
+      return MakeExchange(exchange, partition);
+    };
+  }
+  init.make_sink = [this, task](int output) { return MakeSink(task, output); };
+  init.make_quarantine = [this, task](int node, std::shared_ptr<arrow::Schema> schema) -> Result<std::unique_ptr<Sink>> {
+    const auto& step = context_.plan->stages[static_cast<size_t>(task.stage)].nodes[static_cast<size_t>(node)].step;
+    auto sink = std::make_unique<PlanSink>();
+    sink->step = step;
+    sink->op = "write_parquet";
+    sink->format = "parquet";
+    sink->schema = std::move(schema);
+    FileSinkInit init;
+    init.sink = sink.get();
+    {
+      std::lock_guard lock(mutex_);
+      quarantine_sinks_.push_back(std::move(sink));
+    }
+    const auto dataset = static_cast<size_t>(datasets_.quarantine);
+    init.partition = DatasetPartition(task.stage, task.partition);
+    init.attempt = attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1));
+    init.temporary_dir = context_.directory->TemporaryDir(dataset);
+    init.spill_dir = context_.directory->SpillDir();
+    init.env = context_.env;
+    return MakeFileSink(std::move(init));
+  };
+  return init;
+}
+
+Result<std::unique_ptr<Source>> TaskFactory::MakeExchange(int exchange, int64_t partition) const {
+  const auto& plan_exchange = context_.plan->exchanges[static_cast<size_t>(exchange)];
+  std::vector<std::pair<std::pair<int, int64_t>, ExchangeShare>> shares;
+  const std::string folder = context_.directory->ExchangeDir(exchange);
+  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
+    const auto& outputs = context_.plan->stages[s].outputs;
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      if (outputs[o].kind != PlanOutput::Kind::kExchange || outputs[o].target != exchange) continue;
+      for (const auto& commit : context_.directory->log()->OfStage(static_cast<int>(s))) {
+        for (const auto& output : commit.outputs) {
+          if (output.output != static_cast<int>(o)) continue;
+          const int input = outputs[o].input_index;
+          shares.push_back(
+              {{input, commit.partition}, {JoinPath(folder, ExchangeFileName(input, commit.partition)), output.rows}});
+        }
+      }
+    }
+  }
+  std::sort(shares.begin(), shares.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<ExchangeShare> ordered;
+  for (auto& share : shares) ordered.push_back(std::move(share.second));
+  const int64_t limit = plan_exchange.limit >= 0 ? plan_exchange.limit : INT64_MAX;
+  if (plan_exchange.kind == PlanExchange::Kind::kGather) return MakeExchangeSource(std::move(ordered), 0, limit);
+  const int64_t first = partition * plan_exchange.rows_per_partition;
+  return MakeExchangeSource(std::move(ordered), first, std::min(plan_exchange.rows_per_partition, limit - first));
+}
+
+Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_index) {
+  const auto& output = context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
+  const std::string attempt = attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1));
+  if (output.kind == PlanOutput::Kind::kExchange) {
+    return MakeExchangeSink(context_.env, context_.directory->ExchangeDir(output.target),
+                            ExchangeFileName(output.input_index, task.partition), attempt,
+                            context_.plan->exchanges[static_cast<size_t>(output.target)].schema);
+  }
+  const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
+  if (sink.op == "collect") {
+    auto it = context_.collectors.find(output.target);
+    if (it == context_.collectors.end()) return UserError("the plan hands rows to a caller; there is none here", "add a write step");
+    return it->second->MakeSink(output.input_index, task.partition);
+  }
+  const auto dataset = static_cast<size_t>(datasets_.dataset_of_sink[static_cast<size_t>(output.target)]);
+  FileSinkInit init;
+  init.sink = &sink;
+  init.partition = DatasetPartition(output.input_index, task.partition);
+  init.attempt = attempt;
+  init.temporary_dir = context_.directory->TemporaryDir(dataset);
+  init.spill_dir = context_.directory->SpillDir();
+  init.env = context_.env;
+  return MakeFileSink(std::move(init));
+}
+
+Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
+  const auto& stage = context_.plan->stages[static_cast<size_t>(end.stage)];
+  TaskCommit commit;
+  commit.stage = end.stage;
+  commit.partition = end.partition;
+  commit.steps = std::move(end.steps);
+  std::vector<RunDirectory::Pending> pending;
+  for (auto& output : end.outputs) {
+    CommittedOutput committed;
+    committed.output = output.output;
+    committed.rows = output.rows;
+    std::string prefix;
+    if (output.output >= kQuarantineOutput) {
+      committed.dataset = datasets_.quarantine;
+      prefix = "step=" + stage.nodes[static_cast<size_t>(output.output - kQuarantineOutput - 1)].step + "/";
+    } else {
+      const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
+      if (plan_output.kind == PlanOutput::Kind::kExchange) {
+        const std::string folder = context_.directory->ExchangeDir(plan_output.target);
+        for (const auto& file : output.files) {
+          ARROW_RETURN_NOT_OK(context_.env->Rename(file.temporary, JoinPath(folder, file.path)));
+        }
+      } else {
+        committed.dataset = datasets_.dataset_of_sink[static_cast<size_t>(plan_output.target)];
+      }
+    }
+    for (const auto& file : output.files) {
+      committed.files.push_back({prefix + file.path, file.rows, file.size_bytes});
+      if (committed.dataset >= 0) {
+        pending.push_back({static_cast<size_t>(committed.dataset), file.temporary, prefix + file.path});
+      }
+    }
+    commit.outputs.push_back(std::move(committed));
+  }
+  auto rows = RowsOf(commit);
+  ARROW_RETURN_NOT_OK(context_.directory->Commit(pending, std::move(commit)));
+  for (const auto& output : stage.outputs) {
+    if (output.kind != PlanOutput::Kind::kSink) continue;
+    auto it = context_.collectors.find(output.target);
+    if (it != context_.collectors.end()) it->second->TaskDone(output.input_index, end.partition);
+  }
+  return rows;
+}
+
+std::vector<int64_t> TaskFactory::RowsOf(const TaskCommit& commit) const {
+  std::vector<int64_t> rows(context_.plan->stages[static_cast<size_t>(commit.stage)].outputs.size(), 0);
+  for (const auto& output : commit.outputs) {
+    if (output.output < static_cast<int>(rows.size())) rows[static_cast<size_t>(output.output)] = output.rows;
+  }
+  return rows;
+}
+
+std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const {
+  std::vector<Manifest> manifests;
+  for (const auto& dataset : datasets_.datasets) {
+    Manifest manifest;
+    manifest.format = dataset.format;
+    manifest.schema = dataset.schema;
+    manifest.plan_hash = plan_hash;
+    manifest.snapshot_hash = snapshot_hash;
+    manifests.push_back(std::move(manifest));
+  }
+  for (const auto& [key, commit] : context_.directory->log()->commits()) {
+    for (const auto& output : commit.outputs) {
+      if (output.dataset < 0) continue;
+      auto& manifest = manifests[static_cast<size_t>(output.dataset)];
+      const bool quarantine = output.output >= kQuarantineOutput;
+      const int input =
+          quarantine ? key.first
+                     : context_.plan->stages[static_cast<size_t>(key.first)].outputs[static_cast<size_t>(output.output)].input_index;
+      manifest.num_rows += output.rows;
+      if (output.files.empty()) continue;
+      const int64_t partition = DatasetPartition(input, key.second);
+      if (!manifest.partitions.empty() && manifest.partitions.back().partition == partition) {
+        auto& files = manifest.partitions.back().files;
+        files.insert(files.end(), output.files.begin(), output.files.end());
+      } else {
+        manifest.partitions.push_back({partition, output.files});
+      }
+    }
+  }
+  for (auto& manifest : manifests) {
+    std::sort(manifest.partitions.begin(), manifest.partitions.end(),
+              [](const auto& a, const auto& b) { return a.partition < b.partition; });
+  }
+  return manifests;
+}
+
+}  // namespace partita

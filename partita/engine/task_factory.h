@@ -1,0 +1,73 @@
+// Makes the tasks of a run: where rows come from, where they go, and how a task's end becomes a commit. Shared by the local engine and
+// `partita task`, so that both run the same function on the same files.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "partita/dataset/run_directory.h"
+#include "partita/engine/collector.h"
+#include "partita/execute/worker_pool.h"
+#include "partita/schedule/scheduler.h"
+
+namespace partita {
+
+using MemoryTables = std::map<std::string, std::shared_ptr<const MemoryTable>>;  // by the `id` argument of from_memory
+
+struct RunContext {
+  const Plan* plan = nullptr;
+  const Snapshot* snapshot = nullptr;
+  Env* env = nullptr;
+  std::shared_ptr<Budget> budget;
+  Observer* observer = nullptr;
+  RunDirectory* directory = nullptr;
+  MemoryTables tables;
+  std::map<int, std::shared_ptr<Collector>> collectors;  // by sink, for sinks of op "collect"
+  int threads = 1;
+};
+
+// Sinks' folders of a plan in RunDirectory's order: file sinks, then the quarantine. `dataset_of_sink[i]` is -1 for "collect".
+struct PlanDatasets {
+  std::vector<RunDirectory::Dataset> datasets;
+  std::vector<int> dataset_of_sink;
+  int quarantine = -1;
+};
+PlanDatasets DatasetsOf(const Plan& plan);
+
+// The number of an output's partition in its dataset: input k's partitions follow those of input k - 1.
+inline constexpr int64_t kPartitionsPerInput = 1000000;
+inline int64_t DatasetPartition(int input_index, int64_t partition) { return input_index * kPartitionsPerInput + partition; }
+
+class TaskFactory {
+ public:
+  static Result<std::unique_ptr<TaskFactory>> Make(RunContext context);
+
+  const std::vector<int64_t>& scan_partitions() const { return scan_partitions_; }
+  // The partitions of a stage that reads an exchange follow from the commits of the stages that write it.
+  Result<TaskInit> MakeTask(TaskId task, bool frugal);
+  // Renames and logs. Returns the rows of each output of the stage, as the scheduler wants them.
+  Result<std::vector<int64_t>> Commit(TaskEnd end);
+  // Rows of a committed task by output.
+  std::vector<int64_t> RowsOf(const TaskCommit& commit) const;
+  // The manifests of all datasets, from the log.
+  std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
+
+ private:
+  Result<std::unique_ptr<Source>> MakeExchange(int exchange, int64_t partition) const;
+  Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);
+
+  RunContext context_;
+  PlanDatasets datasets_;
+  std::vector<std::shared_ptr<StageProgram>> programs_;
+  std::vector<std::vector<Partition>> partitions_;  // scan stages
+  std::vector<int64_t> scan_partitions_;
+  std::vector<std::unique_ptr<PlanSink>> quarantine_sinks_;  // by (stage, node), kept for their args
+  std::mutex mutex_;
+  std::string attempt_;  // of this process: distinguishes temporary files
+  std::atomic<int64_t> next_attempt_{0};
+};
+
+}  // namespace partita

@@ -1,0 +1,247 @@
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#include "partita/base/units.h"
+#include "partita/memory/budget.h"
+#include "partita/memory/budget_impl.h"
+
+namespace partita {
+namespace {
+
+// What an allocation of no bytes points to; never freed.
+alignas(kPageBytes) uint8_t zero_size_area[1];
+
+Status CheckRequest(int64_t size, int64_t alignment) {
+  if (size < 0) return BugError("an allocation of " + std::to_string(size) + " bytes was asked for");
+  if (alignment <= 0 || !std::has_single_bit(static_cast<uint64_t>(alignment))) {
+    return BugError("an alignment of " + std::to_string(alignment) + " bytes was asked for");
+  }
+  return Status::OK();
+}
+
+}  // namespace
+
+std::shared_ptr<BudgetPool> BudgetPool::Impl::Handle(BudgetPool* pool) {
+  if (pool->parent_ != nullptr) return pool->weak_from_this().lock();
+  auto budget = pool->budget_->weak_from_this().lock();
+  return budget ? std::shared_ptr<BudgetPool>(std::move(budget), pool) : nullptr;
+}
+
+void BudgetPool::Impl::Ref() {
+  if (parent == nullptr) {
+    budget->Ref();
+  } else {
+    refs.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+void BudgetPool::Impl::Unref() {
+  if (parent == nullptr) {
+    Budget::Impl::Unref(pool->budget());
+  } else if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    delete pool;
+  }
+}
+
+Status BudgetPool::Impl::Refuse(int64_t asked_bytes, const char* why) const {
+  budget->refusals.fetch_add(1, std::memory_order_relaxed);
+  std::string path = pool->name_;
+  for (const Impl* level = parent; level != nullptr; level = level->parent)
+    path = level->pool->name_ + " > " + path;
+  return OutOfMemoryError(path + ": " + FormatBytes(asked_bytes) + " asked for, " + why + " (" +
+                              FormatBytes(budget->used.load()) + " of " + FormatBytes(budget->limit) +
+                              " used)",
+                          "raise the memory budget (--memory), or use fewer threads (--threads)");
+}
+
+Status BudgetPool::Impl::Claim(int64_t bytes, int64_t asked_bytes) {
+  if (budget->ShouldFail()) return Refuse(asked_bytes, "refused by a test");
+  if (!budget->Claim(bytes)) return Refuse(asked_bytes, "more than the budget has left");
+  return Status::OK();
+}
+
+BudgetPool::BudgetPool(std::shared_ptr<Budget> budget, std::shared_ptr<BudgetPool> parent, std::string name)
+    : impl_(std::make_unique<Impl>(this, budget->impl_.get(), parent ? parent->impl_.get() : nullptr)),
+      budget_(std::move(budget)),
+      parent_(std::move(parent)),
+      name_(std::move(name)) {
+  if (parent_ == nullptr) return;
+  std::lock_guard lock(parent_->impl_->children_mutex);
+  parent_->impl_->children.push_back(impl_.get());
+}
+
+BudgetPool::~BudgetPool() {
+  if (parent_ != nullptr) impl_->LeaveParent();
+}
+
+std::shared_ptr<BudgetPool> BudgetPool::NewChild(std::string name) {
+  auto self = Impl::Handle(this);
+  if (self == nullptr) return nullptr;
+  auto budget = parent_ == nullptr ? budget_->shared_from_this() : budget_;
+  return std::shared_ptr<BudgetPool>(new BudgetPool(std::move(budget), std::move(self), std::move(name)),
+                                     [](BudgetPool* pool) { pool->impl_->Unref(); });
+}
+
+Status BudgetPool::Allocate(int64_t size, int64_t alignment, uint8_t** out) {
+  ARROW_RETURN_NOT_OK(CheckRequest(size, alignment));
+  if (size == 0) {
+    *out = zero_size_area;
+    return Status::OK();
+  }
+  Budget::Impl& budget = *impl_->budget;
+  const int64_t capacity = BlockCapacity(size, alignment);
+  uint8_t* block = nullptr;
+  if (IsLargeBlock(size) && budget.fail_countdown.load(std::memory_order_relaxed) == 0) {
+    block = budget.cache.Take(size, alignment);  // counted already
+  }
+  if (block == nullptr) {
+    ARROW_RETURN_NOT_OK(impl_->Claim(capacity, size));
+    block = AllocateBlock(size, alignment);
+    if (block == nullptr && budget.cache.Drop(std::numeric_limits<int64_t>::max()) > 0) {
+      block = AllocateBlock(size, alignment);
+    }
+    if (block == nullptr) {
+      budget.Release(capacity);
+      budget.NotifyReleased();
+      return impl_->Refuse(size, "but the operating system has none left");
+    }
+  }
+  impl_->Ref();
+  impl_->CountAllocation(capacity);
+  *out = block;
+  return Status::OK();
+}
+
+void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
+  if (size == 0 || buffer == nullptr || buffer == zero_size_area) return;
+  Budget::Impl& budget = *impl_->budget;
+  const int64_t capacity = BlockCapacity(size, alignment);
+  const int64_t inside_limit = impl_->UncountAllocation(capacity);
+  // A cached block counts whole: one that the caller held, even in part, goes back to the kernel.
+  const bool cached = inside_limit == capacity && IsLargeBlock(size) && budget.cache.Put(buffer, size);
+  if (!cached) {
+    FreeBlock(buffer, size, alignment);
+    budget.Release(inside_limit);
+  }
+  budget.NotifyReleased();
+  impl_->Unref();
+}
+
+Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) {
+  ARROW_RETURN_NOT_OK(CheckRequest(new_size, alignment));
+  if (old_size == 0) return Allocate(new_size, alignment, ptr);
+  if (new_size == 0) {
+    Free(*ptr, old_size, alignment);
+    *ptr = zero_size_area;
+    return Status::OK();
+  }
+  Budget::Impl& budget = *impl_->budget;
+  const bool both_large = IsLargeBlock(old_size) && IsLargeBlock(new_size);
+  const int64_t growth = BlockCapacity(new_size, alignment) - BlockCapacity(old_size, alignment);
+  if (growth == 0 && IsLargeBlock(old_size) == IsLargeBlock(new_size)) return Status::OK();
+
+  if (both_large && (growth < 0 || alignment <= kPageBytes)) {
+    if (growth > 0) ARROW_RETURN_NOT_OK(impl_->Claim(growth, new_size));
+    uint8_t* block = RemapBlock(*ptr, old_size, new_size, alignment);
+    if (block == nullptr) {
+      if (growth > 0) budget.Release(growth);
+      return impl_->Refuse(new_size, "but the operating system has none left");
+    }
+    *ptr = block;
+    if (growth > 0) {
+      impl_->CountAllocation(growth);
+    } else {
+      budget.Release(impl_->UncountAllocation(-growth));
+      budget.NotifyReleased();
+    }
+    return Status::OK();
+  }
+
+  if (growth >= 0) {
+    uint8_t* block = nullptr;
+    ARROW_RETURN_NOT_OK(Allocate(new_size, alignment, &block));
+    std::memcpy(block, *ptr, static_cast<size_t>(std::min(old_size, new_size)));
+    Free(*ptr, old_size, alignment);
+    *ptr = block;
+    return Status::OK();
+  }
+
+  // Shrinking is never refused by the budget: the small block replaces a part of what is counted.
+  uint8_t* block = AllocateBlock(new_size, alignment);
+  if (block == nullptr) return impl_->Refuse(new_size, "but the operating system has none left");
+  std::memcpy(block, *ptr, static_cast<size_t>(new_size));
+  FreeBlock(*ptr, old_size, alignment);
+  *ptr = block;
+  budget.Release(impl_->UncountAllocation(-growth));
+  budget.NotifyReleased();
+  return Status::OK();
+}
+
+void BudgetPool::ReleaseUnused() {
+  budget_->DropCache();
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
+int64_t BudgetPool::bytes_allocated() const { return impl_->tree.load(std::memory_order_relaxed); }
+int64_t BudgetPool::max_memory() const { return impl_->peak.load(std::memory_order_relaxed); }
+int64_t BudgetPool::total_bytes_allocated() const { return impl_->Sum(&Impl::total); }
+int64_t BudgetPool::num_allocations() const { return impl_->Sum(&Impl::allocations); }
+
+Result<Reservation> BudgetPool::Reserve(int64_t bytes) {
+  Reservation reservation;
+  reservation.pool_ = Impl::Handle(this);
+  if (reservation.pool_ == nullptr) return BugError("a reservation was asked for in a pool that is gone");
+  ARROW_RETURN_NOT_OK(reservation.Resize(bytes));
+  return reservation;
+}
+
+Reservation::Reservation(Reservation&& other) noexcept
+    : pool_(std::move(other.pool_)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Reservation& Reservation::operator=(Reservation&& other) noexcept {
+  if (this != &other) {
+    Release();
+    pool_ = std::move(other.pool_);
+    bytes_ = std::exchange(other.bytes_, 0);
+  }
+  return *this;
+}
+
+Reservation::~Reservation() { Release(); }
+
+Status Reservation::Resize(int64_t bytes) {
+  if (bytes < 0) return BugError("a reservation of " + std::to_string(bytes) + " bytes was asked for");
+  const int64_t growth = bytes - bytes_;
+  if (growth == 0) return Status::OK();
+  if (pool_ == nullptr) return BugError("a reservation without a pool cannot grow");
+  BudgetPool::Impl& impl = *pool_->impl_;
+  if (growth > 0) {
+    ARROW_RETURN_NOT_OK(impl.Claim(growth, bytes));
+    impl.AddTree(growth);
+  } else {
+    impl.SubtractTree(-growth);
+    impl.budget->Release(-growth);
+    impl.budget->NotifyReleased();
+  }
+  bytes_ = bytes;
+  return Status::OK();
+}
+
+void Reservation::Release() {
+  if (pool_ == nullptr) return;
+  if (bytes_ > 0) (void)Resize(0);
+  pool_.reset();
+}
+
+}  // namespace partita

@@ -1,0 +1,44 @@
+#include "partita/operator/operator.h"
+
+#include <map>
+
+#include "partita/operator/filter.h"
+#include "partita/operator/project.h"
+
+namespace partita {
+namespace {
+
+std::map<std::string, TransformFactory, std::less<>>& Registry() {
+  static auto* registry = new std::map<std::string, TransformFactory, std::less<>>();
+  return *registry;
+}
+
+}  // namespace
+
+Status RegisterTransform(std::string name, TransformFactory factory) {
+  if (static_cast<bool>(factory.make) == static_cast<bool>(factory.make_async)) {
+    return BugError("transform '" + name + "' must have exactly one factory");
+  }
+  auto [it, inserted] = Registry().emplace(std::move(name), std::move(factory));
+  if (!inserted) return BugError("transform '" + it->first + "' is registered twice");
+  return Status::OK();
+}
+
+const TransformFactory* FindTransform(std::string_view name) {
+  auto it = Registry().find(name);
+  return it == Registry().end() ? nullptr : &it->second;
+}
+
+void RegisterBuiltinTransforms() {
+  static const bool done = [] {
+    TransformFactory filter, project;
+    filter.make = MakeFilter;
+    project.make = MakeProject;
+    (void)RegisterTransform("filter", std::move(filter));
+    (void)RegisterTransform("project", std::move(project));
+    return true;
+  }();
+  (void)done;
+}
+
+}  // namespace partita

@@ -1,0 +1,14 @@
+// The built-in steps, by kind. Internal to the room: RegisterBuiltinSteps registers all.
+#pragma once
+
+#include <vector>
+
+#include "partita/pipeline/step_spec.h"
+
+namespace partita {
+
+std::vector<StepSpec> BuiltinSources();
+std::vector<StepSpec> BuiltinTransforms();
+std::vector<StepSpec> BuiltinSinks();
+
+}  // namespace partita

@@ -1,0 +1,166 @@
+#include "partita/plan/plan_check.h"
+
+#include <arrow/type.h>
+
+#include <map>
+#include <set>
+
+#include "partita/expression/expression.h"
+
+namespace partita {
+namespace {
+
+// A hostile plan must not make anyone reserve or loop by a number it merely states.
+constexpr int kMaxInputs = 1 << 16;
+
+bool InRange(int index, size_t size) { return index >= 0 && static_cast<size_t>(index) < size; }
+
+std::string Where(size_t stage) { return "stage " + std::to_string(stage); }
+
+const std::shared_ptr<arrow::Schema>& SchemaAt(const PlanStage& stage, int node) {
+  return node < 0 ? stage.source.schema : stage.nodes[static_cast<size_t>(node)].output;
+}
+
+// Nullability and metadata may differ between the inputs of a union.
+bool SameColumns(const arrow::Schema& a, const arrow::Schema& b) {
+  if (a.num_fields() != b.num_fields()) return false;
+  for (int i = 0; i < a.num_fields(); ++i) {
+    if (a.field(i)->name() != b.field(i)->name() || !a.field(i)->type()->Equals(*b.field(i)->type()))
+      return false;
+  }
+  return true;
+}
+
+class Checker {
+ public:
+  explicit Checker(const Plan& plan) : plan_(plan) {}
+
+  Status Run() {
+    if (plan_.stages.empty()) return BadPlan("it has no stage");
+    ARROW_RETURN_NOT_OK(CheckTargets());
+    for (size_t i = 0; i < plan_.stages.size(); ++i) ARROW_RETURN_NOT_OK(CheckStage(i));
+    for (size_t i = 0; i < plan_.sinks.size(); ++i) {
+      ARROW_RETURN_NOT_OK(CheckInputs({PlanOutput::Kind::kSink, static_cast<int>(i)}, plan_.sinks[i].inputs,
+                                      "sink " + std::to_string(i)));
+    }
+    for (size_t i = 0; i < plan_.exchanges.size(); ++i) {
+      ARROW_RETURN_NOT_OK(CheckInputs({PlanOutput::Kind::kExchange, static_cast<int>(i)},
+                                      plan_.exchanges[i].inputs, "exchange " + std::to_string(i)));
+      if (readers_.count(static_cast<int>(i)) == 0)
+        return BadPlan("no stage reads exchange " + std::to_string(i));
+    }
+    return Status::OK();
+  }
+
+ private:
+  using Target = std::pair<PlanOutput::Kind, int>;
+
+  Status CheckTargets() const {
+    std::set<std::string> steps;
+    for (const PlanSink& sink : plan_.sinks) {
+      if (!steps.insert(sink.step).second) return BadPlan("two sinks belong to step '" + sink.step + "'");
+      if (sink.inputs < 1 || sink.inputs > kMaxInputs)
+        return BadPlan("a sink has " + std::to_string(sink.inputs) + " inputs");
+      if (sink.limit < -1) return BadPlan("a sink has a negative limit");
+    }
+    for (const PlanExchange& exchange : plan_.exchanges) {
+      if (exchange.inputs < 1 || exchange.inputs > kMaxInputs) {
+        return BadPlan("an exchange has " + std::to_string(exchange.inputs) + " inputs");
+      }
+      if (exchange.limit < -1) return BadPlan("an exchange has a negative limit");
+      const bool rebalance = exchange.kind == PlanExchange::Kind::kRebalance;
+      if (rebalance ? exchange.rows_per_partition < 1 : exchange.rows_per_partition != -1) {
+        return BadPlan("an exchange has rows_per_partition " + std::to_string(exchange.rows_per_partition));
+      }
+    }
+    return Status::OK();
+  }
+
+  Status CheckStage(size_t index) {
+    const PlanStage& stage = plan_.stages[index];
+    ARROW_RETURN_NOT_OK(CheckSource(index, stage.source));
+    for (size_t i = 0; i < stage.nodes.size(); ++i) {
+      const PlanNode& node = stage.nodes[i];
+      if (node.input < -1 || node.input >= static_cast<int>(i)) {
+        return BadPlan(Where(index) + ", node " + std::to_string(i) + " reads node " +
+                       std::to_string(node.input) + ", which is not before it");
+      }
+      if (node.op.empty() || node.step.empty())
+        return BadPlan(Where(index) + " has a node without step or op");
+    }
+    if (stage.outputs.empty()) return BadPlan(Where(index) + " has no output");
+    for (const PlanOutput& output : stage.outputs) ARROW_RETURN_NOT_OK(CheckOutput(index, stage, output));
+    return Status::OK();
+  }
+
+  Status CheckSource(size_t index, const PlanSource& source) {
+    if (source.limit < -1) return BadPlan(Where(index) + " has a negative limit");
+    if (source.kind == PlanSource::Kind::kExchange) {
+      if (!InRange(source.exchange, plan_.exchanges.size())) {
+        return BadPlan(Where(index) + " reads exchange " + std::to_string(source.exchange) +
+                       ", which there is not");
+      }
+      readers_.insert(source.exchange);
+      if (!SameColumns(*plan_.exchanges[static_cast<size_t>(source.exchange)].schema, *source.schema)) {
+        return BadPlan(Where(index) + " reads other columns than its exchange has");
+      }
+      return Status::OK();
+    }
+    if (source.step.empty() || source.op.empty())
+      return BadPlan(Where(index) + " has a source without step or op");
+    if (!source.filter.is_null()) {
+      auto filter = Expression::FromJson(source.filter);
+      if (!filter.ok()) return BadPlan(Where(index) + " has a bad filter: " + MessageOf(filter.status()));
+    }
+    return Status::OK();
+  }
+
+  Status CheckOutput(size_t index, const PlanStage& stage, const PlanOutput& output) {
+    if (output.node != -1 && !InRange(output.node, stage.nodes.size())) {
+      return BadPlan(Where(index) + " has an output of node " + std::to_string(output.node) +
+                     ", which there is not");
+    }
+    if (output.limit < -1) return BadPlan(Where(index) + " has an output with a negative limit");
+    const bool is_sink = output.kind == PlanOutput::Kind::kSink;
+    const std::string target = (is_sink ? "sink " : "exchange ") + std::to_string(output.target);
+    if (!InRange(output.target, is_sink ? plan_.sinks.size() : plan_.exchanges.size())) {
+      return BadPlan(Where(index) + " feeds " + target + ", which there is not");
+    }
+    // A stage that reads an exchange comes after all that write it, so there is no cycle.
+    if (!is_sink && readers_.count(output.target) > 0) {
+      return BadPlan(Where(index) + " feeds " + target + " after a stage has read it");
+    }
+    const auto t = static_cast<size_t>(output.target);
+    const auto& schema = is_sink ? plan_.sinks[t].schema : plan_.exchanges[t].schema;
+    if (!SameColumns(*SchemaAt(stage, output.node), *schema)) {
+      return BadPlan(Where(index) + " feeds " + target + " with other columns than it has");
+    }
+    if (!inputs_[{output.kind, output.target}].insert(output.input_index).second) {
+      return BadPlan("input " + std::to_string(output.input_index) + " of " + target + " is fed twice");
+    }
+    return Status::OK();
+  }
+
+  // The inputs of a target are exactly 0 .. count - 1.
+  Status CheckInputs(const Target& target, int count, const std::string& what) {
+    const std::set<int>& fed = inputs_[target];
+    if (fed.size() != static_cast<size_t>(count) || *fed.begin() != 0 || *fed.rbegin() != count - 1) {
+      return BadPlan(what + " has " + std::to_string(count) + " inputs, but not all are fed");
+    }
+    return Status::OK();
+  }
+
+  const Plan& plan_;
+  std::set<int> readers_;  // exchanges that an earlier stage has read
+  std::map<Target, std::set<int>> inputs_;
+};
+
+}  // namespace
+
+Status BadPlan(const std::string& why) {
+  return UserError("the plan cannot be used: " + why, "compile the pipeline again");
+}
+
+Status CheckPlan(const Plan& plan) { return Checker(plan).Run(); }
+
+}  // namespace partita

@@ -1,0 +1,160 @@
+#include <arrow/api.h>
+
+#include <thread>
+
+#include "partita/base/json.h"
+#include "partita/engine/local_engine.h"
+#include "partita/session/session.h"
+
+namespace partita {
+namespace {
+
+// A run on a thread of its own whose rows the caller takes.
+class RunStream final : public RowStream {
+ public:
+  RunStream(Env* env, CompiledPlan compiled, RunOptions options, RunControl control, MemoryTables tables)
+      : env_(env), compiled_(std::move(compiled)), options_(std::move(options)), control_(std::move(control)) {
+    if (control_.observer == nullptr) control_.observer = &own_;
+    context_.plan = &compiled_.plan;
+    context_.snapshot = &compiled_.snapshot;
+    context_.env = env_;
+    context_.observer = control_.observer;
+    context_.tables = std::move(tables);
+    context_.threads = options_.threads;
+  }
+
+  ~RunStream() override {
+    control_.cancel.Cancel();
+    if (collector_) collector_->Close();
+    if (thread_.joinable()) thread_.join();
+    collector_.reset();
+  }
+
+  Status Start() {
+    const auto& sink = compiled_.plan.sinks.at(0);
+    context_.budget = Budget::Make(options_.memory_bytes);
+    control_.observer->memory_limit.store(options_.memory_bytes);
+    control_.observer->started_us.store(env_->NowUnixMicros());
+    collector_ = std::make_shared<Collector>(sink.inputs, sink.limit, std::max<int64_t>(1 << 20, options_.memory_bytes / 4));
+    collector_->SetPoll(control_.poll);
+    context_.collectors[0] = collector_;
+    RunIdentity identity{compiled_.plan_hash, compiled_.snapshot_hash, ""};
+    const std::string scratch = options_.spill_dir.empty() ? "/tmp" : options_.spill_dir;
+    ARROW_ASSIGN_OR_RAISE(directory_, RunDirectory::Open(env_, {}, identity, scratch, {}));
+    context_.directory = directory_.get();
+    ARROW_ASSIGN_OR_RAISE(factory_, TaskFactory::Make(context_));
+    thread_ = std::thread([this] {
+      LocalEngineOptions engine;
+      engine.max_attempts = options_.max_attempts;
+      engine.cancel = control_.cancel;
+      Status status = RunLocal(factory_.get(), context_, engine);
+      control_.observer->memory_peak.store(context_.budget->peak_bytes());
+      control_.observer->finished_us.store(env_->NowUnixMicros());
+      collector_->EndRun(std::move(status));
+    });
+    return Status::OK();
+  }
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return compiled_.plan.sinks[0].schema; }
+  Observer* observer() override { return control_.observer; }
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
+    ARROW_ASSIGN_OR_RAISE(auto next, collector_->Next());
+    if (!next) return nullptr;
+    return *next;
+  }
+
+ private:
+  Env* env_;
+  CompiledPlan compiled_;
+  RunOptions options_;
+  RunControl control_;
+  Observer own_;
+  RunContext context_;
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<TaskFactory> factory_;
+  std::shared_ptr<Collector> collector_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+Result<Pipeline> CollectPipeline(const Pipeline& pipeline, const std::string& step, int64_t limit) {
+  if (pipeline.steps.empty()) return UserError("the pipeline has no step");
+  Pipeline result = pipeline;
+  std::string target = step;
+  std::erase_if(result.steps, [](const PipelineStep& s) {
+    const auto* spec = FindStep(s.op);
+    return spec != nullptr && spec->kind == StepKind::kSink;
+  });
+  if (target.empty()) {
+    // The last step that is no sink, or what the last sink was fed with.
+    const auto& last = pipeline.steps.back();
+    const auto* spec = FindStep(last.op);
+    target = spec != nullptr && spec->kind == StepKind::kSink && !last.inputs.empty() ? last.inputs[0] : last.name;
+  }
+  if (result.Find(target) == nullptr) return UserError("there is no step '" + target + "' that gives rows");
+  if (limit >= 0) {
+    PipelineStep cut;
+    cut.op = "limit";
+    cut.args = {{"n", limit}};
+    cut.inputs = {target};
+    target = AddStep(&result, std::move(cut));
+  }
+  PipelineStep collect;
+  collect.op = "collect";
+  collect.inputs = {target};
+  AddStep(&result, std::move(collect));
+  return result;
+}
+
+Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, const std::string& step, int64_t limit,
+                                                   const RunOptions& given, RunControl control) {
+  ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, limit));
+  ARROW_ASSIGN_OR_RAISE(auto compiled, CompilePipeline(collect));
+  ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
+  MemoryTables tables;
+  {
+    std::lock_guard lock(mutex_);
+    tables = tables_;
+  }
+  auto stream = std::make_unique<RunStream>(env_, std::move(compiled), std::move(options), std::move(control), std::move(tables));
+  ARROW_RETURN_NOT_OK(stream->Start());
+  return std::unique_ptr<RowStream>(std::move(stream));
+}
+
+Result<int64_t> Session::Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options, RunControl control) {
+  ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, -1));
+  // A source alone, of a format whose files tell their row count, needs no run.
+  if (collect.steps.size() == 2) {
+    ARROW_ASSIGN_OR_RAISE(auto snapshot, TakeSnapshot(collect, Look::kRowCounts));
+    const auto& source = snapshot.sources.at(0);
+    int64_t rows = std::max<int64_t>(0, source.num_rows);
+    bool known = true;
+    for (const auto& file : source.files) {
+      known = known && file.num_rows >= 0;
+      rows += file.num_rows;
+    }
+    if (known) return rows;
+  }
+  // Only row counts are wanted: no column is read that no step needs.
+  PipelineStep none;
+  none.op = "select";
+  none.args = {{"columns", Json::array()}};
+  auto& sink = collect.steps.back();
+  none.inputs = sink.inputs;
+  PipelineStep last = std::move(sink);
+  collect.steps.pop_back();
+  last.inputs = {AddStep(&collect, std::move(none))};
+  last.name.clear();
+  AddStep(&collect, std::move(last));
+  ARROW_ASSIGN_OR_RAISE(auto stream, Stream(collect, "", -1, options, std::move(control)));
+  int64_t rows = 0;
+  while (true) {
+    ARROW_ASSIGN_OR_RAISE(auto batch, stream->Next());
+    if (!batch) return rows;
+    rows += batch->num_rows();
+  }
+}
+
+}  // namespace partita

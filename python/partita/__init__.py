@@ -1,0 +1,90 @@
+"""Partita: declared data pipelines, run inside a memory budget.
+
+    import partita as pt
+
+    ds = pt.read_parquet("urls/").filter(pt.col("width") >= 256)
+    ds.write_webdataset("out/", rows_per_shard=10_000)
+
+A dataset is lazy and never changes; `write_…`, `take`, `to_arrow` and their like run it. See `pt.options` for the run
+options and `pt.components()` for the ready steps.
+"""
+
+from __future__ import annotations
+
+from . import _native  # first: checks pyarrow and loads the native module
+from .catalog import components, describe
+from .dataset import Dataset
+from .errors import (
+    BugError,
+    CancelledError,
+    DataError,
+    PartitaError,
+    ResourceError,
+    RunEnvironmentError,
+    UserError,
+)
+from .expressions import Expr, col, func, lit, sql, when
+from .options import Options, RunOptions, options
+from .pipelines import Pipeline, from_yaml
+from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
+from .sources import (
+    from_arrow,
+    from_items,
+    from_pandas,
+    from_polars,
+    from_pydict,
+    read_csv,
+    read_files,
+    read_jsonl,
+    read_parquet,
+    read_text,
+    read_webdataset,
+)
+from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have it
+from .stats import RunStats, StepStats
+
+__version__: str = _native.native.BUILD_VERSION
+
+__all__ = [
+    "BugError",
+    "CancelledError",
+    "DataError",
+    "Dataset",
+    "Expr",
+    "Options",
+    "PartitaError",
+    "Pipeline",
+    "ResourceError",
+    "RunEnvironmentError",
+    "RunOptions",
+    "RunResult",
+    "RunStats",
+    "Sink",
+    "StepStats",
+    "UserError",
+    "WrittenDataset",
+    "WrittenFile",
+    "__version__",
+    "col",
+    "components",
+    "describe",
+    "from_arrow",
+    "from_items",
+    "from_pandas",
+    "from_polars",
+    "from_pydict",
+    "from_yaml",
+    "func",
+    "lit",
+    "options",
+    "range",
+    "read_csv",
+    "read_files",
+    "read_jsonl",
+    "read_parquet",
+    "read_text",
+    "read_webdataset",
+    "run",
+    "sql",
+    "when",
+]

@@ -1,0 +1,85 @@
+"""Blocks of a run as batches of the caller's size and format."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from ._native import native
+from .errors import UserError
+
+FORMATS = ("arrow", "numpy", "pandas", "polars", "pydict")
+
+
+def read_batches(stream: native.RowStream) -> Iterator[pa.RecordBatch]:
+    """The record batches of a stream; it is closed when the iterator is."""
+    try:
+        while (batch := stream.next_batch()) is not None:
+            yield pa.record_batch(batch)
+    finally:
+        stream.close()
+
+
+def recut(batches: Iterable[pa.RecordBatch], batch_size: int, drop_last: bool) -> Iterator[pa.RecordBatch]:
+    """Batches of exactly `batch_size` rows, the last one shorter. A batch within one block is a slice of it, without
+    a copy; only one that spans blocks is put together.
+    """
+    parts: deque[pa.RecordBatch] = deque()
+    rows = 0
+    for batch in batches:
+        if batch.num_rows == 0:
+            continue
+        parts.append(batch)
+        rows += batch.num_rows
+        while rows >= batch_size:
+            yield _take(parts, batch_size)
+            rows -= batch_size
+    if rows > 0 and not drop_last:
+        yield _take(parts, rows)
+
+
+def _take(parts: deque[pa.RecordBatch], rows: int) -> pa.RecordBatch:
+    taken: list[pa.RecordBatch] = []
+    while rows > 0:
+        first = parts.popleft()
+        if first.num_rows > rows:
+            parts.appendleft(first.slice(rows))
+            first = first.slice(0, rows)
+        taken.append(first)
+        rows -= first.num_rows
+    return taken[0] if len(taken) == 1 else pa.concat_batches(taken)
+
+
+def check_format(batch_format: str) -> None:
+    if batch_format not in FORMATS:
+        nearest = native.nearest_name(str(batch_format), list(FORMATS))
+        raise UserError(
+            f"batch_format cannot be {batch_format!r}" + (f"; did you mean {nearest!r}?" if nearest else ""),
+            hint="choose one of " + ", ".join(FORMATS),
+        )
+
+
+def convert(batch: pa.RecordBatch, batch_format: str) -> Any:
+    if batch_format == "arrow":
+        return batch
+    if batch_format == "numpy":
+        return {name: to_numpy(column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+    if batch_format == "pandas":
+        return batch.to_pandas()
+    if batch_format == "polars":
+        import polars
+
+        return polars.from_arrow(batch)
+    return batch.to_pydict()
+
+
+def to_numpy(column: pa.Array[Any]) -> Any:
+    """A NumPy array: a view where the type allows it. Null-free lists of one length become a further dimension."""
+    if pa.types.is_fixed_size_list(column.type) and column.null_count == 0:
+        values = column.flatten()
+        if values.null_count == 0 and not pa.types.is_nested(column.type.value_type):
+            return values.to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    return column.to_numpy(zero_copy_only=False)

@@ -1,0 +1,686 @@
+"""Expressions over columns: what `filter`, `select` and `with_columns` take.
+
+An expression is a value that says how to compute a column. It is built with operators and methods from `col` and
+`lit`, or written
+as text with SQL's operators (`sql`, and wherever a method takes a string expression). It runs on Arrow's compute
+functions.
+
+Semantics are SQL's: a comparison with null is null, `&` and `|` are three-valued, a filter keeps rows where the
+predicate is true.
+Integer overflow and invalid casts are data errors, not wrong numbers. `/` on integers truncates, `%` has the sign of
+the dividend.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import functools
+import json
+import math
+from collections.abc import Collection, Iterable
+from typing import Any, TypeAlias, cast
+
+import pyarrow as pa
+
+from ._native import native, to_json
+from .errors import UserError
+
+__all__ = ["Expr", "IntoExpr", "TypeLike", "col", "func", "lit", "sql", "when"]
+
+TypeLike: TypeAlias = "str | pa.DataType"
+"""A type: text like `"int64"`, `"list<string>"`, `"timestamp[us]"`, or a `pyarrow.DataType`."""
+
+
+def type_text(dtype: TypeLike | type) -> str:
+    if isinstance(dtype, str):
+        return dtype
+    if isinstance(dtype, type) and dtype in _PYTHON_TYPES:
+        return _PYTHON_TYPES[dtype]
+    if not hasattr(dtype, "__arrow_c_schema__"):
+        raise UserError(f"{dtype!r} is no type", hint='give text like "int64" or a pyarrow type')
+    return native.type_text(dtype)
+
+
+_PYTHON_TYPES: dict[type, str] = {bool: "bool", int: "int64", float: "float64", str: "string", bytes: "binary"}
+
+
+class Expr:
+    """An expression. Immutable; built by `col`, `lit`, `sql`, `func` and `when`, never directly.
+
+    Operators: `+ - * / %`, `== != < <= > >=`, `& | ~` (and, or, not; put comparisons in parentheses), unary `-`.
+
+    Example:
+        >>> (pt.col("width") * pt.col("height") > 65536) & pt.col("caption").is_not_null()
+        Expr(width * height > 65536 and caption is not null)
+    """
+
+    __slots__ = ("_json", "_name")
+    __hash__ = None  # type: ignore[assignment]  # == builds an expression
+
+    def __init__(self, json_form: dict[str, Any], name: str | None = None) -> None:
+        self._json = json_form
+        self._name = name
+
+    # -- What it is ----
+
+    def to_json(self) -> dict[str, Any]:
+        """The form that plans hold: `{"column": …}`, `{"literal": …, "type": …}` or `{"call": …, "args": […]}`."""
+        return cast("dict[str, Any]", json.loads(to_json(self._json)))
+
+    def __str__(self) -> str:
+        """SQL-like text that `sql` reads back."""
+        return native.expression_text(to_json(self._json))
+
+    def __repr__(self) -> str:
+        suffix = f" as {self._name}" if self._name is not None and "column" not in self._json else ""
+        return f"Expr({self}{suffix})"
+
+    @property
+    def name(self) -> str | None:
+        """The name of the column that `select` and `with_columns` make of it: its alias, or the column it is; else
+        None.""" return self._name if self._name is not None else self._json.get("column")
+
+    def alias(self, name: str) -> Expr:
+        """Names the column that `select` and `with_columns` make of this.
+
+        Example:
+            >>> pt.range(1).select((pt.col("id") + 1).alias("next")).take(1)
+            [{'next': 1}]
+        """
+        return Expr(self._json, name)
+
+    def __bool__(self) -> bool:
+        raise TypeError("an expression is neither true nor false: combine conditions with & | ~, not with and, or, not")
+
+    def __iter__(self) -> Any:
+        raise TypeError("an expression cannot be iterated")
+
+    # -- Operators ----
+
+    def __add__(self, other: IntoExpr) -> Expr:
+        return _call("add", self, other)
+
+    def __radd__(self, other: IntoExpr) -> Expr:
+        return _call("add", other, self)
+
+    def __sub__(self, other: IntoExpr) -> Expr:
+        return _call("subtract", self, other)
+
+    def __rsub__(self, other: IntoExpr) -> Expr:
+        return _call("subtract", other, self)
+
+    def __mul__(self, other: IntoExpr) -> Expr:
+        return _call("multiply", self, other)
+
+    def __rmul__(self, other: IntoExpr) -> Expr:
+        return _call("multiply", other, self)
+
+    def __truediv__(self, other: IntoExpr) -> Expr:
+        return _call("divide", self, other)
+
+    def __rtruediv__(self, other: IntoExpr) -> Expr:
+        return _call("divide", other, self)
+
+    def __mod__(self, other: IntoExpr) -> Expr:
+        return _call("remainder", self, other)
+
+    def __rmod__(self, other: IntoExpr) -> Expr:
+        return _call("remainder", other, self)
+
+    def __pow__(self, other: IntoExpr) -> Expr:
+        return _call("power", self, other)
+
+    def __rpow__(self, other: IntoExpr) -> Expr:
+        return _call("power", other, self)
+
+    def __neg__(self) -> Expr:
+        return _call("negate", self)
+
+    def __abs__(self) -> Expr:
+        return self.abs()
+
+    def __eq__(self, other: IntoExpr) -> Expr:  # type: ignore[override]
+        return _call("equal", self, other)
+
+    def __ne__(self, other: IntoExpr) -> Expr:  # type: ignore[override]
+        return _call("not_equal", self, other)
+
+    def __lt__(self, other: IntoExpr) -> Expr:
+        return _call("less", self, other)
+
+    def __le__(self, other: IntoExpr) -> Expr:
+        return _call("less_equal", self, other)
+
+    def __gt__(self, other: IntoExpr) -> Expr:
+        return _call("greater", self, other)
+
+    def __ge__(self, other: IntoExpr) -> Expr:
+        return _call("greater_equal", self, other)
+
+    def __and__(self, other: IntoExpr) -> Expr:
+        return _call("and_kleene", self, other)
+
+    def __rand__(self, other: IntoExpr) -> Expr:
+        return _call("and_kleene", other, self)
+
+    def __or__(self, other: IntoExpr) -> Expr:
+        return _call("or_kleene", self, other)
+
+    def __ror__(self, other: IntoExpr) -> Expr:
+        return _call("or_kleene", other, self)
+
+    def __invert__(self) -> Expr:
+        return _call("invert", self)
+
+    def __getitem__(self, field: str) -> Expr:
+        """A field of a struct: `col("a")["b"]`."""
+        return self.field(field)
+
+    # -- Nulls, sets, types ----
+
+    def is_null(self) -> Expr:
+        """Whether the value is null.
+
+        Example:
+            >>> pt.from_pydict({"a": [1, None]}).filter(pt.col("a").is_null()).count()
+            1
+        """
+        return _call("is_null", self)
+
+    def is_not_null(self) -> Expr:
+        """Whether the value is not null."""
+        return _call("is_valid", self)
+
+    def is_nan(self) -> Expr:
+        """Whether a float is NaN; null where it is null."""
+        return _call("is_nan", self)
+
+    def fill_null(self, value: IntoExpr) -> Expr:
+        """The value, or `value` where it is null.
+
+        Example:
+            >>> pt.from_pydict({"a": [1, None]}).select(a=pt.col("a").fill_null(0)).take(2)
+            [{'a': 1}, {'a': 0}]
+        """
+        return _call("coalesce", self, value)
+
+    def is_in(self, values: Collection[Any] | pa.Array[Any] | pa.ChunkedArray[Any]) -> Expr:
+        """Whether the value is one of `values`; null where only a null among them could tell (SQL's `in`).
+
+        Args:
+            values: Python values, or an Arrow array.
+
+        Example:
+            >>> pt.range(9).filter(pt.col("id").is_in([2, 3, 20])).count()
+            2
+        """
+        if isinstance(values, str | bytes):
+            raise UserError("is_in takes a list of values, not one text", hint=f"write is_in([{values!r}])")
+        return Expr({"call": "is_in", "args": [self._json, *(lit(value)._json for value in values)]})
+
+    def between(self, low: IntoExpr, high: IntoExpr) -> Expr:
+        """Whether `low <= value <= high`."""
+        return (self >= low) & (self <= high)
+
+    def cast(self, dtype: TypeLike | type, *, safe: bool = True) -> Expr:
+        """The value as another type.
+
+        Args:
+            dtype: Text like `"int64"`, a `pyarrow.DataType`, or `bool`, `int`, `float`, `str`, `bytes`.
+            safe: Whether a value that does not fit is a data error; else it wraps or is cut.
+
+        Example:
+            >>> pt.from_pydict({"a": ["7"]}).select(a=pt.col("a").cast("int32") + 1).take(1)
+            [{'a': 8}]
+        """
+        options: dict[str, Any] = {"type": type_text(dtype)}
+        if not safe:
+            options["safe"] = False
+        return Expr({"call": "cast", "args": [self._json], "options": options}, self._name or self._json.get("column"))
+
+    def field(self, name: str) -> Expr:
+        """The field `name` of a struct."""
+        return _call("struct_field", self, options={"field": name})
+
+    # -- Numbers ----
+
+    def abs(self) -> Expr:
+        """The absolute value."""
+        return _call("abs", self)
+
+    def round(self, digits: int = 0) -> Expr:
+        """Rounded to `digits` decimals, halves to even."""
+        return _call("round", self, options={"ndigits": digits})
+
+    def floor(self) -> Expr:
+        """The largest whole number that is not greater."""
+        return _call("floor", self)
+
+    def ceil(self) -> Expr:
+        """The smallest whole number that is not less."""
+        return _call("ceil", self)
+
+    def sqrt(self) -> Expr:
+        """The square root; NaN of a negative number."""
+        return _call("sqrt", self)
+
+    # -- Namespaces ----
+
+    @property
+    def str(self) -> StrFunctions:
+        """Functions of strings."""
+        return StrFunctions(self)
+
+    @property
+    def dt(self) -> DateFunctions:
+        """Functions of dates and timestamps."""
+        return DateFunctions(self)
+
+    @property
+    def list(self) -> ListFunctions:
+        """Functions of lists."""
+        return ListFunctions(self)
+
+
+IntoExpr: TypeAlias = (
+    "Expr | None | bool | int | float | str | bytes | datetime.date | datetime.time | datetime.timedelta "
+    "| decimal.Decimal | pa.Scalar[Any]"
+)
+"""An expression, or a value that stands for itself."""
+
+
+def _call(function: str, *args: IntoExpr, options: dict[str, Any] | None = None) -> Expr:
+    form: dict[str, Any] = {"call": function, "args": [lit(arg)._json for arg in args]}
+    if options:
+        form["options"] = options
+    return Expr(form)
+
+
+class _Functions:
+    __slots__ = ("_expr",)
+
+    def __init__(self, expr: Expr) -> None:
+        self._expr = expr
+
+    def _call(self, function: str, **options: Any) -> Expr:
+        return _call(function, self._expr, options={k: v for k, v in options.items() if v is not None})
+
+
+class StrFunctions(_Functions):
+    """`Expr.str`: functions of strings. Lengths and positions count code points.
+
+    Example:
+        >>> ds = pt.from_pydict({"s": ["  Cat.JPG "]})
+        >>> ds.select(s=pt.col("s").str.strip().str.lower()).take(1)
+        [{'s': 'cat.jpg'}]
+    """
+
+    __slots__ = ()
+
+    def upper(self) -> Expr:
+        """In upper case."""
+        return self._call("utf8_upper")
+
+    def lower(self) -> Expr:
+        """In lower case."""
+        return self._call("utf8_lower")
+
+    def len(self) -> Expr:
+        """Number of code points."""
+        return self._call("utf8_length")
+
+    def len_bytes(self) -> Expr:
+        """Number of bytes."""
+        return self._call("binary_length")
+
+    def strip(self, characters: str | None = None) -> Expr:
+        """Without `characters` (None: white space) at both ends."""
+        return self._trim("trim", characters)
+
+    def lstrip(self, characters: str | None = None) -> Expr:
+        """Without `characters` (None: white space) at the start."""
+        return self._trim("ltrim", characters)
+
+    def rstrip(self, characters: str | None = None) -> Expr:
+        """Without `characters` (None: white space) at the end."""
+        return self._trim("rtrim", characters)
+
+    def _trim(self, kind: str, characters: str | None) -> Expr:
+        if characters is None:
+            return self._call(f"utf8_{kind}_whitespace")
+        return self._call(f"utf8_{kind}", characters=characters)
+
+    def starts_with(self, prefix: str, *, ignore_case: bool = False) -> Expr:
+        """Whether it starts with `prefix`."""
+        return self._call("starts_with", pattern=prefix, ignore_case=ignore_case or None)
+
+    def ends_with(self, suffix: str, *, ignore_case: bool = False) -> Expr:
+        """Whether it ends with `suffix`."""
+        return self._call("ends_with", pattern=suffix, ignore_case=ignore_case or None)
+
+    def contains(self, pattern: str, *, regex: bool = False, ignore_case: bool = False) -> Expr:
+        """Whether it contains `pattern`, a plain text or (`regex=True`) a regular expression of RE2.
+
+        Example:
+            >>> ds = pt.from_pydict({"s": ["cat", "dog", "cart"]})
+            >>> ds.filter(pt.col("s").str.contains("^ca.t", regex=True)).take(9)
+            [{'s': 'cart'}]
+        """
+        function = "match_substring_regex" if regex else "match_substring"
+        return self._call(function, pattern=pattern, ignore_case=ignore_case or None)
+
+    def like(self, pattern: str, *, ignore_case: bool = False) -> Expr:
+        """SQL's `like`: `%` stands for any text, `_` for one character."""
+        return self._call("match_like", pattern=pattern, ignore_case=ignore_case or None)
+
+    def replace(self, pattern: str, replacement: str, *, regex: bool = False, n: int | None = None) -> Expr:
+        """Every `pattern` (at most `n`) replaced by `replacement`; with `regex=True` groups are `\\1`, `\\2`, …"""
+        function = "replace_substring_regex" if regex else "replace_substring"
+        return self._call(function, pattern=pattern, replacement=replacement, max_replacements=n)
+
+    def slice(self, start: int, stop: int | None = None) -> Expr:
+        """Code points `start` to `stop` (not included), as in Python's `s[start:stop]`."""
+        return self._call("utf8_slice_codeunits", start=start, stop=stop)
+
+    def split(self, pattern: str, *, regex: bool = False, max_splits: int | None = None) -> Expr:
+        """The list of parts between `pattern`."""
+        function = "split_pattern_regex" if regex else "split_pattern"
+        return self._call(function, pattern=pattern, max_splits=max_splits)
+
+    def extract(self, pattern: str) -> Expr:
+        """A struct of the named groups of a regular expression: `(?P<year>\\d+)`; null where it does not match."""
+        return self._call("extract_regex", pattern=pattern)
+
+    def find(self, text: str) -> Expr:
+        """Byte position of the first `text`; -1: not found."""
+        return self._call("find_substring", pattern=text)
+
+    def count(self, text: str) -> Expr:
+        """How often `text` occurs."""
+        return self._call("count_substring", pattern=text)
+
+    def zfill(self, width: int) -> Expr:
+        """Padded with zeros at the left to `width` code points."""
+        return self._call("utf8_zero_fill", width=width)
+
+    def to_datetime(self, format: str, *, unit: str = "us") -> Expr:
+        """Read as a timestamp with `strptime`'s `format`; `unit` is `"s"`, `"ms"`, `"us"` or `"ns"`."""
+        return self._call("strptime", format=format, unit=unit)
+
+
+class DateFunctions(_Functions):
+    """`Expr.dt`: parts of dates and timestamps, in their time zone.
+
+    Example:
+        >>> import datetime
+        >>> ds = pt.from_pydict({"t": [datetime.date(2024, 2, 29)]})
+        >>> ds.select(y=pt.col("t").dt.year(), m=pt.col("t").dt.month()).take(1)
+        [{'y': 2024, 'm': 2}]
+    """
+
+    __slots__ = ()
+
+    def year(self) -> Expr:
+        """The year."""
+        return self._call("year")
+
+    def month(self) -> Expr:
+        """The month, 1 to 12."""
+        return self._call("month")
+
+    def day(self) -> Expr:
+        """The day of the month, 1 to 31."""
+        return self._call("day")
+
+    def hour(self) -> Expr:
+        """The hour, 0 to 23."""
+        return self._call("hour")
+
+    def minute(self) -> Expr:
+        """The minute, 0 to 59."""
+        return self._call("minute")
+
+    def second(self) -> Expr:
+        """The second, 0 to 59."""
+        return self._call("second")
+
+    def day_of_week(self) -> Expr:
+        """The day of the week; Monday is 0."""
+        return self._call("day_of_week")
+
+    def day_of_year(self) -> Expr:
+        """The day of the year, from 1."""
+        return self._call("day_of_year")
+
+    def strftime(self, format: str = "%Y-%m-%dT%H:%M:%S") -> Expr:
+        """As text, by `strftime`'s `format`."""
+        return self._call("strftime", format=format)
+
+    def truncate(self, unit: str) -> Expr:
+        """The start of the `unit` it lies in: `"year"`, `"month"`, `"week"`, `"day"`, `"hour"`, `"minute"`,
+        `"second"`.""" return self._call("floor_temporal", unit=unit)
+
+
+class ListFunctions(_Functions):
+    """`Expr.list`: functions of lists.
+
+    Example:
+        >>> ds = pt.from_pydict({"a": [[1, 2, 3]]})
+        >>> ds.select(n=pt.col("a").list.len(), last=pt.col("a").list.get(2)).take(1)
+        [{'n': 3, 'last': 3}]
+    """
+
+    __slots__ = ()
+
+    def len(self) -> Expr:
+        """Number of items."""
+        return self._call("list_value_length")
+
+    def get(self, index: int) -> Expr:
+        """The item at `index`, from 0."""
+        return _call("list_element", self._expr, index)
+
+    def slice(self, start: int, stop: int | None = None) -> Expr:
+        """Items `start` to `stop` (not included)."""
+        return self._call("list_slice", start=start, stop=stop)
+
+
+# -- Ways to begin ----
+
+
+def col(name: str) -> Expr:
+    """A column.
+
+    Args:
+        name: Its name, as it is: a dot is part of the name. A field of a struct is `col("a")["b"]`.
+
+    Example:
+        >>> pt.col("width") >= 256
+        Expr(width >= 256)
+    """
+    if not isinstance(name, str):
+        raise UserError(f"a column is named by text, not by {name!r}")
+    return Expr({"column": name})
+
+
+def lit(value: IntoExpr, dtype: TypeLike | type | None = None) -> Expr:
+    """A value that stands for itself.
+
+    Args:
+        value: None, bool, int, float, str, bytes, a date or time, Decimal, a NumPy or Arrow scalar, or an expression
+            (returned as it is).
+        dtype: Its type; None: `int64`, `float64`, `string`, … by the value.
+
+    Example:
+        >>> pt.range(1).select(one=pt.lit(1, "int8")).schema().field("one").type
+        DataType(int8)
+    """
+    if isinstance(value, Expr):
+        return value if dtype is None else value.cast(dtype)
+    if dtype is not None:
+        return _scalar_literal(value, type_text(dtype))
+    # numpy.bool_ and numpy integers are no Python numbers; numpy.float64 is one, and equal to it.
+    if value is None:
+        return Expr({"literal": None, "type": "null"})
+    if isinstance(value, bool):
+        return Expr({"literal": value, "type": "bool"})
+    if isinstance(value, int):
+        return _int_literal(value)
+    if isinstance(value, float):
+        return Expr({"literal": _float_json(value), "type": "float64"})
+    if isinstance(value, str):
+        return Expr({"literal": value, "type": "string"})
+    return _scalar_literal(value, None)
+
+
+def _int_literal(value: int) -> Expr:
+    if -(2**63) <= value < 2**63:
+        return Expr({"literal": int(value), "type": "int64"})
+    if 0 <= value < 2**64:
+        return Expr({"literal": int(value), "type": "uint64"})
+    raise UserError(f"{value} fits in no 64-bit integer", hint="give a float or a decimal.Decimal")
+
+
+def _float_json(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return float(value)
+
+
+def _scalar_literal(value: Any, dtype: str | None) -> Expr:
+    try:
+        if hasattr(value, "item") and not isinstance(value, pa.Scalar):
+            array = pa.array([value])  # NumPy scalars keep their type in an array only
+        else:
+            array = pa.array([value.as_py()], value.type) if isinstance(value, pa.Scalar) else pa.array([value])
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{value!r} has no Arrow type: {error}") from None
+    literal = Expr(json.loads(native.literal_json(array)))
+    if dtype is None:
+        return literal
+    return Expr({"call": "cast", "args": [literal._json], "options": {"type": dtype}})
+
+
+def sql(text: str) -> Expr:
+    """An expression from text with SQL's operators and Arrow's functions.
+
+    Args:
+        text: As in pipeline files: `"width >= 256 and lower(format) = 'jpeg'"`.
+
+    Raises:
+        UserError: The text is no expression; the message says where.
+
+    Example:
+        >>> pt.sql("case when a > 1 then 'big' else 'small' end").name is None
+        True
+    """
+    return Expr(json.loads(native.parse_expression(text)))
+
+
+def func(function: str, *args: IntoExpr, **options: Any) -> Expr:
+    """A call of any scalar function of Arrow compute, by its name or a friendly alias.
+
+    Args:
+        function: `"utf8_center"`, `"bit_wise_and"`, `"greatest"`, …
+        args: Expressions and values.
+        options: The function's options by name.
+
+    Example:
+        >>> pt.range(3).select(m=pt.func("greatest", pt.col("id"), 1)).take(3)
+        [{'m': 1}, {'m': 1}, {'m': 2}]
+    """
+    return _call(function, *args, options=options)
+
+
+class When:
+    """What `when` returns; `then` and `otherwise` make it an expression."""
+
+    __slots__ = ("_args", "_condition")
+
+    def __init__(self, args: tuple[IntoExpr, ...], condition: IntoExpr) -> None:
+        self._args = args
+        self._condition = condition
+
+    def then(self, value: IntoExpr) -> Then:
+        """The value where the condition is true."""
+        return Then((*self._args, self._condition, value))
+
+
+class Then(Expr):
+    """An expression that may go on with `when` or end with `otherwise` (without: null)."""
+
+    __slots__ = ("_args",)
+
+    def __init__(self, args: tuple[IntoExpr, ...]) -> None:
+        super().__init__(_call("case", *args)._json)
+        self._args = args
+
+    def when(self, condition: IntoExpr) -> When:
+        """The next condition."""
+        return When(self._args, condition)
+
+    def otherwise(self, value: IntoExpr) -> Expr:
+        """The value where no condition is true."""
+        return _call("case", *self._args, value)
+
+
+def when(condition: IntoExpr) -> When:
+    """A choice: `when(a).then(x).when(b).then(y).otherwise(z)`.
+
+    Example:
+        >>> size = pt.when(pt.col("id") > 1).then(pt.lit("big")).otherwise(pt.lit("small"))
+        >>> pt.range(3).select(size=size).take(3)
+        [{'size': 'small'}, {'size': 'small'}, {'size': 'big'}]
+    """
+    return When((), condition)
+
+
+def predicate(value: Expr | str | bool) -> Expr:
+    """What a step takes as a condition: text is SQL here, not a literal."""
+    return sql(value) if isinstance(value, str) else lit(value)
+
+
+def named(expressions: Iterable[Any], keywords: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The columns that `select` and `with_columns` are asked for, in order.
+
+    Positional text is the name of a column; text of a keyword or a mapping is SQL.
+    """
+    columns: list[tuple[str, dict[str, Any]]] = []
+
+    def add(value: Any) -> None:
+        if isinstance(value, str):
+            columns.append((value, {"column": value}))
+        elif isinstance(value, Expr):
+            if value.name is None:
+                raise UserError(f"the column {value} has no name", hint='write .alias("name"), or name=expression')
+            columns.append((value.name, value._json))
+        elif isinstance(value, dict):
+            columns.extend((name, _column_value(name, item)) for name, item in value.items())
+        elif isinstance(value, Iterable) and not isinstance(value, bytes):
+            for item in value:
+                add(item)
+        else:
+            raise UserError(f"{value!r} is no column", hint="give names, expressions, or name=expression")
+
+    for expression in expressions:
+        add(expression)
+    columns.extend((name, _column_value(name, item)) for name, item in keywords.items())
+    return columns
+
+
+def _column_value(name: object, value: Any) -> dict[str, Any]:
+    if not isinstance(name, str):
+        raise UserError(f"a column is named by text, not by {name!r}")
+    try:
+        return predicate(value)._json
+    except UserError as error:
+        raise UserError(f"column {name!r}: {error.message}", hint=error.hint) from None
+
+
+@functools.cache
+def text_of(json_text: str) -> str:
+    """The text of an expression in JSON, for plans that people read."""
+    return native.expression_text(json_text)
