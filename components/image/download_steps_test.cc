@@ -249,7 +249,7 @@ TEST_F(DownloadStepsTest, CancelCallsDoneOnce) {
   EXPECT_EQ(slow[0].row, 100);
   EXPECT_EQ(slow[0].what, "GET " + server_->url() + "/silent");
   cancel_.Cancel();
-  ASSERT_EQ(future.wait_for(std::chrono::seconds(2)), std::future_status::ready);
+  ASSERT_EQ(future.wait_for(std::chrono::seconds(20)), std::future_status::ready);
   EXPECT_TRUE(future.get().IsCancelled());
 }
 

@@ -169,7 +169,8 @@ TEST_F(ImageSteps, TextAndLargeColumnsHoldImagesToo) {
     }
     const auto column = type->id() == arrow::Type::LARGE_BINARY ? *large.Finish() : *views.Finish();
     const auto wide = *batch->SetColumn(1, arrow::field("image", type), column);
-    ASSERT_TRUE(Run("extract_image_resolution", "{}", wide).ok());
+    const Status status = Run("extract_image_resolution", "{}", wide);
+    ASSERT_TRUE(status.ok()) << status.ToString();
     EXPECT_THAT(Column("width"), ElementsAre("64", "null", "30"));
   }
 }

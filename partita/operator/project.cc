@@ -62,7 +62,9 @@ Result<std::unique_ptr<Transform>> MakeProject(const TransformInit& init) {
     }
     columns.push_back(std::move(column));
   }
-  auto schema = arrow::schema(std::move(fields));
+  // Names and types are ours; nullability is the plan's (inputs of a union are aligned to one schema).
+  auto schema = init.output ? init.output : arrow::schema(std::move(fields));
+  if (schema->num_fields() != static_cast<int>(columns.size())) return BugError("project: the plan's schema has other columns");
   return std::unique_ptr<Transform>(new Project(std::move(columns), std::move(schema)));
 }
 

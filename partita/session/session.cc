@@ -10,10 +10,6 @@
 #include "partita/block/logical_bytes.h"
 #include "partita/engine/local_engine.h"
 
-#ifndef PARTITA_VERSION
-#define PARTITA_VERSION "0.0.0"
-#endif
-
 namespace partita {
 
 std::string BuildVersion() { return PARTITA_VERSION; }

@@ -81,7 +81,8 @@ Result<Snapshot> Session::TakeSnapshot(const Pipeline& pipeline, Look look) {
       SourceSnapshot source;
       source.step = request.step;
       source.format = request.format;
-      source.schema = arrow::schema({arrow::field("id", arrow::int64(), false)});
+      ARROW_ASSIGN_OR_RAISE(auto column, GetStringOr(request.args, "column", "id"));
+      source.schema = arrow::schema({arrow::field(column, arrow::int64(), false)});
       ARROW_ASSIGN_OR_RAISE(source.num_rows, GetInt(request.args, "n"));
       snapshot.sources.push_back(std::move(source));
       continue;

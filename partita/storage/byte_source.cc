@@ -34,7 +34,8 @@ arrow::Compression::type CompressionOf(std::string_view location) {
 
 class PlainSource final : public ByteSource {
  public:
-  PlainSource(std::shared_ptr<arrow::io::RandomAccessFile> file, int64_t begin, std::string location, CancelToken cancel)
+  PlainSource(std::shared_ptr<arrow::io::RandomAccessFile> file, int64_t begin, std::string location,
+              CancelToken cancel)
       : file_(std::move(file)), offset_(begin), location_(std::move(location)), cancel_(std::move(cancel)) {}
 
   Result<int64_t> Read(int64_t size, uint8_t* out) override {

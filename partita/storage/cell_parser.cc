@@ -41,7 +41,8 @@ bool ParseNumber(std::string_view text, Number* out) {
         *out = static_cast<Number>(wide);
         return true;
       }
-      const bool tiny = text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos;
+      const bool tiny =
+          text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos;
       *out = tiny ? 0 : std::numeric_limits<Number>::infinity();
       if (text[0] == '-') *out = -*out;
       return true;
@@ -59,11 +60,16 @@ struct Convert;
 
 template <typename Type>
 struct Convert<Type, arrow::enable_if_integer<Type>> {
-  static bool Text(std::string_view text, const Type&, typename Type::c_type* out) { return ParseNumber(text, out); }
+  static bool Text(std::string_view text, const Type&, typename Type::c_type* out) {
+    return ParseNumber(text, out);
+  }
 };
 template <typename Type>
-struct Convert<Type, std::enable_if_t<std::is_same_v<Type, arrow::FloatType> || std::is_same_v<Type, arrow::DoubleType>>> {
-  static bool Text(std::string_view text, const Type&, typename Type::c_type* out) { return ParseNumber(text, out); }
+struct Convert<Type, std::enable_if_t<std::is_same_v<Type, arrow::FloatType> ||
+                                      std::is_same_v<Type, arrow::DoubleType>>> {
+  static bool Text(std::string_view text, const Type&, typename Type::c_type* out) {
+    return ParseNumber(text, out);
+  }
 };
 template <>
 struct Convert<arrow::HalfFloatType> {
@@ -77,7 +83,8 @@ struct Convert<arrow::HalfFloatType> {
 template <>
 struct Convert<arrow::BooleanType> {
   static bool Text(std::string_view text, const arrow::BooleanType& type, bool* out) {
-    return arrow::internal::StringConverter<arrow::BooleanType>().Convert(type, text.data(), text.size(), out);
+    return arrow::internal::StringConverter<arrow::BooleanType>().Convert(type, text.data(), text.size(),
+                                                                          out);
   }
 };
 template <typename Type>
@@ -88,13 +95,16 @@ struct Convert<Type, std::enable_if_t<arrow::is_date_type<Type>::value || arrow:
 };
 template <>
 struct Convert<arrow::DurationType> {
-  static bool Text(std::string_view text, const arrow::DurationType&, int64_t* out) { return ParseNumber(text, out); }
+  static bool Text(std::string_view text, const arrow::DurationType&, int64_t* out) {
+    return ParseNumber(text, out);
+  }
 };
 template <>
 struct Convert<arrow::TimestampType> {
   static bool Text(std::string_view text, const arrow::TimestampType& type, int64_t* out) {
     bool zoned = false;
-    if (!arrow::internal::ParseTimestampISO8601(text.data(), text.size(), type.unit(), out, &zoned)) return false;
+    if (!arrow::internal::ParseTimestampISO8601(text.data(), text.size(), type.unit(), out, &zoned))
+      return false;
     return !zoned || !type.timezone().empty();  // an offset would be lost in a column without a zone
   }
 };
@@ -169,7 +179,8 @@ class BytesParser final : public CellParser {
     }
     const Status status = builder_.Append(text);
     // One value beyond what 32-bit offsets address; a full batch of smaller ones is cut by bytes long before.
-    if (status.IsCapacityError()) return DataError("a value of more than 2 GiB", "declare the column as large_string");
+    if (status.IsCapacityError())
+      return DataError("a value of more than 2 GiB", "declare the column as large_string");
     return status;
   }
   Status AppendNull() override { return builder_.AppendNull(); }
@@ -217,7 +228,8 @@ struct MakeParser {
   template <typename Type>
   std::enable_if_t<arrow::is_number_type<Type>::value || arrow::is_boolean_type<Type>::value ||
                        arrow::is_date_type<Type>::value || arrow::is_time_type<Type>::value ||
-                       std::is_same_v<Type, arrow::TimestampType> || std::is_same_v<Type, arrow::DurationType>,
+                       std::is_same_v<Type, arrow::TimestampType> ||
+                       std::is_same_v<Type, arrow::DurationType>,
                    Status>
   Visit(const Type&) {
     out = std::make_unique<ScalarParser<Type>>(type, pool);
@@ -229,9 +241,11 @@ struct MakeParser {
     return Status::OK();
   }
   template <typename Type>
-  std::enable_if_t<arrow::is_base_binary_type<Type>::value || arrow::is_binary_view_like_type<Type>::value, Status>
+  std::enable_if_t<arrow::is_base_binary_type<Type>::value || arrow::is_binary_view_like_type<Type>::value,
+                   Status>
   Visit(const Type&) {
-    out = std::make_unique<BytesParser<typename arrow::TypeTraits<Type>::BuilderType, Type::is_utf8>>(type, pool);
+    out = std::make_unique<BytesParser<typename arrow::TypeTraits<Type>::BuilderType, Type::is_utf8>>(type,
+                                                                                                      pool);
     return Status::OK();
   }
   Status Visit(const arrow::FixedSizeBinaryType&) {
@@ -267,7 +281,8 @@ CellTypeGuess::Kind CellTypeGuess::KindOfText(std::string_view text) {
   const bool digits = std::all_of(text.begin() + (text[0] == '-' || text[0] == '+'), text.end(),
                                   [](char c) { return c >= '0' && c <= '9'; });
   if (!digits && ParseNumber(text, &number)) return Kind::kFloat;
-  if (text == "true" || text == "false" || text == "True" || text == "False" || text == "TRUE" || text == "FALSE") {
+  if (text == "true" || text == "false" || text == "True" || text == "False" || text == "TRUE" ||
+      text == "FALSE") {
     return Kind::kBool;
   }
   int32_t day = 0;
@@ -275,7 +290,8 @@ CellTypeGuess::Kind CellTypeGuess::KindOfText(std::string_view text) {
   if (Convert<arrow::Date32Type>::Text(text, date, &day)) return Kind::kDate;
   int64_t instant = 0;
   bool zoned = false;
-  if (arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &instant, &zoned)) {
+  if (arrow::internal::ParseTimestampISO8601(text.data(), text.size(), arrow::TimeUnit::MICRO, &instant,
+                                             &zoned)) {
     return zoned ? Kind::kZonedTimestamp : Kind::kTimestamp;
   }
   return Kind::kString;

@@ -14,9 +14,10 @@ class MemoryPool;
 
 namespace partita {
 
-// Numbers are decimal ("+1", "1e3", "nan", "inf" for floats); bool is true/false/1/0 in any case; dates, times and timestamps
-// are ISO 8601 (a timestamp with an offset is read as UTC; one without, in a zoned column, is taken as UTC); durations are
-// integers of their unit; decimals keep their scale; strings must be valid UTF-8; binary is the bytes themselves.
+// Numbers are decimal ("+1", "1e3", "nan", "inf" for floats); bool is true/false/1/0 in any case; dates,
+// times and timestamps are ISO 8601 (a timestamp with an offset is read as UTC; one without, in a zoned
+// column, is taken as UTC); durations are integers of their unit; decimals keep their scale; strings must be
+// valid UTF-8; binary is the bytes themselves.
 class CellParser {
  public:
   virtual ~CellParser() = default;
@@ -27,10 +28,12 @@ class CellParser {
   virtual Result<std::shared_ptr<arrow::Array>> Finish() = 0;
 
   // A user error for types that have no text form (lists, structs, unions, dictionaries).
-  static Result<std::unique_ptr<CellParser>> Make(const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool);
+  static Result<std::unique_ptr<CellParser>> Make(const std::shared_ptr<arrow::DataType>& type,
+                                                  arrow::MemoryPool* pool);
 };
 
-// Guesses the type of a column from its values' text: null < bool | int64 < double | date32 < timestamp[us] | string.
+// Guesses the type of a column from its values' text: null < bool | int64 < double | date32 < timestamp[us] |
+// string.
 class CellTypeGuess {
  public:
   void Add(std::string_view text);

@@ -1,9 +1,9 @@
 #include <arrow/buffer.h>
 #include <arrow/type.h>
 
+#include <algorithm>
 #include "partita/base/json.h"
 #include "partita/memory/budget.h"
-#include <algorithm>
 
 #include "partita/storage/csv_parser.h"
 #include "partita/storage/csv_writer.h"
@@ -42,7 +42,8 @@ struct Head {
   int64_t data_offset = 0;  // of the first record that is a row
 };
 
-// Names and the place of the first row, from the file's beginning. No names: the file has no rows (and no header).
+// Names and the place of the first row, from the file's beginning. No names: the file has no rows (and no
+// header).
 Result<Head> FindHead(const CsvOptions& options, std::string_view text, int64_t text_offset, bool complete,
                       const FileEntry& file, arrow::MemoryPool* pool) {
   Head head;
@@ -57,9 +58,10 @@ Result<Head> FindHead(const CsvOptions& options, std::string_view text, int64_t 
     head.names = std::move(*names);
     if (options.has_header) rest = after;
   } else if (!complete) {
-    return WithContext(DataError("the first " + std::to_string(text.size() >> 10) + " KiB hold no complete record",
-                                 "check that the file is CSV, or set newlines_in_values or quote"),
-                       {.file = file.location});
+    return WithContext(
+        DataError("the first " + std::to_string(text.size() >> 10) + " KiB hold no complete record",
+                  "check that the file is CSV, or set newlines_in_values or quote"),
+        {.file = file.location});
   }
   head.data_offset = text_offset + static_cast<int64_t>(text.size() - rest.size());
   return head;
@@ -73,7 +75,8 @@ class Csv final : public Format {
     return {".csv", ".tsv", ".csv.gz", ".tsv.gz", ".csv.zst", ".tsv.zst", ".csv.bz2"};
   }
 
-  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args, arrow::MemoryPool* pool) const override {
+  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args,
+                           arrow::MemoryPool* pool) const override {
     ARROW_ASSIGN_OR_RAISE(const CsvOptions options, CsvOptions::Parse(&args));
     bool complete = false;
     ARROW_ASSIGN_OR_RAISE(const auto prefix, ReadPrefix(env, file, kPrefixBytes, pool, &complete));
@@ -118,7 +121,8 @@ class Csv final : public Format {
     std::unique_ptr<RecordScanner> scanner;
     if (options.newlines_in_values) scanner = std::make_unique<CsvRecordScanner>(options);
     ARROW_ASSIGN_OR_RAISE(auto lines, OpenLines(request, std::move(scanner)));
-    return std::make_unique<RecordReader>(std::move(request), std::move(lines), std::move(parser), skip_records);
+    return std::make_unique<RecordReader>(std::move(request), std::move(lines), std::move(parser),
+                                          skip_records);
   }
 
   Result<std::unique_ptr<FileWriter>> OpenWriter(std::shared_ptr<arrow::io::OutputStream> stream,
@@ -155,7 +159,8 @@ class Csv final : public Format {
       if (!split.ok() || cells.size() != names.size()) continue;  // a bad row: reading it will say so
       for (size_t i = 0; i < cells.size(); ++i) {
         const auto& nulls = options.null_values;
-        if (std::find(nulls.begin(), nulls.end(), cells[i].text) == nulls.end()) guesses[i].Add(cells[i].text);
+        if (std::find(nulls.begin(), nulls.end(), cells[i].text) == nulls.end())
+          guesses[i].Add(cells[i].text);
       }
     }
     arrow::FieldVector fields;

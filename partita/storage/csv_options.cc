@@ -16,7 +16,8 @@ Result<char> OneByte(const Json& args, const char* key, char fallback, bool may_
   if (text.empty() && may_be_empty) return '\0';
   if (text == "\\t" || text == "tab") return '\t';
   if (text.size() != 1 || text[0] == '\n' || text[0] == '\r' || text[0] == '\0') {
-    return UserError(std::string(key) + " must be one character (one byte) that is no line end", "use \",\", \";\" or \"\\t\"");
+    return UserError(std::string(key) + " must be one character (one byte) that is no line end",
+                     "use \",\", \";\" or \"\\t\"");
   }
   return text[0];
 }
@@ -30,14 +31,16 @@ Result<std::map<std::string, std::shared_ptr<arrow::DataType>>> ParseColumnTypes
   if (found == args.end() || found->is_null()) return types;
   if (!found->is_object()) return UserError(key + " must be a map of column names to types");
   for (const auto& [name, type] : found->items()) {
-    if (!type.is_string()) return UserError(key + ": the type of '" + name + "' must be text", "write for example int64");
+    if (!type.is_string())
+      return UserError(key + ": the type of '" + name + "' must be text", "write for example int64");
     ARROW_ASSIGN_OR_RAISE(types[name], ParseType(type.get<std::string>()));
   }
   return types;
 }
 
 Result<std::shared_ptr<arrow::Schema>> ApplyColumnTypes(
-    std::shared_ptr<arrow::Schema> schema, const std::map<std::string, std::shared_ptr<arrow::DataType>>& types) {
+    std::shared_ptr<arrow::Schema> schema,
+    const std::map<std::string, std::shared_ptr<arrow::DataType>>& types) {
   for (const auto& [name, type] : types) {
     ARROW_ASSIGN_OR_RAISE(const int index, FindColumn(*schema, name));
     ARROW_ASSIGN_OR_RAISE(schema, schema->SetField(index, schema->field(index)->WithType(type)));
@@ -62,8 +65,9 @@ Result<CsvOptions> CsvOptions::Parse(const Json* given) {
   ARROW_ASSIGN_OR_RAISE(options.column_types, ParseColumnTypes(args, "column_types"));
   const auto nulls = args.find("null_values");
   options.custom_null_values = nulls != args.end() && !nulls->is_null();
-  ARROW_ASSIGN_OR_RAISE(options.null_values, GetStringsOr(args, "null_values",
-                                                          {"", "NA", "N/A", "#N/A", "n/a", "NULL", "null", "None"}));
+  ARROW_ASSIGN_OR_RAISE(
+      options.null_values,
+      GetStringsOr(args, "null_values", {"", "NA", "N/A", "#N/A", "n/a", "NULL", "null", "None"}));
   return options;
 }
 

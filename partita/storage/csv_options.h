@@ -19,10 +19,10 @@ namespace partita {
 
 struct CsvOptions {
   char delimiter = ',';
-  char quote = '"';          // 0: no quoting
-  char escape = 0;           // 0: none
-  bool has_header = true;    // without an argument: true unless column_names are given
-  int64_t skip_rows = 0;     // records before the header
+  char quote = '"';        // 0: no quoting
+  char escape = 0;         // 0: none
+  bool has_header = true;  // without an argument: true unless column_names are given
+  int64_t skip_rows = 0;   // records before the header
   bool newlines_in_values = false;
   std::vector<std::string> column_names;
   std::map<std::string, std::shared_ptr<arrow::DataType>> column_types;
@@ -34,9 +34,11 @@ struct CsvOptions {
 };
 
 // {"column": "type"} of an argument.
-Result<std::map<std::string, std::shared_ptr<arrow::DataType>>> ParseColumnTypes(const Json& args, const std::string& key);
+Result<std::map<std::string, std::shared_ptr<arrow::DataType>>> ParseColumnTypes(const Json& args,
+                                                                                 const std::string& key);
 // The schema with those types in place; a name that is no column is a user error that names the nearest.
 Result<std::shared_ptr<arrow::Schema>> ApplyColumnTypes(
-    std::shared_ptr<arrow::Schema> schema, const std::map<std::string, std::shared_ptr<arrow::DataType>>& types);
+    std::shared_ptr<arrow::Schema> schema,
+    const std::map<std::string, std::shared_ptr<arrow::DataType>>& types);
 
 }  // namespace partita

@@ -72,7 +72,8 @@ size_t CsvRecordScanner::FirstEnd(std::string_view text) {
   return std::string_view::npos;
 }
 
-CsvTokenizer::CsvTokenizer(const CsvOptions& options, arrow::MemoryPool* pool) : options_(options), pool_(pool) {}
+CsvTokenizer::CsvTokenizer(const CsvOptions& options, arrow::MemoryPool* pool)
+    : options_(options), pool_(pool) {}
 CsvTokenizer::~CsvTokenizer() = default;
 
 Result<char*> CsvTokenizer::Scratch(size_t record_bytes) {
@@ -80,7 +81,8 @@ Result<char*> CsvTokenizer::Scratch(size_t record_bytes) {
   if (scratch_ == nullptr) {
     ARROW_ASSIGN_OR_RAISE(scratch_, arrow::AllocateResizableBuffer(want, pool_));
   } else if (scratch_->size() < want) {
-    // All unescaped cells of a record fit in the record's size: the buffer never moves while cells point into it.
+    // All unescaped cells of a record fit in the record's size: the buffer never moves while cells point into
+    // it.
     ARROW_RETURN_NOT_OK(scratch_->Resize(want, /*shrink_to_fit=*/false));
   }
   return reinterpret_cast<char*>(scratch_->mutable_data()) + scratch_used_;
@@ -93,13 +95,17 @@ Status CsvTokenizer::QuotedCell(std::string_view record, size_t* at, CsvCell* ce
   size_t copied = 0, plain = begin;
   cell->quoted = true;
   while (true) {
-    while (i < record.size() && record[i] != options_.quote && (options_.escape == 0 || record[i] != options_.escape)) ++i;
+    while (i < record.size() && record[i] != options_.quote &&
+           (options_.escape == 0 || record[i] != options_.escape))
+      ++i;
     if (i == record.size()) {
       return DataError("a quoted value is not closed on its line",
-                       options_.newlines_in_values ? "repair the file"
-                                                   : "if values hold line breaks, set newlines_in_values: true");
+                       options_.newlines_in_values
+                           ? "repair the file"
+                           : "if values hold line breaks, set newlines_in_values: true");
     }
-    const bool escaped = record[i] != options_.quote || (i + 1 < record.size() && record[i + 1] == options_.quote);
+    const bool escaped =
+        record[i] != options_.quote || (i + 1 < record.size() && record[i + 1] == options_.quote);
     if (!escaped) break;
     if (i + 1 == record.size()) return DataError("a line ends with the escape character");
     if (copy == nullptr) {
@@ -136,7 +142,8 @@ Status CsvTokenizer::PlainCell(std::string_view record, size_t* at, CsvCell* cel
   ARROW_ASSIGN_OR_RAISE(char* copy, Scratch(record.size()));
   size_t copied = 0;
   for (; i < record.size() && record[i] != options_.delimiter; ++i) {
-    if (record[i] == options_.escape && ++i == record.size()) return DataError("a line ends with the escape character");
+    if (record[i] == options_.escape && ++i == record.size())
+      return DataError("a line ends with the escape character");
     copy[copied++] = record[i];
   }
   cell->text = {copy, copied};
@@ -177,7 +184,8 @@ Result<std::vector<std::string>> CsvColumnNames(const CsvOptions& options, std::
     std::string_view text = options.has_header ? cells[i].text : std::string_view();
     if (!cells[i].quoted) text = TrimSpaces(text);
     if (!arrow::util::ValidateUTF8(text)) {
-      return DataError("the column name " + QuoteForError(text) + " is not valid UTF-8", "convert the file to UTF-8");
+      return DataError("the column name " + QuoteForError(text) + " is not valid UTF-8",
+                       "convert the file to UTF-8");
     }
     std::string name(text);
     if (name.empty()) name.append("f").append(std::to_string(i));
@@ -186,12 +194,14 @@ Result<std::vector<std::string>> CsvColumnNames(const CsvOptions& options, std::
   return names;
 }
 
-CsvParser::CsvParser(const CsvOptions& options, std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool)
+CsvParser::CsvParser(const CsvOptions& options, std::shared_ptr<arrow::Schema> schema,
+                     arrow::MemoryPool* pool)
     : options_(options), schema_(std::move(schema)), pool_(pool), tokenizer_(options, pool) {
   for (const std::string& text : options_.null_values) longest_null_ = std::max(longest_null_, text.size());
 }
 
-Result<std::unique_ptr<CsvParser>> CsvParser::Make(const CsvOptions& options, std::shared_ptr<arrow::Schema> schema,
+Result<std::unique_ptr<CsvParser>> CsvParser::Make(const CsvOptions& options,
+                                                   std::shared_ptr<arrow::Schema> schema,
                                                    std::vector<std::string> names, arrow::MemoryPool* pool) {
   std::unique_ptr<CsvParser> parser(new CsvParser(options, std::move(schema), pool));
   for (const auto& field : parser->schema_->fields()) {
@@ -201,7 +211,8 @@ Result<std::unique_ptr<CsvParser>> CsvParser::Make(const CsvOptions& options, st
       return made.status().WithMessage("column '", field->name(), "': ", made.status().message());
     }
     column.parser = std::move(*made);
-    column.is_text = arrow::is_base_binary_like(field->type()->id()) || arrow::is_binary_view_like(field->type()->id());
+    column.is_text =
+        arrow::is_base_binary_like(field->type()->id()) || arrow::is_binary_view_like(field->type()->id());
     parser->columns_.push_back(std::move(column));
   }
   if (!names.empty()) ARROW_RETURN_NOT_OK(parser->SetNames(names));
@@ -216,7 +227,8 @@ Status CsvParser::SetNames(const std::vector<std::string>& names) {
     if (found == names.end()) {
       std::string has;
       for (const std::string& other : names) has += (has.empty() ? "" : ", ") + other;
-      return DataError("there is no column '" + name + "'; the file has " + (has.size() > 200 ? has.substr(0, 200) + "..." : has),
+      return DataError("there is no column '" + name + "'; the file has " +
+                           (has.size() > 200 ? has.substr(0, 200) + "..." : has),
                        "read files with different columns as datasets of their own");
     }
     columns_[static_cast<size_t>(i)].position = static_cast<size_t>(found - names.begin());
@@ -240,7 +252,8 @@ bool CsvParser::IsNull(const CsvCell& cell, bool is_text) const {
   if (is_text && cell.quoted) return false;
   if (is_text && !options_.custom_null_values) return cell.text.empty();
   if (cell.text.size() > longest_null_) return false;
-  return std::find(options_.null_values.begin(), options_.null_values.end(), cell.text) != options_.null_values.end();
+  return std::find(options_.null_values.begin(), options_.null_values.end(), cell.text) !=
+         options_.null_values.end();
 }
 
 Status CsvParser::Append(std::string_view record) {

@@ -16,7 +16,8 @@ class ResizableBuffer;
 
 namespace partita {
 
-// Where records end when values may hold newlines: a newline outside quotes. A quote opens only at a cell's begin.
+// Where records end when values may hold newlines: a newline outside quotes. A quote opens only at a cell's
+// begin.
 class CsvRecordScanner final : public RecordScanner {
  public:
   explicit CsvRecordScanner(const CsvOptions& options)
@@ -37,7 +38,8 @@ struct CsvCell {
   bool quoted = false;
 };
 
-// Cuts a record (without its line end) into cells. Cells with escapes live in a buffer of the tokenizer until the next call.
+// Cuts a record (without its line end) into cells. Cells with escapes live in a buffer of the tokenizer until
+// the next call.
 class CsvTokenizer {
  public:
   CsvTokenizer(const CsvOptions& options, arrow::MemoryPool* pool);
@@ -57,12 +59,14 @@ class CsvTokenizer {
 };
 
 // Names from a header record: empty ones become f<i>.
-Result<std::vector<std::string>> CsvColumnNames(const CsvOptions& options, std::string_view record, arrow::MemoryPool* pool);
+Result<std::vector<std::string>> CsvColumnNames(const CsvOptions& options, std::string_view record,
+                                                arrow::MemoryPool* pool);
 
 class CsvParser final : public RecordParser {
  public:
   // `names`: the file's columns, empty when the header is still to come.
-  static Result<std::unique_ptr<CsvParser>> Make(const CsvOptions& options, std::shared_ptr<arrow::Schema> schema,
+  static Result<std::unique_ptr<CsvParser>> Make(const CsvOptions& options,
+                                                 std::shared_ptr<arrow::Schema> schema,
                                                  std::vector<std::string> names, arrow::MemoryPool* pool);
   size_t RecordLength(std::string_view text) const override;
   bool IsSkipped(std::string_view record) const override { return record.empty(); }

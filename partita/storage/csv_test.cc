@@ -26,7 +26,8 @@ TEST_F(CsvTest, GuessesTypesAndReads) {
                              "-3,,nan,true,NA,,,2");
   auto schema = *Inspect(csv_, file);
   EXPECT_EQ(schema->ToString(),
-            "id: int64\nname: string\nscore: double\nok: bool\nday: date32[day]\nat: timestamp[us]\nnone: string\nbig: string");
+            "id: int64\nname: string\nscore: double\nok: bool\nday: date32[day]\nat: timestamp[us]\nnone: "
+            "string\nbig: string");
   const auto rows = Rows(file);
   ASSERT_EQ(rows->num_rows(), 3);
   EXPECT_EQ((*rows->GetColumnByName("name")->GetScalar(1))->ToString(), "b,\"q\"");
@@ -38,7 +39,11 @@ TEST_F(CsvTest, GuessesTypesAndReads) {
 
 TEST_F(CsvTest, Arguments) {
   const FileEntry file = Put("t.tsv", "# made by hand\nx;y\n'a;b';1\n'c';-\n");
-  const Json args = {{"delimiter", ";"}, {"quote", "'"}, {"skip_rows", 1}, {"null_values", {"-"}}, {"column_types", {{"y", "float32"}}}};
+  const Json args = {{"delimiter", ";"},
+                     {"quote", "'"},
+                     {"skip_rows", 1},
+                     {"null_values", {"-"}},
+                     {"column_types", {{"y", "float32"}}}};
   const auto rows = Rows(file, args);
   EXPECT_EQ(rows->schema()->ToString(), "x: string\ny: float");
   EXPECT_EQ((*rows->column(0)->GetScalar(0))->ToString(), "a;b");
@@ -92,7 +97,8 @@ TEST_F(CsvTest, NewlinesInValues) {
   for (const int64_t block_bytes : {1, 1000}) {
     const Read read = ReadFile(csv_, file, schema, Json::object(), block_bytes);
     EXPECT_EQ(KindOf(read.status), ErrorKind::kData);
-    EXPECT_NE(RenderError(read.status).find("newlines_in_values"), std::string::npos) << RenderError(read.status);
+    EXPECT_NE(RenderError(read.status).find("newlines_in_values"), std::string::npos)
+        << RenderError(read.status);
     EXPECT_NE(RenderError(read.status).find("line 2"), std::string::npos) << RenderError(read.status);
   }
 }
@@ -116,7 +122,8 @@ TEST_F(CsvTest, BadRowsAreNamedAndTheOthersAreRead) {
   range.range = Fragment::Range::kBytes;
   range.begin = 9;
   range.end = file.size_bytes;
-  EXPECT_EQ(ReadFragment(csv_, range, schema, Json::object(), 1000, true).errors.at(0), "line 4: column 'b': 'x' is no int64");
+  EXPECT_EQ(ReadFragment(csv_, range, schema, Json::object(), 1000, true).errors.at(0),
+            "line 4: column 'b': 'x' is no int64");
 }
 
 TEST_F(CsvTest, EmptyFilesAndMissingColumns) {
@@ -171,16 +178,16 @@ TEST_F(CsvTest, LittleMemoryGivesTheSameRowsOrAClearRefusal) {
   }
   const FileEntry fat = Put("fat.csv", "a\n" + std::string(8 << 20, 'x') + "\n");
   whole.file = fat;
-  const Read refused = ReadFragment(csv_, whole, arrow::schema({arrow::field("a", arrow::utf8())}), Json::object(), 1 << 20,
-                                    false, Budget::Make(4 << 20));
+  const Read refused = ReadFragment(csv_, whole, arrow::schema({arrow::field("a", arrow::utf8())}),
+                                    Json::object(), 1 << 20, false, Budget::Make(4 << 20));
   EXPECT_TRUE(refused.status.IsOutOfMemory()) << refused.status;
   EXPECT_NE(RenderError(refused.status).find("fat.csv"), std::string::npos);
 }
 
 TEST_F(CsvTest, WritesWhatItReads) {
   auto batch = arrow::RecordBatch::Make(
-      arrow::schema({arrow::field("n", arrow::int64()), arrow::field("a \"b\"", arrow::utf8()), arrow::field("f", arrow::float64()),
-                     arrow::field("bytes", arrow::binary())}),
+      arrow::schema({arrow::field("n", arrow::int64()), arrow::field("a \"b\"", arrow::utf8()),
+                     arrow::field("f", arrow::float64()), arrow::field("bytes", arrow::binary())}),
       3,
       {ColumnOf<arrow::Int64Builder, int64_t>({1, std::nullopt, -3}),
        ColumnOf<arrow::StringBuilder, std::string>({"x,\"y\"", "", std::nullopt}),
@@ -197,8 +204,9 @@ TEST_F(CsvTest, WritesWhatItReads) {
   EXPECT_TRUE(again->column(1)->Equals(batch->column(1)));
   EXPECT_TRUE(again->column(2)->Equals(batch->column(2)));
   // A cell longer than any window.
-  auto fat = arrow::RecordBatch::Make(arrow::schema({arrow::field("s", arrow::utf8())}), 1,
-                                      {ColumnOf<arrow::StringBuilder, std::string>({std::string(700000, '"')})});
+  auto fat =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("s", arrow::utf8())}), 1,
+                               {ColumnOf<arrow::StringBuilder, std::string>({std::string(700000, '"')})});
   EXPECT_TRUE(Rows(Put("fat.csv", *Write(csv_, {fat})))->Equals(*fat));
 }
 

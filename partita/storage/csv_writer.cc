@@ -95,7 +95,8 @@ class CsvWriter final : public FileWriter {
   }
 
   bool NeedsQuotes(std::string_view text) const {
-    if (text.empty() || text.front() == ' ' || text.back() == ' ' || text.front() == '\t' || text.back() == '\t') {
+    if (text.empty() || text.front() == ' ' || text.back() == ' ' || text.front() == '\t' ||
+        text.back() == '\t') {
       return true;
     }
     for (const char c : text) {
@@ -150,7 +151,8 @@ Result<std::unique_ptr<FileWriter>> OpenCsvWriter(std::shared_ptr<arrow::io::Out
   }
   ARROW_ASSIGN_OR_RAISE(auto out, TextSink::Make(kWindowBytes, request.pool.get()));
   ARROW_ASSIGN_OR_RAISE(auto cell, TextSink::Make(kCellWindowBytes, request.pool.get()));
-  return std::make_unique<CsvWriter>(std::move(stream), std::move(request), options, std::move(out), std::move(cell));
+  return std::make_unique<CsvWriter>(std::move(stream), std::move(request), options, std::move(out),
+                                     std::move(cell));
 }
 
 }  // namespace partita

@@ -7,6 +7,7 @@
 
 namespace partita {
 
-Result<std::unique_ptr<FileWriter>> OpenCsvWriter(std::shared_ptr<arrow::io::OutputStream> stream, WriteRequest request);
+Result<std::unique_ptr<FileWriter>> OpenCsvWriter(std::shared_ptr<arrow::io::OutputStream> stream,
+                                                  WriteRequest request);
 
 }  // namespace partita

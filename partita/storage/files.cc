@@ -26,11 +26,13 @@ std::shared_ptr<arrow::Schema> FilesSchema() {
 
 template <typename Offset>
 Result<std::shared_ptr<arrow::Array>> OneValue(const std::shared_ptr<arrow::DataType>& type,
-                                               std::shared_ptr<arrow::Buffer> value, arrow::MemoryPool* pool) {
+                                               std::shared_ptr<arrow::Buffer> value,
+                                               arrow::MemoryPool* pool) {
   ARROW_ASSIGN_OR_RAISE(auto offsets, arrow::AllocateBuffer(2 * sizeof(Offset), pool));
   const Offset pair[2] = {0, static_cast<Offset>(value->size())};
   std::memcpy(offsets->mutable_data(), pair, sizeof(pair));
-  return arrow::MakeArray(arrow::ArrayData::Make(type, 1, {nullptr, std::move(offsets), std::move(value)}, 0));
+  return arrow::MakeArray(
+      arrow::ArrayData::Make(type, 1, {nullptr, std::move(offsets), std::move(value)}, 0));
 }
 
 class FilesReader final : public FragmentReader {
@@ -78,15 +80,18 @@ class FilesReader final : public FragmentReader {
       const int64_t micros = file.mtime_ns / 1000 - (file.mtime_ns % 1000 < 0);
       scalar = std::make_shared<arrow::TimestampScalar>(micros, FilesSchema()->field(3)->type());
     } else {
-      return UserError("read_files has the columns path, bytes, size and modified, and no '" + field.name() + "'");
+      return UserError("read_files has the columns path, bytes, size and modified, and no '" + field.name() +
+                       "'");
     }
-    if (!scalar->type->Equals(field.type())) return BugError("the column " + field.name() + " has another type");
+    if (!scalar->type->Equals(field.type()))
+      return BugError("the column " + field.name() + " has another type");
     return arrow::MakeArrayFromScalar(*scalar, 1, pool);
   }
 
   Status Open() {
     if (file_ != nullptr) return Status::OK();
-    ARROW_ASSIGN_OR_RAISE(file_, OpenFile(request_.env, request_.fragment.file, request_.pool.get(), request_.cancel));
+    ARROW_ASSIGN_OR_RAISE(
+        file_, OpenFile(request_.env, request_.fragment.file, request_.pool.get(), request_.cancel));
     return Status::OK();
   }
 
@@ -136,7 +141,8 @@ class Files final : public Format {
     info.num_rows = 1;
     return info;
   }
-  Result<std::vector<Fragment>> Split(const FileEntry& file, const FileInfo*, const Json&, int64_t) const override {
+  Result<std::vector<Fragment>> Split(const FileEntry& file, const FileInfo*, const Json&,
+                                      int64_t) const override {
     Fragment fragment;
     fragment.file = file;
     return std::vector<Fragment>{std::move(fragment)};

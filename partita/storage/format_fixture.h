@@ -1,4 +1,5 @@
-// What the tests of formats share: a folder that goes away, and files read and written whole through a Format. Tests only.
+// What the tests of formats share: a folder that goes away, and files read and written whole through a
+// Format. Tests only.
 #pragma once
 
 #include <arrow/api.h>
@@ -38,7 +39,8 @@ class FormatFixture : public ::testing::Test {
 
   Result<std::shared_ptr<arrow::Schema>> Inspect(const Format* format, const FileEntry& file,
                                                  const Json& args = Json::object()) const {
-    ARROW_ASSIGN_OR_RAISE(const FileInfo info, format->Inspect(Env::Default(), file, args, budget_->root().get()));
+    ARROW_ASSIGN_OR_RAISE(const FileInfo info,
+                          format->Inspect(Env::Default(), file, args, budget_->root().get()));
     return info.schema;
   }
 
@@ -56,8 +58,9 @@ class FormatFixture : public ::testing::Test {
   };
 
   // Reads a fragment to its end. With `skip_bad`, rows with errors are noted and left out.
-  Read ReadFragment(const Format* format, const Fragment& fragment, const std::shared_ptr<arrow::Schema>& schema,
-                    const Json& args = Json::object(), int64_t block_bytes = 1 << 20, bool skip_bad = false,
+  Read ReadFragment(const Format* format, const Fragment& fragment,
+                    const std::shared_ptr<arrow::Schema>& schema, const Json& args = Json::object(),
+                    int64_t block_bytes = 1 << 20, bool skip_bad = false,
                     std::shared_ptr<Budget> budget = nullptr) const {
     Read out;
     ReadRequest request;
@@ -98,14 +101,16 @@ class FormatFixture : public ::testing::Test {
   }
 
   Read ReadFile(const Format* format, const FileEntry& file, const std::shared_ptr<arrow::Schema>& schema,
-                const Json& args = Json::object(), int64_t block_bytes = 1 << 20, bool skip_bad = false) const {
+                const Json& args = Json::object(), int64_t block_bytes = 1 << 20,
+                bool skip_bad = false) const {
     Fragment whole;
     whole.file = file;
     return ReadFragment(format, whole, schema, args, block_bytes, skip_bad);
   }
 
   // Every pair of ranges [0, cut) and [cut, end) must give the rows of the whole file.
-  void ExpectSameRowsAtEverySplit(const Format* format, const FileEntry& file, const std::shared_ptr<arrow::Schema>& schema,
+  void ExpectSameRowsAtEverySplit(const Format* format, const FileEntry& file,
+                                  const std::shared_ptr<arrow::Schema>& schema,
                                   const Json& args = Json::object()) const {
     const auto whole = ReadFile(format, file, schema, args);
     ASSERT_TRUE(whole.status.ok()) << whole.status;
@@ -121,12 +126,15 @@ class FormatFixture : public ::testing::Test {
       ASSERT_TRUE(left.status.ok()) << cut << ": " << left.status;
       ASSERT_TRUE(right.status.ok()) << cut << ": " << right.status;
       left.batches.insert(left.batches.end(), right.batches.begin(), right.batches.end());
-      ASSERT_TRUE(left.Whole(schema)->Equals(*expected)) << "cut at " << cut << "\n" << left.Whole(schema)->ToString();
+      ASSERT_TRUE(left.Whole(schema)->Equals(*expected)) << "cut at " << cut << "\n"
+                                                         << left.Whole(schema)->ToString();
     }
   }
 
-  Result<std::string> Write(const Format* format, const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
-                            const Json& args = Json::object(), int64_t partition = 0, int64_t first_row_key = 0) const {
+  Result<std::string> Write(const Format* format,
+                            const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
+                            const Json& args = Json::object(), int64_t partition = 0,
+                            int64_t first_row_key = 0) const {
     ARROW_ASSIGN_OR_RAISE(auto stream, arrow::io::BufferOutputStream::Create());
     WriteRequest request;
     request.schema = batches.at(0)->schema();

@@ -5,7 +5,8 @@ namespace {
 
 constexpr size_t kMaxAlternatives = 4096;
 
-// Length of the set that starts at pattern[at] == '[', or 0 when it is not closed (then '[' is an ordinary character).
+// Length of the set that starts at pattern[at] == '[', or 0 when it is not closed (then '[' is an ordinary
+// character).
 size_t SetLength(std::string_view pattern, size_t at) {
   size_t i = at + 1;
   if (i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^')) ++i;

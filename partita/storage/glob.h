@@ -1,6 +1,8 @@
-// Glob patterns over path components, as shells know them. Pure; no pattern takes more than O(pattern * name) time.
+// Glob patterns over path components, as shells know them. Pure; no pattern takes more than O(pattern * name)
+// time.
 //
-//   *  any run of characters   ?  one character   [abc] [a-z] [!a]  one of (not of) a set   {a,b}  alternatives (may nest)
+//   *  any run of characters   ?  one character   [abc] [a-z] [!a]  one of (not of) a set   {a,b}
+//   alternatives (may nest)
 //   **  as a whole component: any number of folders   \x  the character x itself
 #pragma once
 

@@ -35,14 +35,16 @@ bool ParseNumber(std::string_view text, int64_t* out) {
 
 std::string_view Trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n')) {
+  while (!text.empty() &&
+         (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n')) {
     text.remove_suffix(1);
   }
   return text;
 }
 
 void ReadHeader(std::string_view line, Reply* reply) {
-  if (line.substr(0, 5) == "HTTP/") {  // a new answer (after a redirect or 100 Continue): forget the one before
+  if (line.substr(0, 5) ==
+      "HTTP/") {  // a new answer (after a redirect or 100 Continue): forget the one before
     *reply = Reply();
     const size_t space = line.find(' ');
     int64_t status = 0;
@@ -106,7 +108,8 @@ size_t OnBody(char* data, size_t size, size_t count, void* user) {
     transfer->status = transfer->sink->Begin(transfer->reply);
   }
   if (transfer->status.ok()) {
-    transfer->status = transfer->sink->Put(reinterpret_cast<const uint8_t*>(data), static_cast<int64_t>(bytes));
+    transfer->status =
+        transfer->sink->Put(reinterpret_cast<const uint8_t*>(data), static_cast<int64_t>(bytes));
   }
   return transfer->status.ok() ? bytes : 0;
 }
@@ -133,11 +136,13 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
-  // HEAD, or GET of bytes [begin, end) (end < 0: all). Returns answers of 2xx, 4xx (but 408, 429) and 416 as they are.
+  // HEAD, or GET of bytes [begin, end) (end < 0: all). Returns answers of 2xx, 4xx (but 408, 429) and 416 as
+  // they are.
   Result<Reply> Fetch(bool head, int64_t begin, int64_t end, const std::string& if_match, BodySink* sink) {
     Status last;
     for (int attempt = 0; attempt < kTries; ++attempt) {
-      Transfer transfer{.reply = {}, .sink = sink, .began = false, .status = Status::OK(), .cancel = &cancel_};
+      Transfer transfer{
+          .reply = {}, .sink = sink, .began = false, .status = Status::OK(), .cancel = &cancel_};
       ARROW_ASSIGN_OR_RAISE(const CURLcode code, Perform(head, begin, end, if_match, &transfer));
       ARROW_RETURN_NOT_OK(cancel_.Check());
       const long status = transfer.reply.status;
@@ -150,7 +155,8 @@ class HttpClient {
         last = Error("the server answered " + std::to_string(status), true);
       } else {
         last = Error(curl_easy_strerror(code), true);
-        if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT || code == CURLE_TOO_MANY_REDIRECTS) {
+        if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
+            code == CURLE_TOO_MANY_REDIRECTS) {
           return Error(curl_easy_strerror(code), false);
         }
       }
@@ -167,7 +173,8 @@ class HttpClient {
   }
 
  private:
-  Result<CURLcode> Perform(bool head, int64_t begin, int64_t end, const std::string& if_match, Transfer* transfer) {
+  Result<CURLcode> Perform(bool head, int64_t begin, int64_t end, const std::string& if_match,
+                           Transfer* transfer) {
     static std::once_flag once;
     std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
     if (curl_ == nullptr) curl_ = curl_easy_init();
@@ -216,7 +223,8 @@ class RangeSink : public BodySink {
   Status Begin(const Reply& reply) override {
     received_ = 0;
     whole_.reset();
-    if (reply.encoded) return client_.Error("the server encodes the body although it was not asked to", false);
+    if (reply.encoded)
+      return client_.Error("the server encodes the body although it was not asked to", false);
     if (reply.status == 206) {
       if (reply.range_begin >= 0 && reply.range_begin != begin_) {
         return client_.Error("the server answered with another range than asked for", false);
@@ -358,7 +366,8 @@ class HttpFile final : public arrow::io::RandomAccessFile {
     if (reply.status == 404 || reply.status == 410) return Changed("it is gone (" + answered + ")");
     if (reply.status == 412 || reply.status == 416) return Changed(answered);
     if (reply.status / 100 != 2) return client_.Error(answered, false, "check the URL and its permissions");
-    if (!entry_.etag.empty() && !reply.etag.empty() && reply.etag != entry_.etag) return Changed("its etag is another");
+    if (!entry_.etag.empty() && !reply.etag.empty() && reply.etag != entry_.etag)
+      return Changed("its etag is another");
     if (entry_.size_bytes >= 0 && reply.range_total >= 0 && reply.range_total != entry_.size_bytes) {
       return Changed("its size is another");
     }
@@ -417,15 +426,19 @@ Result<FileEntry> ProbeHttp(const std::string& url, const CancelToken& cancel) {
     if (reply.status == 416) size_bytes = 0;  // no first byte: empty
   }
   if (reply.status == 404 || reply.status == 410) {
-    return UserError("nothing is found at '" + url + "' (the server answered " + std::to_string(reply.status) + ")");
+    return UserError("nothing is found at '" + url + "' (the server answered " +
+                     std::to_string(reply.status) + ")");
   }
   if (reply.status / 100 != 2 && reply.status != 416) {
-    return client.Error("the server answered " + std::to_string(reply.status), false, "check the URL and its permissions");
+    return client.Error("the server answered " + std::to_string(reply.status), false,
+                        "check the URL and its permissions");
   }
-  return FileEntry{.location = url, .size_bytes = size_bytes, .mtime_ns = 0, .etag = reply.etag, .partition_values = {}};
+  return FileEntry{
+      .location = url, .size_bytes = size_bytes, .mtime_ns = 0, .etag = reply.etag, .partition_values = {}};
 }
 
-Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenHttpFile(const FileEntry& entry, arrow::MemoryPool* pool,
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenHttpFile(const FileEntry& entry,
+                                                                  arrow::MemoryPool* pool,
                                                                   const CancelToken& cancel) {
   return std::make_shared<HttpFile>(entry, pool, cancel);
 }

@@ -1,9 +1,10 @@
 // HTTP(S) files: positioned reads by range requests over libcurl. Internal to storage/.
 //
-// Only http and https, also after redirects (at most 5). A transport failure, 408, 429 and 5xx are tried again, four times in
-// all, with growing pauses (Retry-After is honoured up to 30 s). A stalled transfer (under 1 byte/s for 30 s) counts as a
-// failure. No answer body is ever larger than what was asked for; a server without ranges is read whole, at most
-// kHttpMaxBufferBytes, into the pool. Waits end early when `cancel` is set.
+// Only http and https, also after redirects (at most 5). A transport failure, 408, 429 and 5xx are tried
+// again, four times in all, with growing pauses (Retry-After is honoured up to 30 s). A stalled transfer
+// (under 1 byte/s for 30 s) counts as a failure. No answer body is ever larger than what was asked for; a
+// server without ranges is read whole, at most kHttpMaxBufferBytes, into the pool. Waits end early when
+// `cancel` is set.
 #pragma once
 
 #include <cstdint>

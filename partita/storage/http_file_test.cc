@@ -38,7 +38,9 @@ class Server {
     close(listener_);
     thread_.join();
   }
-  std::string Url(const std::string& path) const { return "http://127.0.0.1:" + std::to_string(port_) + path; }
+  std::string Url(const std::string& path) const {
+    return "http://127.0.0.1:" + std::to_string(port_) + path;
+  }
   int requests() const { return requests_; }
 
   std::string body = "0123456789abcdefghijklmnopqrstuvwxyz";
@@ -66,8 +68,10 @@ class Server {
 
   std::string Answer(const std::string& request) {
     const bool head = request.substr(0, 5) == "HEAD ";
-    const std::string path = request.substr(request.find(' ') + 1, request.find(' ', request.find(' ') + 1) - request.find(' ') - 1);
-    const auto reply = [&](const std::string& status, const std::string& headers, const std::string& content) {
+    const std::string path = request.substr(request.find(' ') + 1,
+                                            request.find(' ', request.find(' ') + 1) - request.find(' ') - 1);
+    const auto reply = [&](const std::string& status, const std::string& headers,
+                           const std::string& content) {
       return "HTTP/1.1 " + status + "\r\nConnection: close\r\n" + headers + "\r\n" + (head ? "" : content);
     };
     const auto length = [](size_t size) { return "Content-Length: " + std::to_string(size) + "\r\n"; };
@@ -81,23 +85,26 @@ class Server {
     if (path == "/escape") return reply("302 Found", "Location: file:///etc/passwd\r\n" + length(0), "");
     if (path == "/redirect") return reply("302 Found", "Location: /file\r\n" + length(0), "");
     if (path == "/nohead" && head) return reply("405 Method Not Allowed", length(0), "");
-    if (path == "/short") return reply("200 OK", etag + length(head ? body.size() : body.size()), body.substr(0, 5));
+    if (path == "/short")
+      return reply("200 OK", etag + length(head ? body.size() : body.size()), body.substr(0, 5));
     if (path == "/unknown") return reply("200 OK", "", body);
     size_t begin = 0, end = body.size();
     const size_t range = request.find("Range: bytes=");
     const size_t match = request.find("If-Match: ");
-    if (match != std::string::npos && request.compare(match + 10, 4, "\"v" + std::to_string(version) + "\"") != 0) {
+    if (match != std::string::npos &&
+        request.compare(match + 10, 4, "\"v" + std::to_string(version) + "\"") != 0) {
       return reply("412 Precondition Failed", length(0), "");
     }
-    if (path == "/whole" || range == std::string::npos) return reply("200 OK", etag + length(body.size()), body);
+    if (path == "/whole" || range == std::string::npos)
+      return reply("200 OK", etag + length(body.size()), body);
     begin = std::stoul(request.substr(range + 13));
     end = std::stoul(request.substr(request.find('-', range + 13) + 1)) + 1;
     if (path == "/more") end = body.size();
     if (path == "/other") ++begin;
     end = std::min(end, body.size());
     return reply("206 Partial Content",
-                 etag + length(end - begin) + "Content-Range: bytes " + std::to_string(begin) + "-" + std::to_string(end - 1) + "/" +
-                     std::to_string(body.size()) + "\r\n",
+                 etag + length(end - begin) + "Content-Range: bytes " + std::to_string(begin) + "-" +
+                     std::to_string(end - 1) + "/" + std::to_string(body.size()) + "\r\n",
                  body.substr(begin, end - begin));
   }
 

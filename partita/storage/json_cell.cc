@@ -69,11 +69,13 @@ void WriteDigits(int64_t value, int width, TextSink* out) {
 }
 
 void WriteDate(int64_t days, TextSink* out) {
-  // Days to civil date, after H. Hinnant's "chrono-compatible low-level date algorithms"; good for all of int64 / 2.
+  // Days to civil date, after H. Hinnant's "chrono-compatible low-level date algorithms"; good for all of
+  // int64 / 2.
   const int64_t z = days + 719468;
   const int64_t era = (z >= 0 ? z : z - 146096) / 146097;
   const int64_t day_of_era = z - era * 146097;
-  const int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  const int64_t year_of_era =
+      (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
   const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
   const int64_t month_index = (5 * day_of_year + 2) / 153;
   const int64_t day = day_of_year - (153 * month_index + 2) / 5 + 1;
@@ -161,7 +163,9 @@ class NullWriter final : public JsonCellWriter {
 class BoolWriter final : public TypedWriter<arrow::BooleanArray> {
  public:
   using TypedWriter::TypedWriter;
-  void WriteValue(int64_t row, TextSink* out) const override { out->Append(array_->Value(row) ? "true" : "false"); }
+  void WriteValue(int64_t row, TextSink* out) const override {
+    out->Append(array_->Value(row) ? "true" : "false");
+  }
 };
 
 template <typename ArrayType>
@@ -201,7 +205,9 @@ template <typename ArrayType>
 class StringWriter final : public TypedWriter<ArrayType> {
  public:
   using TypedWriter<ArrayType>::TypedWriter;
-  void WriteValue(int64_t row, TextSink* out) const override { WriteJsonString(this->array_->GetView(row), out); }
+  void WriteValue(int64_t row, TextSink* out) const override {
+    WriteJsonString(this->array_->GetView(row), out);
+  }
   void WriteText(int64_t row, TextSink* out) const override { out->Append(this->array_->GetView(row)); }
 };
 
@@ -340,7 +346,8 @@ class StructWriter final : public TypedWriter<arrow::StructArray> {
 template <typename Locate>
 class IndirectWriter final : public JsonCellWriter {
  public:
-  IndirectWriter(std::vector<Child> children, Locate locate) : children_(std::move(children)), locate_(std::move(locate)) {}
+  IndirectWriter(std::vector<Child> children, Locate locate)
+      : children_(std::move(children)), locate_(std::move(locate)) {}
   bool IsNull(int64_t row) const override {
     const auto [child, index] = locate_(row);
     return child < 0 || children_[static_cast<size_t>(child)]->IsNull(index);
@@ -410,7 +417,8 @@ struct MakeWriter {
     return Set<DecimalWriter<Array, typename arrow::TypeTraits<Type>::CType>>();
   }
   template <typename Type>
-  std::enable_if_t<arrow::is_base_binary_type<Type>::value || arrow::is_binary_view_like_type<Type>::value, Status>
+  std::enable_if_t<arrow::is_base_binary_type<Type>::value || arrow::is_binary_view_like_type<Type>::value,
+                   Status>
   Visit(const Type&) {
     using Array = typename arrow::TypeTraits<Type>::ArrayType;
     if constexpr (Type::is_utf8) return Set<StringWriter<Array>>();
@@ -418,8 +426,8 @@ struct MakeWriter {
   }
   Status Visit(const arrow::FixedSizeBinaryType&) { return Set<BinaryWriter<arrow::FixedSizeBinaryArray>>(); }
   template <typename Type>
-  std::enable_if_t<arrow::is_list_like_type<Type>::value || arrow::is_list_view_type<Type>::value, Status> Visit(
-      const Type&) {
+  std::enable_if_t<arrow::is_list_like_type<Type>::value || arrow::is_list_view_type<Type>::value, Status>
+  Visit(const Type&) {
     using Array = typename arrow::TypeTraits<Type>::ArrayType;
     ARROW_ASSIGN_OR_RAISE(auto values, JsonCellWriter::Make(static_cast<const Array&>(*array).values()));
     return Set<ListWriter<Array>>(std::move(values));
@@ -461,9 +469,12 @@ struct MakeWriter {
       while (low < high) {
         const int64_t middle = (low + high) / 2;
         int64_t end = 0;
-        if (ends.type_id() == arrow::Type::INT16) end = static_cast<const arrow::Int16Array&>(ends).Value(middle);
-        if (ends.type_id() == arrow::Type::INT32) end = static_cast<const arrow::Int32Array&>(ends).Value(middle);
-        if (ends.type_id() == arrow::Type::INT64) end = static_cast<const arrow::Int64Array&>(ends).Value(middle);
+        if (ends.type_id() == arrow::Type::INT16)
+          end = static_cast<const arrow::Int16Array&>(ends).Value(middle);
+        if (ends.type_id() == arrow::Type::INT32)
+          end = static_cast<const arrow::Int32Array&>(ends).Value(middle);
+        if (ends.type_id() == arrow::Type::INT64)
+          end = static_cast<const arrow::Int64Array&>(ends).Value(middle);
         if (end > logical) {
           high = middle;
         } else {
@@ -493,11 +504,13 @@ struct MakeWriter {
     return Status::OK();
   }
   Status Visit(const arrow::ExtensionType&) {
-    ARROW_ASSIGN_OR_RAISE(out, JsonCellWriter::Make(static_cast<const arrow::ExtensionArray&>(*array).storage()));
+    ARROW_ASSIGN_OR_RAISE(out,
+                          JsonCellWriter::Make(static_cast<const arrow::ExtensionArray&>(*array).storage()));
     return Status::OK();
   }
   Status Visit(const arrow::DataType& type) {
-    return UserError("a column of type " + TypeToString(type) + " cannot be written as text", "cast or drop it");
+    return UserError("a column of type " + TypeToString(type) + " cannot be written as text",
+                     "cast or drop it");
   }
 };
 

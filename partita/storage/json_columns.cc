@@ -53,12 +53,14 @@ int64_t DecodeBase64(std::string_view text, uint8_t* out) {
 
 class ScalarColumn final : public JsonColumn {
  public:
-  ScalarColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<CellParser> parser, arrow::MemoryPool* pool)
+  ScalarColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<CellParser> parser,
+               arrow::MemoryPool* pool)
       : type_(std::move(type)), parser_(std::move(parser)), pool_(pool) {
     const arrow::Type::type id = type_->id();
     if (arrow::is_string(id) || id == arrow::Type::STRING_VIEW) {
       takes_ = Takes::kAnything;
-    } else if (arrow::is_base_binary_like(id) || id == arrow::Type::BINARY_VIEW || id == arrow::Type::FIXED_SIZE_BINARY) {
+    } else if (arrow::is_base_binary_like(id) || id == arrow::Type::BINARY_VIEW ||
+               id == arrow::Type::FIXED_SIZE_BINARY) {
       takes_ = Takes::kBase64;
     } else if (arrow::is_decimal(id)) {
       takes_ = Takes::kNumberOrString;
@@ -120,7 +122,8 @@ class ScalarColumn final : public JsonColumn {
       ARROW_RETURN_NOT_OK(scratch_->Resize(room, /*shrink_to_fit=*/false));
     }
     const int64_t size = DecodeBase64(text, scratch_->mutable_data());
-    if (size < 0) return DataError("the string " + QuoteForError(text) + " is no base64", "read the column as string");
+    if (size < 0)
+      return DataError("the string " + QuoteForError(text) + " is no base64", "read the column as string");
     return parser_->Append({reinterpret_cast<const char*>(scratch_->data()), static_cast<size_t>(size)});
   }
 
@@ -144,7 +147,8 @@ class Validity {
     const int64_t length = bits_.length(), nulls = bits_.false_count();
     ARROW_ASSIGN_OR_RAISE(auto bits, bits_.Finish());
     buffers.insert(buffers.begin(), nulls > 0 ? std::move(bits) : nullptr);
-    return arrow::MakeArray(arrow::ArrayData::Make(type, length, std::move(buffers), std::move(children), nulls));
+    return arrow::MakeArray(
+        arrow::ArrayData::Make(type, length, std::move(buffers), std::move(children), nulls));
   }
 
  private:
@@ -154,7 +158,8 @@ class Validity {
 template <typename Offset>
 class ListColumn final : public JsonColumn {
  public:
-  ListColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> values, arrow::MemoryPool* pool)
+  ListColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> values,
+             arrow::MemoryPool* pool)
       : type_(std::move(type)), validity_(pool), offsets_(pool), values_(std::move(values)) {}
   Status Append(JsonReader* reader, int depth) override {
     ARROW_ASSIGN_OR_RAISE(const JsonKind kind, reader->Peek());
@@ -168,7 +173,8 @@ class ListColumn final : public JsonColumn {
     while (true) {
       ARROW_ASSIGN_OR_RAISE(const bool more, reader->More(']'));
       if (!more) return Status::OK();
-      if (count_ == std::numeric_limits<Offset>::max()) return DataError("a list with too many elements", "declare it as large_list");
+      if (count_ == std::numeric_limits<Offset>::max())
+        return DataError("a list with too many elements", "declare it as large_list");
       ARROW_RETURN_NOT_OK(values_->Append(reader, depth + 1));
       ++count_;
     }
@@ -202,7 +208,8 @@ class ListColumn final : public JsonColumn {
 
 class FixedListColumn final : public JsonColumn {
  public:
-  FixedListColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> values, arrow::MemoryPool* pool)
+  FixedListColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> values,
+                  arrow::MemoryPool* pool)
       : type_(std::move(type)),
         size_(static_cast<const arrow::FixedSizeListType&>(*type_).list_size()),
         validity_(pool),
@@ -224,7 +231,8 @@ class FixedListColumn final : public JsonColumn {
       ARROW_RETURN_NOT_OK(values_->Append(reader, depth + 1));
     }
     if (count == size_) return Status::OK();
-    return DataError("the list has not the " + std::to_string(size_) + " elements of " + TypeToString(*type_));
+    return DataError("the list has not the " + std::to_string(size_) + " elements of " +
+                     TypeToString(*type_));
   }
   Status AppendNull() override {
     ARROW_RETURN_NOT_OK(validity_.Append(false));
@@ -249,7 +257,8 @@ class FixedListColumn final : public JsonColumn {
 
 class StructColumn final : public JsonColumn {
  public:
-  StructColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonFields> fields, arrow::MemoryPool* pool)
+  StructColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonFields> fields,
+               arrow::MemoryPool* pool)
       : type_(std::move(type)), validity_(pool), fields_(std::move(fields)) {}
   Status Append(JsonReader* reader, int depth) override {
     ARROW_ASSIGN_OR_RAISE(const JsonKind kind, reader->Peek());
@@ -285,8 +294,9 @@ class StructColumn final : public JsonColumn {
 // A map: an object when its keys are strings, or a list of [key, value].
 class MapColumn final : public JsonColumn {
  public:
-  MapColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> keys, std::unique_ptr<CellParser> text_keys,
-            std::unique_ptr<JsonColumn> values, arrow::MemoryPool* pool)
+  MapColumn(std::shared_ptr<arrow::DataType> type, std::unique_ptr<JsonColumn> keys,
+            std::unique_ptr<CellParser> text_keys, std::unique_ptr<JsonColumn> values,
+            arrow::MemoryPool* pool)
       : type_(std::move(type)),
         validity_(pool),
         offsets_(pool),
@@ -301,7 +311,8 @@ class MapColumn final : public JsonColumn {
       return AppendNull();
     }
     const bool object = kind == JsonKind::kObject;
-    if (object != (text_keys_ != nullptr) || (!object && kind != JsonKind::kArray)) return WrongKind(reader, depth, *type_);
+    if (object != (text_keys_ != nullptr) || (!object && kind != JsonKind::kArray))
+      return WrongKind(reader, depth, *type_);
     ARROW_RETURN_NOT_OK(Begin(true));
     ARROW_RETURN_NOT_OK(reader->Enter(object ? '{' : '['));
     while (true) {
@@ -366,7 +377,8 @@ class MapColumn final : public JsonColumn {
   int32_t count_ = 0;
 };
 
-Result<std::unique_ptr<JsonColumn>> MakeMap(const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool, int depth) {
+Result<std::unique_ptr<JsonColumn>> MakeMap(const std::shared_ptr<arrow::DataType>& type,
+                                            arrow::MemoryPool* pool, int depth) {
   const auto& map = static_cast<const arrow::MapType&>(*type);
   const arrow::Type::type key = map.key_type()->id();
   std::unique_ptr<JsonColumn> keys;
@@ -452,15 +464,17 @@ Status JsonFields::Append(JsonReader* reader, int depth) {
       continue;
     }
     const auto i = static_cast<size_t>(index);
-    if (std::exchange(seen_[i], row_) == row_) return DataError("the name '" + names_[i] + "' occurs twice in one object");
+    if (std::exchange(seen_[i], row_) == row_)
+      return DataError("the name '" + names_[i] + "' occurs twice in one object");
     ++found;
     const Status status = columns_[i]->Append(reader, depth + 1);
     if (status.ok()) continue;
     if (KindOf(status) != ErrorKind::kData) return status;
     const auto* detail = DetailOf(status);
     std::string hint = detail ? detail->context.hint : "";
-    return DataError("'" + names_[i] + "': " + MessageOf(status),
-                     hint.empty() ? "set column_types to a type that fits all rows, for example string" : hint);
+    return DataError(
+        "'" + names_[i] + "': " + MessageOf(status),
+        hint.empty() ? "set column_types to a type that fits all rows, for example string" : hint);
   }
   if (found == columns_.size()) return Status::OK();
   for (size_t i = 0; i < columns_.size(); ++i) {

@@ -28,13 +28,14 @@ class JsonColumn {
   virtual void Reset() = 0;
   virtual Result<std::shared_ptr<arrow::Array>> Finish() = 0;
 
-  // Scalars (see CellParser; binary is read from base64; a value that is no string goes into a string column as its JSON
-  // text), lists, structs and maps of them. Other types: user error.
-  static Result<std::unique_ptr<JsonColumn>> Make(const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool,
-                                                  int depth = 0);
+  // Scalars (see CellParser; binary is read from base64; a value that is no string goes into a string column
+  // as its JSON text), lists, structs and maps of them. Other types: user error.
+  static Result<std::unique_ptr<JsonColumn>> Make(const std::shared_ptr<arrow::DataType>& type,
+                                                  arrow::MemoryPool* pool, int depth = 0);
 };
 
-// The fields of an object: of a row, or of a struct. Fields that are absent are null, names that no field has are skipped.
+// The fields of an object: of a row, or of a struct. Fields that are absent are null, names that no field has
+// are skipped.
 class JsonFields {
  public:
   static Result<std::unique_ptr<JsonFields>> Make(const std::vector<std::shared_ptr<arrow::Field>>& fields,
@@ -54,8 +55,9 @@ class JsonFields {
   size_t expected_ = 0;  // where the next name is likely: writers keep an order
 };
 
-// Guesses the schema of objects: null < bool | int64 < double | list | struct; what disagrees, integers beyond int64, empty
-// structs and what nests too deep are strings (their JSON text), and so are fields that are always null.
+// Guesses the schema of objects: null < bool | int64 < double | list | struct; what disagrees, integers
+// beyond int64, empty structs and what nests too deep are strings (their JSON text), and so are fields that
+// are always null.
 class JsonTypeGuess {
  public:
   JsonTypeGuess();

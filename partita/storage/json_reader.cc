@@ -59,7 +59,9 @@ Status JsonReader::Error(std::string_view what) const {
 }
 
 void JsonReader::SkipSpace() {
-  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n')) ++at_;
+  while (at_ < text_.size() &&
+         (text_[at_] == ' ' || text_[at_] == '\t' || text_[at_] == '\r' || text_[at_] == '\n'))
+    ++at_;
 }
 
 Result<JsonKind> JsonReader::Peek() {
@@ -79,7 +81,8 @@ Result<JsonKind> JsonReader::Peek() {
     case '{':
       return JsonKind::kObject;
     default:
-      if (IsDigit(text_[at_]) || text_[at_] == '-' || text_[at_] == 'N' || text_[at_] == 'I') return JsonKind::kNumber;
+      if (IsDigit(text_[at_]) || text_[at_] == '-' || text_[at_] == 'N' || text_[at_] == 'I')
+        return JsonKind::kNumber;
       return Error("an unexpected character");
   }
 }
@@ -139,7 +142,8 @@ Status JsonReader::SkipString() {
 Result<std::string_view> JsonReader::TakeString() {
   const size_t begin = at_ + 1;
   size_t end = begin;
-  while (end < text_.size() && text_[end] != '"' && text_[end] != '\\' && static_cast<unsigned char>(text_[end]) >= 0x20) {
+  while (end < text_.size() && text_[end] != '"' && text_[end] != '\\' &&
+         static_cast<unsigned char>(text_[end]) >= 0x20) {
     ++end;
   }
   if (end < text_.size() && text_[end] == '"') {
@@ -220,7 +224,8 @@ Status JsonReader::Enter(char open) {
 
 Result<bool> JsonReader::More(char close) {
   SkipSpace();
-  if (at_ == text_.size()) return Error(close == ']' ? "a list that is not closed" : "an object that is not closed");
+  if (at_ == text_.size())
+    return Error(close == ']' ? "a list that is not closed" : "an object that is not closed");
   if (text_[at_] == close) {
     ++at_;
     first_ = false;

@@ -1,6 +1,7 @@
 // Pulls JSON tokens from one text. Internal to storage/.
 //
-// Strict JSON, with two liberties that Python's writers need: NaN, Infinity and -Infinity are numbers. Nesting is bounded.
+// Strict JSON, with two liberties that Python's writers need: NaN, Infinity and -Infinity are numbers.
+// Nesting is bounded.
 #pragma once
 
 #include <memory>

@@ -23,17 +23,21 @@ constexpr int64_t kWindowBytes = 256 << 10;
 
 Status NoObject(JsonKind kind) {
   if (kind == JsonKind::kArray) {
-    return DataError("the line begins with a list, not with an object",
-                     "if the file is one JSON array, write each of its elements on a line of its own (jq -c '.[]')");
+    return DataError(
+        "the line begins with a list, not with an object",
+        "if the file is one JSON array, write each of its elements on a line of its own (jq -c '.[]')");
   }
   return DataError("the line is no JSON object");
 }
 
-bool IsBlank(std::string_view record) { return record.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+bool IsBlank(std::string_view record) {
+  return record.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
 
 class JsonlParser final : public RecordParser {
  public:
-  JsonlParser(std::shared_ptr<arrow::Schema> schema, std::unique_ptr<JsonFields> fields, arrow::MemoryPool* pool)
+  JsonlParser(std::shared_ptr<arrow::Schema> schema, std::unique_ptr<JsonFields> fields,
+              arrow::MemoryPool* pool)
       : schema_(std::move(schema)), fields_(std::move(fields)), reader_(pool) {}
   bool IsSkipped(std::string_view record) const override { return IsBlank(record); }
   Status Append(std::string_view record) override {
@@ -57,9 +61,12 @@ class JsonlParser final : public RecordParser {
 
 class JsonlWriter final : public FileWriter {
  public:
-  JsonlWriter(std::shared_ptr<arrow::io::OutputStream> stream, WriteRequest request, std::unique_ptr<TextSink> out,
-              bool skip_nulls)
-      : stream_(std::move(stream)), request_(std::move(request)), out_(std::move(out)), skip_nulls_(skip_nulls) {
+  JsonlWriter(std::shared_ptr<arrow::io::OutputStream> stream, WriteRequest request,
+              std::unique_ptr<TextSink> out, bool skip_nulls)
+      : stream_(std::move(stream)),
+        request_(std::move(request)),
+        out_(std::move(out)),
+        skip_nulls_(skip_nulls) {
     out_->SetStream(stream_.get());
   }
 
@@ -99,11 +106,12 @@ class Jsonl final : public Format {
   std::string_view name() const override { return "jsonl"; }
   std::string_view extension() const override { return ".jsonl"; }
   std::vector<std::string> extensions() const override {
-    return {".jsonl",     ".ndjson",     ".json",     ".jsonl.gz", ".ndjson.gz", ".json.gz",
-            ".jsonl.zst", ".ndjson.zst", ".json.zst", ".jsonl.bz2"};
+    return {".jsonl",   ".ndjson",    ".json",       ".jsonl.gz", ".ndjson.gz",
+            ".json.gz", ".jsonl.zst", ".ndjson.zst", ".json.zst", ".jsonl.bz2"};
   }
 
-  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args, arrow::MemoryPool* pool) const override {
+  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args,
+                           arrow::MemoryPool* pool) const override {
     ARROW_ASSIGN_OR_RAISE(const auto types, ParseColumnTypes(args, "column_types"));
     bool complete = false;
     ARROW_ASSIGN_OR_RAISE(const auto prefix, ReadPrefix(env, file, kPrefixBytes, pool, &complete));
@@ -121,8 +129,9 @@ class Jsonl final : public Format {
     }
     ARROW_ASSIGN_OR_RAISE(schema, ApplyColumnTypes(schema, types));
     if (schema->num_fields() == 0) {
-      return WithContext(DataError("there is no row to take columns from", "remove the file, or give column_types"),
-                         {.file = file.location});
+      return WithContext(
+          DataError("there is no row to take columns from", "remove the file, or give column_types"),
+          {.file = file.location});
     }
     FileInfo info;
     info.schema = std::move(schema);
@@ -152,7 +161,8 @@ class Jsonl final : public Format {
 
  private:
   // Bad lines are left out: reading them will say what is wrong. Nothing but bad lines is an error now.
-  static Result<arrow::FieldVector> GuessFields(std::string_view text, bool complete, arrow::MemoryPool* pool) {
+  static Result<arrow::FieldVector> GuessFields(std::string_view text, bool complete,
+                                                arrow::MemoryPool* pool) {
     JsonTypeGuess guess;
     JsonReader reader(pool);
     Status bad;
@@ -175,11 +185,13 @@ class Jsonl final : public Format {
         return status;
       } else if (bad.ok()) {
         const auto* detail = DetailOf(status);
-        bad = DataError("line " + std::to_string(line) + ": " + MessageOf(status), detail ? detail->context.hint : "");
+        bad = DataError("line " + std::to_string(line) + ": " + MessageOf(status),
+                        detail ? detail->context.hint : "");
       }
     }
     if (good == 0) ARROW_RETURN_NOT_OK(bad);
-    if (good == 0 && !complete) return DataError("the first MiB holds no complete line", "check that the file has an object per line");
+    if (good == 0 && !complete)
+      return DataError("the first MiB holds no complete line", "check that the file has an object per line");
     return guess.fields();
   }
 

@@ -20,7 +20,8 @@ std::string_view View(const arrow::ResizableBuffer& buffer, int64_t begin, int64
 }  // namespace
 
 LineReader::LineReader(std::unique_ptr<ByteSource> source, LineRange range, int64_t piece_bytes,
-                       int64_t size_hint_bytes, std::unique_ptr<RecordScanner> scanner, arrow::MemoryPool* pool)
+                       int64_t size_hint_bytes, std::unique_ptr<RecordScanner> scanner,
+                       arrow::MemoryPool* pool)
     : source_(std::move(source)),
       range_(range),
       piece_bytes_(std::max<int64_t>(piece_bytes, 1)),
@@ -32,8 +33,8 @@ LineReader::LineReader(std::unique_ptr<ByteSource> source, LineRange range, int6
 
 LineReader::~LineReader() = default;
 
-// Room for at least one byte more. The first buffer shrinks to what the pool gives; a record longer than the buffer
-// makes it grow to twice its size, or to what is left.
+// Room for at least one byte more. The first buffer shrinks to what the pool gives; a record longer than the
+// buffer makes it grow to twice its size, or to what is left.
 Status LineReader::EnsureRoom() {
   if (buffer_ == nullptr) {
     // One byte more than the file, so that its end is seen without growing.
@@ -77,16 +78,18 @@ Status LineReader::Fill() {
 
 // Drops bytes up to the first newline; true when it was found.
 bool LineReader::SkipToFirstRecord() {
-  const void* newline = filled_ > 0 ? std::memchr(buffer_->data(), '\n', static_cast<size_t>(filled_)) : nullptr;
-  const int64_t drop =
-      newline ? static_cast<const uint8_t*>(newline) - buffer_->data() + 1 : filled_;
+  const void* newline =
+      filled_ > 0 ? std::memchr(buffer_->data(), '\n', static_cast<size_t>(filled_)) : nullptr;
+  const int64_t drop = newline ? static_cast<const uint8_t*>(newline) - buffer_->data() + 1 : filled_;
   base_ += drop;
   filled_ -= drop;
-  if (filled_ > 0) std::memmove(buffer_->mutable_data(), buffer_->data() + drop, static_cast<size_t>(filled_));
+  if (filled_ > 0)
+    std::memmove(buffer_->mutable_data(), buffer_->data() + drop, static_cast<size_t>(filled_));
   return newline != nullptr;
 }
 
-// Where the piece in the buffer ends, or -1 when more bytes are needed. Sets done_ with the range's last piece.
+// Where the piece in the buffer ends, or -1 when more bytes are needed. Sets done_ with the range's last
+// piece.
 int64_t LineReader::PieceEnd() {
   if (scanned_ < filled_) {
     if (scanner_ != nullptr) {
@@ -104,7 +107,8 @@ int64_t LineReader::PieceEnd() {
         }
       }
       const void* newline =
-          memrchr(buffer_->data() + scanned_, '\n', static_cast<size_t>(std::min(filled_, std::max(last_start, scanned_)) - scanned_));
+          memrchr(buffer_->data() + scanned_, '\n',
+                  static_cast<size_t>(std::min(filled_, std::max(last_start, scanned_)) - scanned_));
       if (newline != nullptr) last_end_ = static_cast<const uint8_t*>(newline) - buffer_->data() + 1;
     }
     scanned_ = filled_;

@@ -1,5 +1,5 @@
-// ListFiles: what locations name, by way of Env. A glob is walked component by component; a folder, named or matched by a
-// glob, stands for the files below it.
+// ListFiles: what locations name, by way of Env. A glob is walked component by component; a folder, named or
+// matched by a glob, stands for the files below it.
 #include <algorithm>
 
 #include "partita/block/schema.h"
@@ -27,7 +27,8 @@ std::string LowerCase(std::string_view text) {
 bool HasExtension(std::string_view name, const std::vector<std::string>& extensions) {
   if (extensions.empty()) return true;
   const std::string lower = LowerCase(name);
-  return std::any_of(extensions.begin(), extensions.end(), [&](const std::string& e) { return lower.ends_with(e); });
+  return std::any_of(extensions.begin(), extensions.end(),
+                     [&](const std::string& e) { return lower.ends_with(e); });
 }
 
 // "a//b/./c/" -> "a/b/c"; a leading "./" stays away, a leading "/" stays.
@@ -67,7 +68,10 @@ class Lister {
   Status MatchEntry(const std::string& folder, const DirEntry& entry, size_t index, const HiveValues& values,
                     int depth);
   void AddFile(const std::string& path, int64_t size_bytes, int64_t mtime_ns, const HiveValues& values) {
-    files_.push_back({.location = path, .size_bytes = size_bytes, .mtime_ns = mtime_ns, .etag = "",
+    files_.push_back({.location = path,
+                      .size_bytes = size_bytes,
+                      .mtime_ns = mtime_ns,
+                      .etag = "",
                       .partition_values = values});
   }
   HiveValues WithHive(const HiveValues& values, const std::string& folder_name) const;
@@ -91,8 +95,9 @@ HiveValues Lister::WithHive(const HiveValues& values, const std::string& folder_
 }
 
 Status TooDeep(const std::string& path) {
-  return UserError("folders nest more than 32 levels deep at '" + path + "'",
-                   "look for a symbolic link that points to a folder above it, or list with recursive: false");
+  return UserError(
+      "folders nest more than 32 levels deep at '" + path + "'",
+      "look for a symbolic link that points to a folder above it, or list with recursive: false");
 }
 
 Status Lister::AddFolder(const std::string& path, const HiveValues& values, int depth) {
@@ -110,8 +115,8 @@ Status Lister::AddFolder(const std::string& path, const HiveValues& values, int 
   return Status::OK();
 }
 
-Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size_t index, const HiveValues& values,
-                          int depth) {
+Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size_t index,
+                          const HiveValues& values, int depth) {
   const std::string& part = parts_[index];
   // As shells do it: a hidden name is matched only by a pattern that spells out its first character.
   if (!options_.include_hidden && IsHidden(entry.name) && part[0] != entry.name[0]) return Status::OK();
@@ -146,7 +151,8 @@ Status Lister::MatchBelow(const std::string& folder, size_t index, const HiveVal
     const std::string name = UnescapeGlob(part);
     ARROW_ASSIGN_OR_RAISE(const FileStatus status, env_->Stat(Below(folder, name)));
     if (!status.exists) return Status::OK();
-    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns}, index, values, depth);
+    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns}, index, values,
+                      depth);
   }
   ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(folder));
   for (const DirEntry& entry : entries) {
@@ -209,12 +215,14 @@ Status Lister::NothingFound(const std::string& location, const std::string& path
   } else {
     hint = "'" + folder + "' holds ";
     for (size_t i = 0; i < std::min(names.size(), kMaxNamesShown); ++i) hint += (i ? ", " : "") + names[i];
-    if (names.size() > kMaxNamesShown) hint += " and " + std::to_string(names.size() - kMaxNamesShown) + " more";
+    if (names.size() > kMaxNamesShown)
+      hint += " and " + std::to_string(names.size() - kMaxNamesShown) + " more";
   }
   std::string message = "no file is found at '" + location + "'";
   if (missing.empty() && !options_.extensions.empty()) {
     message = "the folder '" + location + "' holds no file that ends in ";
-    for (size_t i = 0; i < options_.extensions.size(); ++i) message += (i ? " or " : "") + options_.extensions[i];
+    for (size_t i = 0; i < options_.extensions.size(); ++i)
+      message += (i ? " or " : "") + options_.extensions[i];
   }
   return UserError(message, hint);
 }

@@ -13,7 +13,8 @@ class ListingTest : public FormatFixture {
     EXPECT_TRUE(files.ok()) << files.status();
     std::vector<std::string> names;
     if (!files.ok()) return names;
-    for (const FileEntry& file : *files) names.push_back(std::filesystem::relative(file.location, folder_).string());
+    for (const FileEntry& file : *files)
+      names.push_back(std::filesystem::relative(file.location, folder_).string());
     return names;
   }
 };
@@ -32,15 +33,18 @@ TEST(GlobTest, Matches) {
   // A pattern that makes naive matchers run forever.
   EXPECT_FALSE(MatchesGlob("*a*a*a*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
   EXPECT_EQ(*ExpandBraces("x{a,b{c,d}}y"), (Strings{"xay", "xbcy", "xbdy"}));
-  EXPECT_FALSE(ExpandBraces("{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}").ok());
+  EXPECT_FALSE(
+      ExpandBraces("{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b}").ok());
 }
 
 TEST_F(ListingTest, FoldersAreListedDeepAndSortedWithoutHiddenFiles) {
-  for (const char* name : {"b.csv", "a.csv", "sub/c.CSV", "_manifest/x.csv", ".hidden.csv", "sub/_tmp.csv", "notes.md"}) {
+  for (const char* name :
+       {"b.csv", "a.csv", "sub/c.CSV", "_manifest/x.csv", ".hidden.csv", "sub/_tmp.csv", "notes.md"}) {
     Put(name, "x");
   }
   EXPECT_EQ(Names({folder_.string()}, {.extensions = {".csv"}}), (Strings{"a.csv", "b.csv", "sub/c.CSV"}));
-  EXPECT_EQ(Names({folder_.string() + "/"}, {.recursive = false, .extensions = {".csv"}}), (Strings{"a.csv", "b.csv"}));
+  EXPECT_EQ(Names({folder_.string() + "/"}, {.recursive = false, .extensions = {".csv"}}),
+            (Strings{"a.csv", "b.csv"}));
   EXPECT_EQ(Names({folder_.string()}, {.include_hidden = true, .extensions = {".csv"}}).size(), 6u);
   // Named twice, listed once; one file needs no extension.
   EXPECT_EQ(Names({Path("notes.md"), folder_.string(), "file://" + Path("a.csv")}, {.extensions = {".csv"}}),
@@ -48,7 +52,8 @@ TEST_F(ListingTest, FoldersAreListedDeepAndSortedWithoutHiddenFiles) {
 }
 
 TEST_F(ListingTest, Globs) {
-  for (const char* name : {"x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv", "y/_5.csv", "odd[1].csv", "log.txt"}) Put(name, "x");
+  for (const char* name : {"x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv", "y/_5.csv", "odd[1].csv", "log.txt"})
+    Put(name, "x");
   EXPECT_EQ(Names({Path("*/*.csv")}), (Strings{"x/1.csv", "x/2.csv", "y/3.csv"}));
   EXPECT_EQ(Names({Path("**/*.csv")}), (Strings{"odd[1].csv", "x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv"}));
   EXPECT_EQ(Names({Path("**/**/[34].csv")}), (Strings{"y/3.csv", "y/z/4.csv"}));
@@ -56,7 +61,8 @@ TEST_F(ListingTest, Globs) {
   EXPECT_EQ(Names({Path("y/_*.csv")}), (Strings{"y/_5.csv"}));
   EXPECT_EQ(Names({Path("odd[1].csv")}), (Strings{"odd[1].csv"}));  // a name that exists is that file
   EXPECT_EQ(Names({Path("*.txt")}, {.extensions = {".csv"}}), (Strings{"log.txt"}));
-  EXPECT_EQ(Names({Path("?")}, {.extensions = {".csv"}}), (Strings{"x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv"}));
+  EXPECT_EQ(Names({Path("?")}, {.extensions = {".csv"}}),
+            (Strings{"x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv"}));
 }
 
 TEST_F(ListingTest, HiveColumnsComeFromFoldersBelowTheListedOne) {
@@ -80,7 +86,8 @@ TEST_F(ListingTest, NothingFoundNamesTheNearest) {
   Put("data/photos.parquet", "x");
   auto missing = ListFiles(Env::Default(), {Path("data/photo.parquet")}, {});
   EXPECT_EQ(KindOf(missing.status()), ErrorKind::kUser);
-  EXPECT_NE(RenderError(missing.status()).find("photos.parquet"), std::string::npos) << RenderError(missing.status());
+  EXPECT_NE(RenderError(missing.status()).find("photos.parquet"), std::string::npos)
+      << RenderError(missing.status());
   missing = ListFiles(Env::Default(), {Path("dta/photos.parquet")}, {});
   EXPECT_NE(RenderError(missing.status()).find("/data'"), std::string::npos) << RenderError(missing.status());
   missing = ListFiles(Env::Default(), {Path("data")}, {.extensions = {".csv"}});

@@ -17,8 +17,8 @@ size_t RecordParser::RecordLength(std::string_view text) const {
   return newline == std::string_view::npos ? text.size() : newline + 1;
 }
 
-RecordReader::RecordReader(ReadRequest request, std::unique_ptr<LineReader> lines, std::unique_ptr<RecordParser> parser,
-                           int64_t skip_records)
+RecordReader::RecordReader(ReadRequest request, std::unique_ptr<LineReader> lines,
+                           std::unique_ptr<RecordParser> parser, int64_t skip_records)
     : request_(std::move(request)),
       lines_(std::move(lines)),
       parser_(std::move(parser)),
@@ -92,7 +92,8 @@ Result<RecordReader::Parsed> RecordReader::Parse(int64_t max_rows, size_t max_by
   return parsed;
 }
 
-// Rows of the piece from position_ on: all of them, or as many as memory allows, or those before a bad record.
+// Rows of the piece from position_ on: all of them, or as many as memory allows, or those before a bad
+// record.
 Result<std::optional<ReadBatch>> RecordReader::ParsePiece() {
   int64_t max_rows = request_.max_rows - row_;
   size_t max_bytes = piece_.size();
@@ -140,13 +141,16 @@ Status RecordReader::Locate(Status status, size_t position, int64_t row) {
   return WithContext(std::move(status), {.file = request_.fragment.file.location, .row = row});
 }
 
-// "line 17", counted from the file's start; a byte position where counting would mean to read a remote file again.
+// "line 17", counted from the file's start; a byte position where counting would mean to read a remote file
+// again.
 std::string RecordReader::LineOf(size_t position) {
   const FileEntry& file = request_.fragment.file;
-  const int64_t lines = piece_line_ + std::count(piece_.begin(), piece_.begin() + static_cast<int64_t>(position), '\n');
+  const int64_t lines =
+      piece_line_ + std::count(piece_.begin(), piece_.begin() + static_cast<int64_t>(position), '\n');
   if (lines_before_ < 0 && first_offset_ <= 3) lines_before_ = 0;  // 3: a byte order mark
   if (lines_before_ < 0 && !IsRemote(file.location)) {
-    auto source = OpenByteSource(request_.env, file, 0, request_.pool.get(), request_.pool.get(), request_.cancel);
+    auto source =
+        OpenByteSource(request_.env, file, 0, request_.pool.get(), request_.pool.get(), request_.cancel);
     auto window = arrow::AllocateBuffer(64 << 10, request_.pool.get());
     int64_t count = 0, left = first_offset_;
     while (source.ok() && window.ok() && left > 0) {
@@ -161,11 +165,13 @@ std::string RecordReader::LineOf(size_t position) {
   return "byte " + std::to_string(lines_->piece_offset() + static_cast<int64_t>(position));
 }
 
-Result<std::unique_ptr<LineReader>> OpenLines(const ReadRequest& request, std::unique_ptr<RecordScanner> scanner) {
+Result<std::unique_ptr<LineReader>> OpenLines(const ReadRequest& request,
+                                              std::unique_ptr<RecordScanner> scanner) {
   const Fragment& fragment = request.fragment;
   LineRange range;
   if (fragment.range == Fragment::Range::kBytes) {
-    if (fragment.begin < 0 || fragment.end < fragment.begin) return BugError("a fragment's byte range is reversed");
+    if (fragment.begin < 0 || fragment.end < fragment.begin)
+      return BugError("a fragment's byte range is reversed");
     if (fragment.begin > 0 && IsCompressed(fragment.file.location)) {
       return BugError("a compressed file was split by bytes");
     }
@@ -179,14 +185,16 @@ Result<std::unique_ptr<LineReader>> OpenLines(const ReadRequest& request, std::u
                         OpenByteSource(request.env, fragment.file, LineReader::SourceOffset(range),
                                        request.pool.get(), request.pool.get(), request.cancel));
   const int64_t size_hint = compressed ? -1 : fragment.file.size_bytes;
-  return std::make_unique<LineReader>(std::move(source), range, std::max<int64_t>(request.target_block_bytes / 2, 1),
-                                      size_hint, std::move(scanner), request.pool.get());
+  return std::make_unique<LineReader>(std::move(source), range,
+                                      std::max<int64_t>(request.target_block_bytes / 2, 1), size_hint,
+                                      std::move(scanner), request.pool.get());
 }
 
 std::vector<Fragment> SplitByBytes(const FileEntry& file, bool splittable, int64_t target_bytes) {
   Fragment whole;
   whole.file = file;
-  if (!splittable || IsCompressed(file.location) || target_bytes <= 0 || file.size_bytes <= target_bytes) return {whole};
+  if (!splittable || IsCompressed(file.location) || target_bytes <= 0 || file.size_bytes <= target_bytes)
+    return {whole};
   // Ranges of equal size, the number of them rounded up.
   const int64_t count = file.size_bytes / target_bytes + (file.size_bytes % target_bytes != 0);
   const int64_t step = file.size_bytes / count, rest = file.size_bytes % count;

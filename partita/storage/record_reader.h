@@ -1,9 +1,10 @@
-// The reader that line formats (CSV, JSONL, text) share: it takes whole records from a LineReader, lets a RecordParser append
-// them to columns, and turns what goes wrong into errors that name file, line and row. Internal to storage/.
+// The reader that line formats (CSV, JSONL, text) share: it takes whole records from a LineReader, lets a
+// RecordParser append them to columns, and turns what goes wrong into errors that name file, line and row.
+// Internal to storage/.
 //
-// A bad record is a data error of Next whose context has a row; the rows before it have been given, and the next call goes on
-// behind it. So a caller that skips bad rows gets all others, wherever pieces and batches are cut. An error without a row is
-// the file's: it comes again with each call.
+// A bad record is a data error of Next whose context has a row; the rows before it have been given, and the
+// next call goes on behind it. So a caller that skips bad rows gets all others, wherever pieces and batches
+// are cut. An error without a row is the file's: it comes again with each call.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ class RecordParser {
   virtual bool IsSkipped(std::string_view record) const = 0;
   // One of the first records of the file that are no rows, `index` of them before it.
   virtual Status Header(std::string_view record, int64_t index) { return Status::OK(); }
-  // Appends one row to the columns being built; `record` has no line end. A data error: the record is bad. After any error
-  // the columns are in no defined state and Reset is called.
+  // Appends one row to the columns being built; `record` has no line end. A data error: the record is bad.
+  // After any error the columns are in no defined state and Reset is called.
   virtual Status Append(std::string_view record) = 0;
   virtual void Reset() = 0;
   // The `rows` rows since the last Finish or Reset.
@@ -46,8 +47,8 @@ class RecordReader final : public FragmentReader {
  private:
   struct Parsed {
     int64_t rows = 0;
-    size_t end = 0;       // position in piece_ behind the last record
-    Status bad;           // why the record at `end` is none
+    size_t end = 0;        // position in piece_ behind the last record
+    Status bad;            // why the record at `end` is none
     bool limited = false;  // stopped by a limit
   };
   Status SkipHeader();
@@ -62,15 +63,16 @@ class RecordReader final : public FragmentReader {
   std::unique_ptr<RecordParser> parser_;
   int64_t skip_records_, skipped_records_ = 0;
   std::string_view piece_;
-  size_t position_ = 0;       // in piece_
-  int64_t piece_line_ = 0;    // lines of the fragment before piece_
+  size_t position_ = 0;        // in piece_
+  int64_t piece_line_ = 0;     // lines of the fragment before piece_
   int64_t lines_before_ = -1;  // lines of the file before the fragment; -1: not counted yet
   int64_t first_offset_ = -1;  // of the fragment's first record
   int64_t row_ = 0;
 };
 
 // Opens the LineReader of a request: byte range, decompression, buffers of a fraction of the block's size.
-Result<std::unique_ptr<LineReader>> OpenLines(const ReadRequest& request, std::unique_ptr<RecordScanner> scanner);
+Result<std::unique_ptr<LineReader>> OpenLines(const ReadRequest& request,
+                                              std::unique_ptr<RecordScanner> scanner);
 
 // Fragments by byte range, or the whole file when it is compressed, small or of unknown size.
 std::vector<Fragment> SplitByBytes(const FileEntry& file, bool splittable, int64_t target_bytes);

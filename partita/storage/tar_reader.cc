@@ -15,8 +15,8 @@ constexpr int64_t kMaxExtendedBytes = 1 << 20;
 constexpr size_t kMaxNameBytes = 4096;
 
 // Offsets and lengths of header fields (POSIX.1-1988).
-constexpr size_t kNameAt = 0, kNameSize = 100, kSizeAt = 124, kSizeSize = 12, kChecksumAt = 148, kChecksumSize = 8,
-                 kTypeAt = 156, kMagicAt = 257, kPrefixAt = 345, kPrefixSize = 155;
+constexpr size_t kNameAt = 0, kNameSize = 100, kSizeAt = 124, kSizeSize = 12, kChecksumAt = 148,
+                 kChecksumSize = 8, kTypeAt = 156, kMagicAt = 257, kPrefixAt = 345, kPrefixSize = 155;
 
 // Octal digits, or GNU's base 256 (first bit set). False when it is neither, or negative.
 bool ParseNumber(std::string_view field, int64_t* out) {
@@ -35,9 +35,11 @@ bool ParseNumber(std::string_view field, int64_t* out) {
   while (i < field.size() && field[i] == ' ') ++i;
   uint64_t value = 0;
   size_t digits = 0;
-  for (; i < field.size() && field[i] >= '0' && field[i] <= '7'; ++i, ++digits) value = value * 8 + static_cast<uint64_t>(field[i] - '0');
+  for (; i < field.size() && field[i] >= '0' && field[i] <= '7'; ++i, ++digits)
+    value = value * 8 + static_cast<uint64_t>(field[i] - '0');
   if (i < field.size() && field[i] != ' ' && field[i] != '\0') return false;
-  if (digits == 0 && field.find_first_not_of(std::string_view(" \0", 2)) != std::string_view::npos) return false;
+  if (digits == 0 && field.find_first_not_of(std::string_view(" \0", 2)) != std::string_view::npos)
+    return false;
   *out = static_cast<int64_t>(value);
   return true;
 }
@@ -50,7 +52,8 @@ Status CheckName(std::string_view name) {
   if (name.size() > kMaxNameBytes) return DataError("a member's name is longer than 4096 bytes");
   if (!arrow::util::ValidateUTF8(name)) return DataError("a member's name is not valid UTF-8");
   if (!IsSafeRelativePath(name)) {
-    return DataError("the member name '" + std::string(name.substr(0, 100)) + "' is unsafe: absolute, empty, or with '..'");
+    return DataError("the member name '" + std::string(name.substr(0, 100)) +
+                     "' is unsafe: absolute, empty, or with '..'");
   }
   return Status::OK();
 }
@@ -109,7 +112,8 @@ Result<bool> TarReader::ReadHeader() {
     plain += blank ? ' ' : static_cast<unsigned char>(header_[i]);
     with_sign += blank ? ' ' : static_cast<signed char>(header_[i]);
   }
-  if (!ParseNumber({header_ + kChecksumAt, kChecksumSize}, &stated) || (stated != plain && stated != with_sign)) {
+  if (!ParseNumber({header_ + kChecksumAt, kChecksumSize}, &stated) ||
+      (stated != plain && stated != with_sign)) {
     return Damaged("no tar header is found");
   }
   return true;
@@ -132,7 +136,8 @@ Status TarReader::ParsePax() {
     size_t length = 0;
     const auto [after, error] = std::from_chars(rest.data(), rest.data() + rest.size(), length);
     const auto digits = static_cast<size_t>(after - rest.data());
-    if (error != std::errc() || length > rest.size() || length < digits + 3 || *after != ' ' || rest[length - 1] != '\n') {
+    if (error != std::errc() || length > rest.size() || length < digits + 3 || *after != ' ' ||
+        rest[length - 1] != '\n') {
       return Damaged("an extended header is damaged");
     }
     const std::string_view record = rest.substr(digits + 1, length - digits - 2);
@@ -159,8 +164,8 @@ Status TarReader::ParsePax() {
 Status TarReader::CollectExtended() {
   while (extended_left_ > 0) {
     char window[4096];
-    ARROW_ASSIGN_OR_RAISE(const int64_t got,
-                          source_->Read(std::min<int64_t>(extended_left_, sizeof(window)), reinterpret_cast<uint8_t*>(window)));
+    ARROW_ASSIGN_OR_RAISE(const int64_t got, source_->Read(std::min<int64_t>(extended_left_, sizeof(window)),
+                                                           reinterpret_cast<uint8_t*>(window)));
     if (got == 0) return Damaged("the archive ends inside an extended header,");
     extended_.append(window, static_cast<size_t>(got));
     position_ += got;
@@ -196,10 +201,13 @@ Status TarReader::TakeHeader(std::optional<TarMember>* member) {
   const char type = header_[kTypeAt];
   const bool extended = type == 'x' || type == 'g' || type == 'L' || type == 'K';
   if (!extended && next_size_) size = *next_size_;
-  if (size > INT64_MAX - position_ - static_cast<int64_t>(kBlockBytes)) return Damaged("a header has a bad size");
-  if (type >= '1' && type <= '6') size = 0;  // links, devices, folders: whatever the size says, no data follows
+  if (size > INT64_MAX - position_ - static_cast<int64_t>(kBlockBytes))
+    return Damaged("a header has a bad size");
+  if (type >= '1' && type <= '6')
+    size = 0;  // links, devices, folders: whatever the size says, no data follows
   if (type == 'S') return Damaged("a sparse member, which cannot be read,");
-  padding_left_ = (static_cast<int64_t>(kBlockBytes) - size % static_cast<int64_t>(kBlockBytes)) % static_cast<int64_t>(kBlockBytes);
+  padding_left_ = (static_cast<int64_t>(kBlockBytes) - size % static_cast<int64_t>(kBlockBytes)) %
+                  static_cast<int64_t>(kBlockBytes);
   if (extended) {
     if (size > kMaxExtendedBytes) return Damaged("an extended header is larger than 1 MiB");
     extended_type_ = type;

@@ -39,7 +39,10 @@ void TarWriter::Header(std::string_view name, int64_t size_bytes, char type) {
   octal(124, 11, size_bytes < kMaxOctalBytes ? size_bytes : 0);
   octal(136, 11, 0);
   header[156] = type;
-  std::memcpy(header + 257, "ustar\0" "00", 8);
+  std::memcpy(header + 257,
+              "ustar\0"
+              "00",
+              8);
   octal(329, 7, 0);
   octal(337, 7, 0);
   std::memset(header + 148, ' ', 8);

@@ -1,5 +1,6 @@
-// Writes tar archives whose bytes depend on names and contents alone: mode 0644, owner 0 without names, time 0. ustar headers;
-// a pax header before a member whose name is longer than 100 bytes or whose size is 8 GiB or more. Internal to storage/.
+// Writes tar archives whose bytes depend on names and contents alone: mode 0644, owner 0 without names, time
+// 0. ustar headers; a pax header before a member whose name is longer than 100 bytes or whose size is 8 GiB
+// or more. Internal to storage/.
 #pragma once
 
 #include <cstdint>

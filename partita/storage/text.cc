@@ -37,9 +37,14 @@ class TextParser final : public RecordParser {
  public:
   TextParser(TextOptions options, std::shared_ptr<arrow::Schema> schema,
              std::vector<std::unique_ptr<CellParser>> columns, Reservation scratch)
-      : options_(options), schema_(std::move(schema)), columns_(std::move(columns)), scratch_(std::move(scratch)) {}
+      : options_(options),
+        schema_(std::move(schema)),
+        columns_(std::move(columns)),
+        scratch_(std::move(scratch)) {}
 
-  bool IsSkipped(std::string_view record) const override { return options_.drop_empty_lines && record.empty(); }
+  bool IsSkipped(std::string_view record) const override {
+    return options_.drop_empty_lines && record.empty();
+  }
   Status Append(std::string_view record) override {
     if (options_.replace_invalid && !arrow::util::ValidateUTF8(record)) {
       // At worst every byte becomes a replacement character of three.
@@ -113,13 +118,15 @@ class Text final : public Format {
     ARROW_ASSIGN_OR_RAISE(const TextOptions options, TextOptions::Parse(request.args));
     std::vector<std::unique_ptr<CellParser>> columns;
     for (const auto& field : request.schema->fields()) {
-      if (field->name() != "text") return UserError("text files have one column, 'text', and no '" + field->name() + "'");
+      if (field->name() != "text")
+        return UserError("text files have one column, 'text', and no '" + field->name() + "'");
       ARROW_ASSIGN_OR_RAISE(auto column, CellParser::Make(field->type(), request.pool.get()));
       columns.push_back(std::move(column));
     }
     ARROW_ASSIGN_OR_RAISE(auto lines, OpenLines(request, nullptr));
     ARROW_ASSIGN_OR_RAISE(auto scratch, request.pool->Reserve(0));
-    auto parser = std::make_unique<TextParser>(options, request.schema, std::move(columns), std::move(scratch));
+    auto parser =
+        std::make_unique<TextParser>(options, request.schema, std::move(columns), std::move(scratch));
     return std::make_unique<RecordReader>(std::move(request), std::move(lines), std::move(parser), 0);
   }
 };

@@ -1,5 +1,5 @@
-// Text on its way to a stream, through one window of fixed size: writers of text formats need no other memory, whatever the
-// size of a value. Internal to storage/.
+// Text on its way to a stream, through one window of fixed size: writers of text formats need no other
+// memory, whatever the size of a value. Internal to storage/.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +50,8 @@ class TextSink {
   std::string_view text() const { return {data_, static_cast<size_t>(used_)}; }
   // The first bytes since Restart, at most 32.
   std::string_view head() const {
-    return whole() ? text().substr(0, sizeof(head_)) : std::string_view(head_, static_cast<size_t>(head_bytes_));
+    return whole() ? text().substr(0, sizeof(head_))
+                   : std::string_view(head_, static_cast<size_t>(head_bytes_));
   }
   // Forgets the window's content and the count.
   void Restart() { used_ = drained_ = head_bytes_ = 0; }

@@ -20,13 +20,15 @@ class WebDataset final : public Format {
   std::string_view extension() const override { return ".tar"; }
   std::vector<std::string> extensions() const override { return {".tar", ".tar.gz", ".tgz", ".tar.zst"}; }
 
-  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args, arrow::MemoryPool* pool) const override {
+  Result<FileInfo> Inspect(Env* env, const FileEntry& file, const Json& args,
+                           arrow::MemoryPool* pool) const override {
     ARROW_ASSIGN_OR_RAISE(const auto types, ParseColumnTypes(args, "column_types"));
     ARROW_ASSIGN_OR_RAISE(auto source, OpenByteSource(env, file, 0, pool, nullptr, CancelToken()));
     TarReader tar(std::move(source));
     auto extensions = ListExtensions(&tar, kInspectedSamples, kInspectedBytes);
     if (!extensions.ok()) return WithContext(extensions.status(), {.file = file.location});
-    arrow::FieldVector fields = {arrow::field(std::string(kSampleKeyColumn), arrow::utf8(), /*nullable=*/false)};
+    arrow::FieldVector fields = {
+        arrow::field(std::string(kSampleKeyColumn), arrow::utf8(), /*nullable=*/false)};
     for (const std::string& extension : *extensions) {
       fields.push_back(arrow::field(extension, TypeOfExtension(extension)));
     }
@@ -48,7 +50,8 @@ class WebDataset final : public Format {
     return info;
   }
 
-  Result<std::vector<Fragment>> Split(const FileEntry& file, const FileInfo*, const Json&, int64_t) const override {
+  Result<std::vector<Fragment>> Split(const FileEntry& file, const FileInfo*, const Json&,
+                                      int64_t) const override {
     Fragment fragment;
     fragment.file = file;
     return std::vector<Fragment>{std::move(fragment)};

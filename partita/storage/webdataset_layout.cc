@@ -19,11 +19,11 @@ constexpr std::array<std::string_view, 22> kTextExtensions = {
     "json", "jsonl", "txt",  "text", "caption", "transcript", "cls", "cls2", "index", "inx", "id",
     "csv",  "tsv",   "html", "htm",  "xml",     "yaml",       "yml", "md",   "url",   "srt", "vtt"};
 constexpr std::array<std::string_view, 27> kBinaryExtensions = {
-    "jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "ppm", "pgm", "pbm", "mp4", "webm",
-    "mov", "mkv",  "wav", "flac", "ogg", "mp3", "m4a", "pdf",  "npy",  "npz",  "pth", "bin"};
+    "jpg",  "jpeg", "png", "webp", "gif",  "bmp", "tif", "tiff", "avif", "heic", "ppm", "pgm", "pbm", "mp4",
+    "webm", "mov",  "mkv", "wav",  "flac", "ogg", "mp3", "m4a",  "pdf",  "npy",  "npz", "pth", "bin"};
 // What SniffMediaExtension can answer.
-constexpr std::array<std::string_view, 14> kSniffed = {"jpg",  "png", "webp", "gif",  "tif", "avif", "heic",
-                                                       "mp4", "wav", "flac", "ogg", "mp3", "pdf", "npy"};
+constexpr std::array<std::string_view, 14> kSniffed = {"jpg", "png", "webp", "gif", "tif", "avif", "heic",
+                                                       "mp4", "wav", "flac", "ogg", "mp3", "pdf",  "npy"};
 
 template <size_t N>
 bool Has(const std::array<std::string_view, N>& list, std::string_view word) {
@@ -39,10 +39,10 @@ bool IsBinary(const arrow::DataType& type) {
 }
 
 Status CheckExtension(const std::string& column, const std::string& extension) {
-  const bool good = !extension.empty() && extension.size() <= 100 && extension.front() != '.' && extension.back() != '.' &&
-                    std::all_of(extension.begin(), extension.end(), [](char c) {
-                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                             c == '-' || c == '.';
+  const bool good = !extension.empty() && extension.size() <= 100 && extension.front() != '.' &&
+                    extension.back() != '.' && std::all_of(extension.begin(), extension.end(), [](char c) {
+                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                             c == '_' || c == '-' || c == '.';
                     });
   if (good) return Status::OK();
   return UserError("'" + extension + "' cannot be the extension of column '" + column + "'",
@@ -63,7 +63,9 @@ std::string NameAsExtension(std::string_view column) {
 class LayoutMaker {
  public:
   LayoutMaker(const arrow::Schema& schema, const Json& args)
-      : schema_(schema), args_(args.is_object() ? args : Json::object()), placed_(static_cast<size_t>(schema.num_fields())) {}
+      : schema_(schema),
+        args_(args.is_object() ? args : Json::object()),
+        placed_(static_cast<size_t>(schema.num_fields())) {}
 
   Result<SampleLayout> Make() {
     ARROW_RETURN_NOT_OK(PlaceKey());
@@ -89,7 +91,8 @@ class LayoutMaker {
   const std::string& Name(int column) const { return schema_.field(column)->name(); }
   bool Placed(int column) const { return placed_[static_cast<size_t>(column)]; }
   void AddMember(int column, std::string extension) {
-    layout_.members.push_back({.column = column, .extension = std::move(extension), .sniff = false, .fallback = ""});
+    layout_.members.push_back(
+        {.column = column, .extension = std::move(extension), .sniff = false, .fallback = ""});
     placed_[static_cast<size_t>(column)] = true;
   }
 
@@ -118,7 +121,8 @@ class LayoutMaker {
       ARROW_ASSIGN_OR_RAISE(const int column, FindColumn(schema_, name));
       if (!value.is_string()) return UserError("extensions: the extension of '" + name + "' must be text");
       ARROW_RETURN_NOT_OK(CheckExtension(name, value.get<std::string>()));
-      if (column == layout_.key_column) return UserError("the key column '" + name + "' has an extension too");
+      if (column == layout_.key_column)
+        return UserError("the key column '" + name + "' has an extension too");
       AddMember(column, value.get<std::string>());
     }
     return Status::OK();
@@ -131,7 +135,8 @@ class LayoutMaker {
     ARROW_ASSIGN_OR_RAISE(const auto names, GetStringsOr(args_, "json_columns", {}));
     for (const std::string& name : names) {
       ARROW_ASSIGN_OR_RAISE(const int column, FindColumn(schema_, name));
-      if (Placed(column)) return UserError("json_columns: '" + name + "' is the key, has an extension, or is named twice");
+      if (Placed(column))
+        return UserError("json_columns: '" + name + "' is the key, has an extension, or is named twice");
       layout_.json_columns.push_back(column);
       placed_[static_cast<size_t>(column)] = true;
     }
@@ -145,8 +150,8 @@ class LayoutMaker {
       const std::string_view name = Name(i);
       const std::string_view last = name.substr(name.rfind('.') + 1);
       const bool caption = name == "text" || name == "caption";
-      const bool as_it_is = (IsText(*schema_.field(i)->type()) && Has(kTextExtensions, last) && !caption && name != "url" &&
-                             name != "id" && name != "index") ||
+      const bool as_it_is = (IsText(*schema_.field(i)->type()) && Has(kTextExtensions, last) && !caption &&
+                             name != "url" && name != "id" && name != "index") ||
                             (IsBinary(*schema_.field(i)->type()) && Has(kBinaryExtensions, last));
       if (as_it_is) AddMember(i, Name(i));
     }
@@ -164,14 +169,16 @@ class LayoutMaker {
     }
   }
 
-  // The first binary column without a place is the sample's medium and is named by what it holds; others carry their name.
+  // The first binary column without a place is the sample's medium and is named by what it holds; others
+  // carry their name.
   void PlaceBinary() {
     bool has_medium = std::any_of(layout_.members.begin(), layout_.members.end(),
                                   [](const auto& member) { return Has(kSniffed, member.extension); });
     for (int i = 0; i < schema_.num_fields(); ++i) {
       if (Placed(i) || !IsBinary(*schema_.field(i)->type())) continue;
       const std::string own = NameAsExtension(Name(i));
-      layout_.members.push_back({.column = i, .extension = has_medium ? own + "." : "", .sniff = true, .fallback = own});
+      layout_.members.push_back(
+          {.column = i, .extension = has_medium ? own + "." : "", .sniff = true, .fallback = own});
       placed_[static_cast<size_t>(i)] = true;
       has_medium = true;
     }
@@ -211,9 +218,10 @@ class LayoutMaker {
     std::sort(claims.begin(), claims.end());
     for (size_t i = 1; i < claims.size(); ++i) {
       if (claims[i].first != claims[i - 1].first) continue;
-      return UserError("the columns '" + claims[i - 1].second + "' and '" + claims[i].second + "' would both be written as <key>." +
-                           claims[i].first,
-                       "rename one, drop it, or give it an extension: extensions: {" + claims[i].second + ": ...}");
+      return UserError(
+          "the columns '" + claims[i - 1].second + "' and '" + claims[i].second +
+              "' would both be written as <key>." + claims[i].first,
+          "rename one, drop it, or give it an extension: extensions: {" + claims[i].second + ": ...}");
     }
     return Status::OK();
   }
@@ -268,12 +276,14 @@ Status CheckSampleKey(std::string_view key) {
   const auto bad = [&](const std::string& why) {
     std::string shown(key.substr(0, 60));
     for (char& c : shown) c = static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-    return DataError("'" + shown + "' cannot be the key of a sample: " + why, "make keys of letters, digits, '_' and '-'");
+    return DataError("'" + shown + "' cannot be the key of a sample: " + why,
+                     "make keys of letters, digits, '_' and '-'");
   };
   if (key.empty()) return bad("it is empty");
   if (key.size() > 1000) return bad("it is longer than 1000 bytes");
   if (!arrow::util::ValidateUTF8(key)) return bad("it is not valid UTF-8");
-  if (std::any_of(key.begin(), key.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
+  if (std::any_of(key.begin(), key.end(),
+                  [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     return bad("it holds a control character");
   }
   if (!IsSafeRelativePath(key)) return bad("as a path it is absolute, has empty parts or '..'");

@@ -36,7 +36,8 @@ class WebDatasetReader final : public FragmentReader {
   Result<std::optional<ReadBatch>> Next() override {
     ARROW_RETURN_NOT_OK(Gather());
     if (samples_.empty()) return std::nullopt;
-    // Good samples before the first bad one, as many as make a block; a larger one alone, so that it is not copied.
+    // Good samples before the first bad one, as many as make a block; a larger one alone, so that it is not
+    // copied.
     size_t good = 0;
     int64_t bytes = 0;
     while (good < samples_.size() && samples_[good].bad.ok() &&
@@ -50,7 +51,8 @@ class WebDatasetReader final : public FragmentReader {
     }
     auto batch = MakeBatch(good);
     while (batch.status().IsOutOfMemory() && good > 1) batch = MakeBatch(good /= 2);
-    if (!batch.ok()) return WithContext(batch.status(), {.file = request_.fragment.file.location, .row = row_});
+    if (!batch.ok())
+      return WithContext(batch.status(), {.file = request_.fragment.file.location, .row = row_});
     ReadBatch out{.batch = std::move(*batch), .first_row = row_};
     Drop(good);
     return out;
@@ -69,7 +71,8 @@ class WebDatasetReader final : public FragmentReader {
     while (!ended_) {
       const int64_t have = static_cast<int64_t>(samples_.size());
       if (row_ + have >= request_.max_rows) return Status::OK();
-      if (have > 0 && (gathered_bytes_ >= request_.target_block_bytes || !samples_.back().bad.ok())) return Status::OK();
+      if (have > 0 && (gathered_bytes_ >= request_.target_block_bytes || !samples_.back().bad.ok()))
+        return Status::OK();
       ARROW_RETURN_NOT_OK(request_.cancel.Check());
       const Status status = TakeMember();
       if (status.ok()) continue;
@@ -118,8 +121,9 @@ class WebDatasetReader final : public FragmentReader {
     if (column < 0 || extension == kSampleKeyColumn) return;
     const auto i = static_cast<size_t>(column);
     if (current_->seen[i]) {
-      current_->bad = DataError("the sample '" + current_->key + "' has two members that end in ." + extension,
-                                "give each sample a key of its own");
+      current_->bad =
+          DataError("the sample '" + current_->key + "' has two members that end in ." + extension,
+                    "give each sample a key of its own");
       return;
     }
     current_->seen[i] = true;
@@ -150,13 +154,15 @@ class WebDatasetReader final : public FragmentReader {
     const auto& type = *request_.schema->field(column_)->type();
     const bool large = type.id() == arrow::Type::LARGE_STRING || type.id() == arrow::Type::LARGE_BINARY;
     if (!large && size > std::numeric_limits<int32_t>::max()) {
-      current_->bad = DataError("the member '" + member_->name + "' has " + FormatBytes(size) + ", more than 2 GiB",
-                                "declare it in column_types as large_binary");
+      current_->bad =
+          DataError("the member '" + member_->name + "' has " + FormatBytes(size) + ", more than 2 GiB",
+                    "declare it in column_types as large_binary");
       return Status::OK();
     }
     if (value_ == nullptr) {
       // A header's size is believed as far as the file can hold it.
-      if (!IsCompressed(file.location) && file.size_bytes >= 0 && size > file.size_bytes - tar_.position_bytes()) {
+      if (!IsCompressed(file.location) && file.size_bytes >= 0 &&
+          size > file.size_bytes - tar_.position_bytes()) {
         return DataError("the member '" + member_->name + "' claims more bytes than the archive has",
                          "get the file again from its source");
       }
@@ -167,7 +173,8 @@ class WebDatasetReader final : public FragmentReader {
     }
     while (filled_ < size) {
       ARROW_RETURN_NOT_OK(request_.cancel.Check());
-      if (filled_ == value_->size() && !value_->Resize(std::min(size, filled_ * 2)).ok()) return Refused(size);
+      if (filled_ == value_->size() && !value_->Resize(std::min(size, filled_ * 2)).ok())
+        return Refused(size);
       const int64_t ask = std::min<int64_t>(value_->size() - filled_, 8 << 20);
       ARROW_ASSIGN_OR_RAISE(const int64_t got, tar_.Read(ask, value_->mutable_data() + filled_));
       filled_ += got;
@@ -185,8 +192,9 @@ class WebDatasetReader final : public FragmentReader {
   }
 
   Status Refused(int64_t size) const {
-    return OutOfMemoryError("the member '" + member_->name + "' of " + FormatBytes(size) + " does not fit in memory",
-                            "give the run more memory");
+    return OutOfMemoryError(
+        "the member '" + member_->name + "' of " + FormatBytes(size) + " does not fit in memory",
+        "give the run more memory");
   }
 
   Result<std::shared_ptr<arrow::RecordBatch>> MakeBatch(size_t rows) {
@@ -209,7 +217,8 @@ class WebDatasetReader final : public FragmentReader {
       if (is_key) return sample.key;
       const auto& value = sample.values[static_cast<size_t>(column)];
       if (value == nullptr) return std::nullopt;
-      return std::string_view(reinterpret_cast<const char*>(value->data()), static_cast<size_t>(value->size()));
+      return std::string_view(reinterpret_cast<const char*>(value->data()),
+                              static_cast<size_t>(value->size()));
     };
     arrow::MemoryPool* pool = request_.pool.get();
     int64_t total = 0, nulls = 0;
@@ -219,9 +228,11 @@ class WebDatasetReader final : public FragmentReader {
       nulls += !value;
     }
     if (total > std::numeric_limits<Offset>::max()) {
-      return rows > 1 ? OutOfMemoryError("more than 2 GiB of values in one block") : BugError("a value beyond its offsets");
+      return rows > 1 ? OutOfMemoryError("more than 2 GiB of values in one block")
+                      : BugError("a value beyond its offsets");
     }
-    ARROW_ASSIGN_OR_RAISE(auto offsets, arrow::AllocateBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
+    ARROW_ASSIGN_OR_RAISE(auto offsets,
+                          arrow::AllocateBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
     std::shared_ptr<arrow::Buffer> validity, data;
     if (nulls > 0) {
       ARROW_ASSIGN_OR_RAISE(validity, arrow::AllocateEmptyBitmap(static_cast<int64_t>(rows), pool));
@@ -244,7 +255,8 @@ class WebDatasetReader final : public FragmentReader {
     }
     offset[rows] = static_cast<Offset>(at);
     return arrow::MakeArray(arrow::ArrayData::Make(field.type(), static_cast<int64_t>(rows),
-                                                   {std::move(validity), std::move(offsets), std::move(data)}, nulls));
+                                                   {std::move(validity), std::move(offsets), std::move(data)},
+                                                   nulls));
   }
 
   ReadRequest request_;
@@ -266,7 +278,8 @@ Result<std::unique_ptr<FragmentReader>> OpenWebDatasetReader(ReadRequest request
   for (const auto& field : request.schema->fields()) {
     const arrow::Type::type id = field->type()->id();
     if (!arrow::is_base_binary_like(id)) {
-      return UserError("a tar member cannot be read as " + TypeToString(*field->type()) + " (column '" + field->name() + "')",
+      return UserError("a tar member cannot be read as " + TypeToString(*field->type()) + " (column '" +
+                           field->name() + "')",
                        "read it as string or binary and cast it");
     }
   }
@@ -287,7 +300,8 @@ Result<std::vector<std::string>> ListExtensions(TarReader* tar, int64_t max_samp
       if (++samples > max_samples) break;
       last_key = key;
     }
-    if (std::find(extensions.begin(), extensions.end(), extension) == extensions.end()) extensions.push_back(extension);
+    if (std::find(extensions.begin(), extensions.end(), extension) == extensions.end())
+      extensions.push_back(extension);
     if (extensions.size() > 1000) return DataError("the samples have more than 1000 different extensions");
   }
   return extensions;

@@ -86,30 +86,35 @@ TEST_F(WebDatasetTest, WritesImageCaptionAndMetadata) {
 }
 
 TEST_F(WebDatasetTest, ColumnsGoWhereTheArgumentsSay) {
-  const Json args = {{"key", "url"}, {"extensions", {{"image_bytes", "img"}}}, {"json_columns", Json::array()}};
+  const Json args = {
+      {"key", "url"}, {"extensions", {{"image_bytes", "img"}}}, {"json_columns", Json::array()}};
   EXPECT_EQ(ListTar(*Write(tar_, {Photos()->Slice(0, 1)}, args)),
             (Members{{"u/1.img", kJpeg}, {"u/1.txt", "one"}, {"u/1.width", "640"}}));
-  const auto user_error = [&](const Json& bad) { return KindOf(Write(tar_, {Photos()}, bad).status()) == ErrorKind::kUser; };
+  const auto user_error = [&](const Json& bad) {
+    return KindOf(Write(tar_, {Photos()}, bad).status()) == ErrorKind::kUser;
+  };
   EXPECT_TRUE(user_error({{"key", "image_bytes"}}));
   EXPECT_TRUE(user_error({{"key", "nope"}}));
   EXPECT_TRUE(user_error({{"extensions", {{"url", "../x"}}}}));
-  EXPECT_TRUE(user_error({{"extensions", {{"url", "txt"}}}}));  // as the caption
+  EXPECT_TRUE(user_error({{"extensions", {{"url", "txt"}, {"caption", "txt"}}}}));
   EXPECT_TRUE(user_error({{"extensions", {{"url", "PNG"}}}}));  // as the image may be
 }
 
 TEST_F(WebDatasetTest, BadKeysAreDataErrorsAndTakeNothing) {
   for (const std::string bad : {"", "a.b", "../x", "/x", "a//b", "a\nb", "\xFF"}) {
-    auto batch = arrow::RecordBatch::Make(arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("v", arrow::utf8())}), 2,
-                                          {ColumnOf<arrow::StringBuilder, std::string>({"good", bad}),
-                                           ColumnOf<arrow::StringBuilder, std::string>({"1", "2"})});
+    auto batch = arrow::RecordBatch::Make(
+        arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("v", arrow::utf8())}), 2,
+        {ColumnOf<arrow::StringBuilder, std::string>({"good", bad}),
+         ColumnOf<arrow::StringBuilder, std::string>({"1", "2"})});
     const Status status = Write(tar_, {batch}, {{"key", "k"}}).status();
     EXPECT_EQ(KindOf(status), ErrorKind::kData) << bad;
     ASSERT_NE(DetailOf(status), nullptr);
     EXPECT_EQ(DetailOf(status)->context.row, 1);
   }
-  auto twice = arrow::RecordBatch::Make(arrow::schema({arrow::field("k", arrow::int64()), arrow::field("v", arrow::utf8())}), 2,
-                                        {ColumnOf<arrow::Int64Builder, int64_t>({5, 5}),
-                                         ColumnOf<arrow::StringBuilder, std::string>({"1", "2"})});
+  auto twice = arrow::RecordBatch::Make(
+      arrow::schema({arrow::field("k", arrow::int64()), arrow::field("v", arrow::utf8())}), 2,
+      {ColumnOf<arrow::Int64Builder, int64_t>({5, 5}),
+       ColumnOf<arrow::StringBuilder, std::string>({"1", "2"})});
   EXPECT_EQ(KindOf(Write(tar_, {twice}, {{"key", "k"}}).status()), ErrorKind::kData);
 }
 
@@ -117,7 +122,9 @@ TEST_F(WebDatasetTest, LongNamesAndFatValues) {
   const std::string key = std::string(90, 'k') + "/" + std::string(200, 'n');
   const std::string fat = kJpeg + std::string(3 << 20, 'x');
   auto batch = arrow::RecordBatch::Make(
-      arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("image", arrow::binary()), arrow::field("note", arrow::utf8())}), 1,
+      arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("image", arrow::binary()),
+                     arrow::field("note", arrow::utf8())}),
+      1,
       {ColumnOf<arrow::StringBuilder, std::string>({key}), ColumnOf<arrow::BinaryBuilder, std::string>({fat}),
        ColumnOf<arrow::StringBuilder, std::string>({std::string(200000, '"')})});
   const std::string bytes = *Write(tar_, {batch}, {{"key", "k"}});
@@ -152,10 +159,12 @@ TEST_F(WebDatasetTest, ReadThenWrittenIsTheSame) {
 }
 
 TEST_F(WebDatasetTest, ReadsWhatOthersWrite) {
-  const std::string long_name = std::string(70, 'd') + "/" + std::string(150, 'n') + ".txt";
-  const Members members = {{"./d/", ""}, {"./d/a.jpg", kJpeg}, {"d/a.TXT", "x"}, {"README", "no sample"}, {"d/a.seg.png", kPng},
-                           {"d/b.txt", "y"}, {long_name, "z"}};
-  for (const int format : {ARCHIVE_FORMAT_TAR_USTAR, ARCHIVE_FORMAT_TAR_GNUTAR, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE}) {
+  const std::string long_name = std::string(70, 'd') + "/" + std::string(90, 'n') + ".txt";
+  const Members members = {
+      {"./d/", ""},          {"./d/a.jpg", kJpeg}, {"d/a.TXT", "x"}, {"README", "no sample"},
+      {"d/a.seg.png", kPng}, {"d/b.txt", "y"},     {long_name, "z"}};
+  for (const int format :
+       {ARCHIVE_FORMAT_TAR_USTAR, ARCHIVE_FORMAT_TAR_GNUTAR, ARCHIVE_FORMAT_TAR_PAX_INTERCHANGE}) {
     const FileEntry file = Put("o.tar", MakeTar(members, format));
     const auto schema = *Inspect(tar_, file);
     EXPECT_EQ(schema->ToString(), "__key__: string not null\njpg: binary\ntxt: string\nseg.png: binary");
@@ -171,9 +180,15 @@ TEST_F(WebDatasetTest, ReadsWhatOthersWrite) {
 }
 
 TEST_F(WebDatasetTest, HostileMembersAreBadRows) {
-  const FileEntry file = Put("h.tar", MakeTar({{"a.txt", "1"}, {"../b.txt", "2"}, {"/etc/c.txt", "3"}, {"d.txt", "4"}, {"d.TXT", "5"},
-                                               {"e.txt", "\xFF"}, {"f.txt", "6"}}));
-  const auto schema = arrow::schema({arrow::field("__key__", arrow::utf8()), arrow::field("txt", arrow::utf8())});
+  const FileEntry file = Put("h.tar", MakeTar({{"a.txt", "1"},
+                                               {"../b.txt", "2"},
+                                               {"/etc/c.txt", "3"},
+                                               {"d.txt", "4"},
+                                               {"d.TXT", "5"},
+                                               {"e.txt", "\xFF"},
+                                               {"f.txt", "6"}}));
+  const auto schema =
+      arrow::schema({arrow::field("__key__", arrow::utf8()), arrow::field("txt", arrow::utf8())});
   for (const int64_t block_bytes : {1, 1 << 20}) {
     const Read read = ReadFile(tar_, file, schema, Json::object(), block_bytes, true);
     ASSERT_TRUE(read.status.ok()) << read.status;
@@ -216,21 +231,25 @@ TEST_F(WebDatasetTest, DamagedArchivesAreDataErrorsAndNeverCrash) {
 TEST_F(WebDatasetTest, CompressedTarsAndBombs) {
   auto codec = *arrow::util::Codec::Create(arrow::Compression::GZIP);
   const auto pack = [&](const std::string& text) {
-    std::string out(static_cast<size_t>(codec->MaxCompressedLen(static_cast<int64_t>(text.size()), nullptr)), '\0');
-    out.resize(static_cast<size_t>(*codec->Compress(static_cast<int64_t>(text.size()), reinterpret_cast<const uint8_t*>(text.data()),
-                                                    static_cast<int64_t>(out.size()), reinterpret_cast<uint8_t*>(out.data()))));
+    std::string out(static_cast<size_t>(codec->MaxCompressedLen(static_cast<int64_t>(text.size()), nullptr)),
+                    '\0');
+    out.resize(static_cast<size_t>(
+        *codec->Compress(static_cast<int64_t>(text.size()), reinterpret_cast<const uint8_t*>(text.data()),
+                         static_cast<int64_t>(out.size()), reinterpret_cast<uint8_t*>(out.data()))));
     return out;
   };
   const std::string bytes = *Write(tar_, {Photos()});
   const FileEntry file = Put("a.tar.gz", pack(bytes));
   const auto schema = *Inspect(tar_, file);
   EXPECT_EQ(ReadFile(tar_, file, schema).rows, 3);
-  auto fat = arrow::RecordBatch::Make(arrow::schema({arrow::field("image", arrow::binary())}), 1,
-                                      {ColumnOf<arrow::BinaryBuilder, std::string>({std::string(48 << 20, '\0')})});
+  auto fat =
+      arrow::RecordBatch::Make(arrow::schema({arrow::field("image", arrow::binary())}), 1,
+                               {ColumnOf<arrow::BinaryBuilder, std::string>({std::string(48 << 20, '\0')})});
   Fragment whole;
   whole.file = Put("bomb.tar.gz", pack(*Write(tar_, {fat})));
   auto budget = Budget::Make(16 << 20);
-  const Read read = ReadFragment(tar_, whole, *Inspect(tar_, whole.file), Json::object(), 1 << 20, false, budget);
+  const Read read =
+      ReadFragment(tar_, whole, *Inspect(tar_, whole.file), Json::object(), 1 << 20, false, budget);
   EXPECT_TRUE(read.status.IsOutOfMemory()) << read.status;
   EXPECT_LE(budget->peak_bytes(), 16 << 20);
   EXPECT_NE(RenderError(read.status).find("bomb.tar.gz"), std::string::npos);
@@ -268,7 +287,8 @@ TEST(WebDatasetLayoutTest, Names) {
   ASSERT_TRUE(SplitMemberName("a.b/c.seg.PNG", &key, &extension));
   EXPECT_EQ(key, "a.b/c");
   EXPECT_EQ(extension, "seg.png");
-  for (const char* bad : {"c", "c.", ".c", "a.b/c", "a/.c"}) EXPECT_FALSE(SplitMemberName(bad, &key, &extension)) << bad;
+  for (const char* bad : {"c", "c.", ".c", "a.b/c", "a/.c"})
+    EXPECT_FALSE(SplitMemberName(bad, &key, &extension)) << bad;
   EXPECT_EQ(SniffMediaExtension("RIFF1234WEBPx"), "webp");
   EXPECT_EQ(SniffMediaExtension("GIF89a"), "gif");
   EXPECT_EQ(SniffMediaExtension(""), "");

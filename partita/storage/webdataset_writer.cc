@@ -70,8 +70,9 @@ class WebDatasetWriter final : public FileWriter {
         const std::string key = KeyOf(row);
         status = CheckSampleKey(key);
         if (status.ok() && key == previous) {
-          status = DataError("two samples in a row have the key '" + key + "': readers would take them for one",
-                             "name a column with unique values, or none");
+          status =
+              DataError("two samples in a row have the key '" + key + "': readers would take them for one",
+                        "name a column with unique values, or none");
         }
         previous = key;
       }
@@ -84,7 +85,8 @@ class WebDatasetWriter final : public FileWriter {
     if (layout_.key_column >= 0) {
       member_->Restart();
       columns_[static_cast<size_t>(layout_.key_column)]->WriteText(row, member_.get());
-      return member_->whole() ? std::string(member_->text()) : std::string(2000, 'x');  // far too long: CheckSampleKey refuses
+      return member_->whole() ? std::string(member_->text())
+                              : std::string(2000, 'x');  // far too long: CheckSampleKey refuses
     }
     const int64_t ordinal = request_.first_row_key + rows_;
     char text[64];
@@ -103,7 +105,8 @@ class WebDatasetWriter final : public FileWriter {
       WriteMember(key, member, [&](TextSink* out) { column.WriteText(row, out); });
     }
     if (layout_.writes_json) {
-      static const SampleLayout::Member kJson{.column = -1, .extension = "json", .sniff = false, .fallback = ""};
+      static const SampleLayout::Member kJson{
+          .column = -1, .extension = "json", .sniff = false, .fallback = ""};
       WriteMember(key, kJson, [&](TextSink* out) { WriteJson(row, out); });
     }
     if (layout_.key_column >= 0) last_key_.assign(key, 0, key.size() - 1);
@@ -120,10 +123,11 @@ class WebDatasetWriter final : public FileWriter {
     out->Append('}');
   }
 
-  // A tar header comes before the bytes it counts. What fits a window is made there first; what does not is counted, then
-  // made again into the stream: no value needs memory of its size.
+  // A tar header comes before the bytes it counts. What fits a window is made there first; what does not is
+  // counted, then made again into the stream: no value needs memory of its size.
   template <typename WriteValue>
-  void WriteMember(const std::string& key, const SampleLayout::Member& member, const WriteValue& write_value) {
+  void WriteMember(const std::string& key, const SampleLayout::Member& member,
+                   const WriteValue& write_value) {
     member_->Restart();
     write_value(member_.get());
     const int64_t size_bytes = member_->total_bytes();
@@ -158,11 +162,12 @@ class WebDatasetWriter final : public FileWriter {
 Result<std::unique_ptr<FileWriter>> OpenWebDatasetWriter(std::shared_ptr<arrow::io::OutputStream> stream,
                                                          WriteRequest request) {
   const Json none = Json::object();
-  ARROW_ASSIGN_OR_RAISE(SampleLayout layout, SampleLayout::Make(*request.schema, request.args ? *request.args : none));
+  ARROW_ASSIGN_OR_RAISE(SampleLayout layout,
+                        SampleLayout::Make(*request.schema, request.args ? *request.args : none));
   ARROW_ASSIGN_OR_RAISE(auto out, TextSink::Make(kWindowBytes, request.pool.get()));
   ARROW_ASSIGN_OR_RAISE(auto member, TextSink::Make(kMemberWindowBytes, request.pool.get()));
-  return std::make_unique<WebDatasetWriter>(std::move(stream), std::move(request), std::move(layout), std::move(out),
-                                            std::move(member));
+  return std::make_unique<WebDatasetWriter>(std::move(stream), std::move(request), std::move(layout),
+                                            std::move(out), std::move(member));
 }
 
 }  // namespace partita

@@ -13,8 +13,7 @@ except ImportError as missing:
     ) from missing
 
 # The Arrow that the native module is linked to; its own ARROW_MAJOR says the same. It cannot be asked before it is
-# loaded,
-# and loading it beside another Arrow is what must not happen.
+# loaded, and loading it beside another Arrow is what must not happen.
 ARROW_MAJOR = 26
 
 _found = int(pa.__version__.split(".", 1)[0])

@@ -24,8 +24,9 @@ def read_batches(stream: native.RowStream) -> Iterator[pa.RecordBatch]:
 
 
 def recut(batches: Iterable[pa.RecordBatch], batch_size: int, drop_last: bool) -> Iterator[pa.RecordBatch]:
-    """Batches of exactly `batch_size` rows, the last one shorter. A batch within one block is a slice of it, without
-    a copy; only one that spans blocks is put together.
+    """Batches of exactly `batch_size` rows, the last one shorter.
+
+    A batch within one block is a slice of it, without a copy; only one that spans blocks is put together.
     """
     parts: deque[pa.RecordBatch] = deque()
     rows = 0

@@ -177,7 +177,7 @@ class Dataset(Transforms, Writes):
             options: Run options, see `pt.options`.
 
         Example:
-            >>> pt.range(3).to_pandas()["id"].sum() == 3
+            >>> int(pt.range(3).to_pandas()["id"].sum())
             True
         """
         return self._table(-1, options, show=True).to_pandas()
@@ -214,8 +214,8 @@ class Dataset(Transforms, Writes):
             batch_size: Rows of every batch but the last; None: blocks as the run makes them. A batch inside a block
                 is a slice of it, without a copy.
             batch_format: `"arrow"` (`pyarrow.RecordBatch`), `"numpy"` (dict of arrays; views where types allow,
-                null-free lists of one
-                length become a further dimension), `"pandas"`, `"polars"` or `"pydict"` (dict of lists).
+                null-free lists of one length become a further dimension), `"pandas"`, `"polars"` or `"pydict"` (dict
+                of lists).
             drop_last: Whether a shorter last batch is left out.
             options: Run options, see `pt.options`.
 

@@ -1,14 +1,12 @@
 """Expressions over columns: what `filter`, `select` and `with_columns` take.
 
 An expression is a value that says how to compute a column. It is built with operators and methods from `col` and
-`lit`, or written
-as text with SQL's operators (`sql`, and wherever a method takes a string expression). It runs on Arrow's compute
-functions.
+`lit`, or written as text with SQL's operators (`sql`, and wherever a method takes a string expression). It runs on
+Arrow's compute functions.
 
 Semantics are SQL's: a comparison with null is null, `&` and `|` are three-valued, a filter keeps rows where the
-predicate is true.
-Integer overflow and invalid casts are data errors, not wrong numbers. `/` on integers truncates, `%` has the sign of
-the dividend.
+predicate is true. Integer overflow and invalid casts are data errors, not wrong numbers. `/` on integers truncates,
+`%` has the sign of the dividend.
 """
 
 from __future__ import annotations
@@ -78,8 +76,8 @@ class Expr:
 
     @property
     def name(self) -> str | None:
-        """The name of the column that `select` and `with_columns` make of it: its alias, or the column it is; else
-        None.""" return self._name if self._name is not None else self._json.get("column")
+        """The name of the column that `select` and `with_columns` make of it: its alias, else the column it is."""
+        return self._name if self._name is not None else self._json.get("column")
 
     def alias(self, name: str) -> Expr:
         """Names the column that `select` and `with_columns` make of this.
@@ -284,8 +282,8 @@ class Expr:
 
 
 IntoExpr: TypeAlias = (
-    "Expr | None | bool | int | float | str | bytes | datetime.date | datetime.time | datetime.timedelta "
-    "| decimal.Decimal | pa.Scalar[Any]"
+    "Expr | bool | int | float | str | bytes | datetime.date | datetime.time | datetime.timedelta "
+    "| decimal.Decimal | pa.Scalar[Any] | None"
 )
 """An expression, or a value that stands for itself."""
 
@@ -375,7 +373,7 @@ class StrFunctions(_Functions):
         return self._call("match_like", pattern=pattern, ignore_case=ignore_case or None)
 
     def replace(self, pattern: str, replacement: str, *, regex: bool = False, n: int | None = None) -> Expr:
-        """Every `pattern` (at most `n`) replaced by `replacement`; with `regex=True` groups are `\\1`, `\\2`, …"""
+        r"""Every `pattern` (at most `n`) replaced by `replacement`; with `regex=True` groups are `\1`, `\2`, …"""
         function = "replace_substring_regex" if regex else "replace_substring"
         return self._call(function, pattern=pattern, replacement=replacement, max_replacements=n)
 
@@ -389,7 +387,7 @@ class StrFunctions(_Functions):
         return self._call(function, pattern=pattern, max_splits=max_splits)
 
     def extract(self, pattern: str) -> Expr:
-        """A struct of the named groups of a regular expression: `(?P<year>\\d+)`; null where it does not match."""
+        r"""A struct of the named groups of a regular expression: `(?P<year>\d+)`; null where it does not match."""
         return self._call("extract_regex", pattern=pattern)
 
     def find(self, text: str) -> Expr:
@@ -458,8 +456,8 @@ class DateFunctions(_Functions):
         return self._call("strftime", format=format)
 
     def truncate(self, unit: str) -> Expr:
-        """The start of the `unit` it lies in: `"year"`, `"month"`, `"week"`, `"day"`, `"hour"`, `"minute"`,
-        `"second"`.""" return self._call("floor_temporal", unit=unit)
+        """The start of the `"year"`, `"month"`, `"week"`, `"day"`, `"hour"`, `"minute"` or `"second"` it lies in."""
+        return self._call("floor_temporal", unit=unit)
 
 
 class ListFunctions(_Functions):

@@ -7,17 +7,18 @@ import contextvars
 import json
 import os
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from ._native import native
 from .errors import UserError
 
 PROGRESS = ("auto", "always", "never")
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunOptions(TypedDict, total=False):
-    """The keywords that everything that runs takes. `partita.options` sets them for all runs; its text tells each
-    one's meaning."""
+    """The keywords of everything that runs. `partita.options` sets them for all runs and tells their meaning."""
 
     memory: int | str
     threads: int
@@ -33,8 +34,7 @@ class Options:
     """Run options of this process: `partita.options`.
 
     An attribute set here holds for all later runs; keywords of a call win over it; it wins over the pipeline file's
-    `options:` and
-    over the environment's `PARTITA_MEMORY`, `PARTITA_THREADS`, … Reading gives what a run would use now.
+    `options:` and over the environment's `PARTITA_MEMORY`, `PARTITA_THREADS`, … Reading gives what a run would use now.
 
     `print(pt.options)` lists all options with their meaning, unit and default.
 
@@ -49,7 +49,7 @@ class Options:
         specs = json.loads(native.option_specs())
         object.__setattr__(self, "_specs", {spec["name"].replace("-", "_"): spec for spec in specs})
         object.__setattr__(self, "_set", {})
-        overrides: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("partita_options", default={})
+        overrides: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar("partita_options", default=_NONE)
         object.__setattr__(self, "_overrides", overrides)
 
     _specs: dict[str, dict[str, str]]
@@ -67,8 +67,8 @@ class Options:
         return self._typed(name, values[self._specs[name]["name"]])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets an option for all later runs; None: as if it had never been set. Raises a UserError where name or
-        value is wrong.""" self._check(name, value)
+        """Sets an option for all later runs, or forgets it (None). Raises a UserError where name or value is wrong."""
+        self._check(name, value)
         if value is None:
             self._set.pop(name, None)
         else:

@@ -110,7 +110,7 @@ class Pipeline:
 
 
 def from_yaml(file: str | os.PathLike[str] | TextIO, /, **parameters: Any) -> Pipeline:
-    """Reads a pipeline file.
+    r"""Reads a pipeline file.
 
     Args:
         file: Its path, or an open text file.
@@ -121,7 +121,8 @@ def from_yaml(file: str | os.PathLike[str] | TextIO, /, **parameters: Any) -> Pi
 
     Example:
         >>> import io
-        >>> pipe = pt.from_yaml(io.StringIO("steps:\\n  - range: 3\\n  - filter: id > ${least}\\nparameters: {least: 0}\\n"), least=1)
+        >>> text = "parameters: {least: 0}\nsteps: [{range: 3}, {filter: 'id > ${least}'}]"
+        >>> pipe = pt.from_yaml(io.StringIO(text), least=1)
         >>> pipe["filter"].take(9)
         [{'id': 2}]
     """

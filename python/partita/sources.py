@@ -105,7 +105,7 @@ def read_csv(
     on_error: str | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Reads CSV files; a large file is split by byte ranges.
+    r"""Reads CSV files; a large file is split by byte ranges.
 
     Args:
         path: A file, folder, glob or URL, or a list of them.
@@ -129,7 +129,7 @@ def read_csv(
 
     Example:
         >>> import pathlib
-        >>> _ = pathlib.Path("photos.csv").write_text("url,width\\na.jpg,640\\nb.jpg,80\\n")
+        >>> _ = pathlib.Path("photos.csv").write_text("url,width\na.jpg,640\nb.jpg,80\n")
         >>> pt.read_csv("photos.csv").filter("width >= 256").take(9)
         [{'url': 'a.jpg', 'width': 640}]
     """
@@ -164,7 +164,7 @@ def read_jsonl(
     on_error: str | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Reads JSON Lines: one object a line; a large file is split by byte ranges.
+    r"""Reads JSON Lines: one object a line; a large file is split by byte ranges.
 
     Args:
         path: A file, folder, glob or URL, or a list of them.
@@ -179,7 +179,7 @@ def read_jsonl(
 
     Example:
         >>> import pathlib
-        >>> _ = pathlib.Path("rows.jsonl").write_text('{"a": 1}\\n{"a": 2}\\n')
+        >>> _ = pathlib.Path("rows.jsonl").write_text('{"a": 1}\n{"a": 2}\n')
         >>> pt.read_jsonl("rows.jsonl").take(9)
         [{'a': 1}, {'a': 2}]
     """
@@ -207,7 +207,7 @@ def read_text(
     on_error: str | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Reads text files: a column `text` with one row a line.
+    r"""Reads text files: a column `text` with one row a line.
 
     Args:
         path: A file, folder, glob or URL, or a list of them.
@@ -223,7 +223,7 @@ def read_text(
 
     Example:
         >>> import pathlib
-        >>> _ = pathlib.Path("lines.txt").write_text("one\\ntwo\\n")
+        >>> _ = pathlib.Path("lines.txt").write_text("one\ntwo\n")
         >>> pt.read_text("lines.txt").take(9)
         [{'text': 'one'}, {'text': 'two'}]
     """

@@ -23,12 +23,11 @@ def format_count(count: float) -> str:
 def format_bytes(count: float) -> str:
     """As the engine writes sizes: at most three significant digits."""
     value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(value) < 1024:
-            break
+    units = ["TiB", "GiB", "MiB", "KiB", "B"]
+    while abs(value) >= 1024 and len(units) > 1:
         value /= 1024
-    else:
-        unit = "TiB"
+        units.pop()
+    unit = units[-1]
     if unit == "B":
         return f"{int(value)} B"
     digits = 2 if value < 10 else 1 if value < 100 else 0
@@ -183,8 +182,8 @@ class RunStats:
             lines.extend(f"  {step.name}: {key} {format_count(count)}" for key, count in step.details.items())
         resumed = f" ({format_count(self.tasks_resumed)} by an earlier run)" if self.tasks_resumed else ""
         lines.append(
-            f"{format_count(self.tasks_done)} of {format_count(self.tasks_total)} tasks{resumed} in {format_seconds(self.seconds)}, "
-            f"read {format_bytes(self.source_bytes_read)}, "
+            f"{format_count(self.tasks_done)} of {format_count(self.tasks_total)} tasks{resumed} "
+            f"in {format_seconds(self.seconds)}, read {format_bytes(self.source_bytes_read)}, "
             f"memory at most {format_bytes(self.memory_peak_bytes)} of {format_bytes(self.memory_limit_bytes)}"
         )
         return "\n".join(lines)

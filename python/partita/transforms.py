@@ -192,8 +192,7 @@ class Transforms(ABC):
             args: The component's arguments.
 
         Raises:
-            UserError: The component or an argument is unknown or of a wrong type; the message has the nearest right
-            word.
+            UserError: The component or an argument is unknown or of a wrong type; the message has the nearest name.
 
         Example:
             >>> pt.range(5).apply("limit", n=2).count()
@@ -207,8 +206,9 @@ class Transforms(ABC):
         return self._step(component, plain, on_error=on_error, name=name)
 
     def named(self, name: str) -> Self:
-        """The same dataset with another name for its last step. Call it right behind the step: it is a step of its
-        own for sharing.
+        """The same dataset with another name for its last step.
+
+        Call it right behind the step: datasets made before and after it do not share that step in a run.
 
         Args:
             name: Letters, digits, `_`, `-` and `.`.

@@ -1,4 +1,5 @@
-// CSV records: cutting into cells never reads outside, and the scanner finds the same record ends in one piece and in two.
+// CSV records: cutting into cells never reads outside, and the scanner finds the same record ends in one
+// piece and in two.
 #include <arrow/memory_pool.h>
 
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// Line splitting by byte ranges: any cut of any text into two ranges gives the lines of the whole. The first byte chooses cut
-// and piece size.
+// Line splitting by byte ranges: any cut of any text into two ranges gives the lines of the whole. The first
+// byte chooses cut and piece size.
 #include <arrow/memory_pool.h>
 
 #include <cstdlib>
@@ -27,8 +27,8 @@ class MemorySource final : public partita::ByteSource {
 
 std::string Lines(std::string_view text, partita::LineRange range, int64_t piece_bytes) {
   const auto offset = static_cast<size_t>(partita::LineReader::SourceOffset(range));
-  partita::LineReader reader(std::make_unique<MemorySource>(text.substr(std::min(offset, text.size()))), range, piece_bytes, -1,
-                             nullptr, arrow::default_memory_pool());
+  partita::LineReader reader(std::make_unique<MemorySource>(text.substr(std::min(offset, text.size()))),
+                             range, piece_bytes, -1, nullptr, arrow::default_memory_pool());
   std::string out;
   while (true) {
     auto piece = reader.Next();
@@ -47,7 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int64_t cut = text.empty() ? 0 : static_cast<int64_t>(data[0] % (text.size() + 1));
   const std::string whole = Lines(text, {}, piece_bytes);
   if (cut == 0) return 0;
-  const std::string halves = Lines(text, {0, cut}, piece_bytes) + Lines(text, {cut, INT64_MAX}, piece_bytes + 7);
+  const std::string halves =
+      Lines(text, {0, cut}, piece_bytes) + Lines(text, {cut, INT64_MAX}, piece_bytes + 7);
   if (halves != whole) std::abort();
   return 0;
 }

@@ -1,0 +1,19 @@
+"""What all tests of the package share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import partita as pt
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test in a folder of its own, with no options but small, fixed ones."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARTITA_MEMORY", "512MiB")
+    monkeypatch.setenv("PARTITA_THREADS", "2")
+    yield
+    pt.options.reset()
