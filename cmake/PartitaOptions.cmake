@@ -1,5 +1,4 @@
 # Compiler flags, launcher and linker that all targets share.
-add_compile_definitions(PARTITA_VERSION="${PARTITA_VERSION}")
 set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1")
 
 find_program(PARTITA_CCACHE ccache)
