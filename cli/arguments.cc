@@ -1,5 +1,7 @@
 #include "cli/arguments.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 
@@ -7,13 +9,66 @@
 #include "partita/block/schema.h"
 
 namespace partita::cli {
+namespace {
+
+constexpr size_t kHelpWidth = 110;
+constexpr size_t kHelpColumn = 26;
+
+// What `--name` may be: a flag of the verb or a run option.
+struct Known {
+  bool takes_value = false;
+  bool is_option = false;
+  bool repeats = false;
+};
+
+Result<Known> FindFlag(const std::string& name, const VerbSpec& spec) {
+  std::vector<std::string> names;
+  for (const auto& flag : spec.flags) {
+    if (flag.name == name) return Known{!flag.value.empty(), false, flag.repeats};
+    names.push_back(flag.name);
+  }
+  if (spec.run_options) {
+    for (const auto& option : RunOptionSpecs()) {
+      if (option.name == name) return Known{!option.value.empty(), true, true};
+      names.push_back(option.name);
+    }
+  }
+  const auto nearest = NearestName(name, names);
+  return UserError("unknown option --" + name, nearest.empty() ? "see --help" : "did you mean --" + nearest + "?");
+}
+
+// `text` in lines that begin at `column`; the first one continues `head`.
+std::string Wrapped(std::string head, const std::string& text, size_t column) {
+  std::string out, line = std::move(head);
+  if (line.size() + 2 > column) {
+    out += line + "\n";
+    line.clear();
+  }
+  line.resize(column, ' ');
+  bool empty = true;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (!empty && line.size() + 1 + word.size() > kHelpWidth) {
+      out += line + "\n";
+      line.assign(column, ' ');
+      empty = true;
+    }
+    line += (empty ? "" : " ") + word;
+    empty = false;
+    begin = end + 1;
+  }
+  return out + line + "\n";
+}
+
+}  // namespace
 
 std::string Arguments::Get(const std::string& name, std::string fallback) const {
   auto it = flags.find(name);
   return it == flags.end() || it->second.empty() ? std::move(fallback) : it->second.back();
 }
 
-Result<Arguments> ParseArguments(const std::vector<std::string>& words, const std::vector<FlagSpec>& flags, bool run_options) {
+Result<Arguments> ParseArguments(const std::vector<std::string>& words, const VerbSpec& spec) {
   Arguments result;
   for (size_t i = 0; i < words.size(); ++i) {
     std::string word = words[i];
@@ -26,10 +81,11 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words, const st
       continue;
     }
     if (word == "-o") word = "--output";
-    if (word.size() < 3 || !word.starts_with("--")) {
+    if (!word.starts_with("-") || word == "-") {
       result.positional.push_back(word);
       continue;
     }
+    if (!word.starts_with("--")) return UserError("unknown option " + word, "see --help");
     std::string name = word.substr(2), value;
     const auto equals = name.find('=');
     const bool inline_value = equals != std::string::npos;
@@ -37,49 +93,59 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words, const st
       value = name.substr(equals + 1);
       name.resize(equals);
     }
-    bool known = false, takes_value = false, is_option = false;
-    std::vector<std::string> names;
-    for (const auto& flag : flags) {
-      names.push_back(flag.name);
-      if (flag.name == name) known = true, takes_value = !flag.value.empty();
-    }
-    if (run_options) {
-      for (const auto& spec : RunOptionSpecs()) {
-        names.push_back(spec.name);
-        if (spec.name == name) known = is_option = true, takes_value = !spec.value.empty();
-      }
-    }
-    if (!known) {
-      const auto nearest = NearestName(name, names);
-      return UserError("unknown option --" + name, nearest.empty() ? "see --help" : "did you mean --" + nearest + "?");
-    }
-    if (takes_value && !inline_value) {
-      if (i + 1 == words.size()) return UserError("option --" + name + " needs a value");
+    ARROW_ASSIGN_OR_RAISE(const Known known, FindFlag(name, spec));
+    if (known.takes_value && !inline_value) {
+      if (i + 1 == words.size()) return UserError("option --" + name + " needs a value", "see --help");
       value = words[++i];
     }
-    if (!takes_value && !inline_value) value = "true";
-    if (is_option) {
-      result.run_options.emplace_back(name, value);
-    } else {
-      result.flags[name].push_back(value);
+    if (known.is_option) {  // a switch takes --fresh=false too
+      result.run_options.emplace_back(name, known.takes_value || inline_value ? value : "true");
+      continue;
     }
+    if (!known.takes_value && inline_value) return UserError("option --" + name + " takes no value");
+    auto& values = result.flags[name];
+    if (!known.repeats && !values.empty()) return UserError("option --" + name + " is given twice");
+    values.push_back(std::move(value));
   }
   return result;
 }
 
-std::string FlagHelp(const std::vector<FlagSpec>& flags, bool run_options) {
-  std::string text;
+std::string HelpText(const VerbSpec& spec) {
+  std::string text = "Usage: partita " + spec.usage + "\n\n" + Wrapped("", spec.description, 0);
   const auto line = [&](const std::string& name, const std::string& value, const std::string& doc) {
-    std::string head = "  --" + name + (value.empty() ? "" : " " + value);
-    head.resize(std::max<size_t>(head.size() + 2, 30), ' ');
-    text += head + doc + "\n";
+    text += Wrapped("  --" + name + (value.empty() ? "" : " " + value), doc, kHelpColumn);
   };
-  for (const auto& flag : flags) line(flag.name, flag.value, flag.doc);
-  if (run_options) {
-    text += "\nRun options (also PARTITA_<NAME>, pt.options, and `options:` of the file):\n";
-    for (const auto& spec : RunOptionSpecs()) line(spec.name, spec.value, spec.doc + " [" + spec.default_text + "]");
+  text += "\nOptions:\n";
+  for (const auto& flag : spec.flags) line(flag.name, flag.value, flag.doc);
+  line("help", "", "this text");
+  if (spec.run_options) {
+    text += "\nRun options (also PARTITA_<NAME> in the environment, and `options:` of the file):\n";
+    for (const auto& option : RunOptionSpecs()) line(option.name, option.value, option.doc + " [" + option.default_text + "]");
   }
+  if (!spec.examples.empty()) text += "\nExamples:\n" + spec.examples;
   return text;
+}
+
+std::optional<Arguments> ParseVerb(const std::vector<std::string>& words, const VerbSpec& spec, int* exit_code) {
+  auto arguments = ParseArguments(words, spec);
+  if (arguments.ok() && arguments->help) {
+    std::fputs(HelpText(spec).c_str(), stdout);
+    *exit_code = 0;
+    return std::nullopt;
+  }
+  Status status = arguments.status();
+  if (status.ok()) {
+    const size_t given = arguments->positional.size();
+    if (given < spec.min_positional) status = UserError("too few arguments", "usage: partita " + spec.usage);
+    if (given > spec.max_positional) {
+      status = UserError("unexpected argument '" + arguments->positional[spec.max_positional] + "'", "usage: partita " + spec.usage);
+    }
+  }
+  if (!status.ok()) {
+    *exit_code = Report(status);
+    return std::nullopt;
+  }
+  return std::move(*arguments);
 }
 
 Result<RunOptions> OptionsOf(const Arguments& arguments, const Json& file_options) {
@@ -88,6 +154,15 @@ Result<RunOptions> OptionsOf(const Arguments& arguments, const Json& file_option
   ARROW_RETURN_NOT_OK(ApplyEnvironment(&options, [](const std::string& name) { return std::getenv(name.c_str()); }));
   for (const auto& [name, value] : arguments.run_options) ARROW_RETURN_NOT_OK(SetOption(&options, name, value));
   return options;
+}
+
+Result<int64_t> ParseNumber(const std::string& flag, const std::string& text, int64_t least) {
+  int64_t value = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (ec != std::errc() || end != text.data() + text.size() || value < least) {
+    return UserError("option --" + flag + ": '" + text + "' is no whole number from " + std::to_string(least) + " on");
+  }
+  return value;
 }
 
 int Report(const Status& status) {

@@ -1,1 +1,19 @@
-# Filled with the shared library and find_package(Partita).
+# libpartita.so and what find_package(Partita) needs. On with -DPARTITA_BUILD_SHARED=ON.
+if(PARTITA_BUILD_SHARED)
+  include(GNUInstallDirs)
+  set(PARTITA_ROOMS base memory block observe expression storage dataset pipeline plan compile schedule runs operator exchange
+      execute engine session image components)
+  list(TRANSFORM PARTITA_ROOMS PREPEND partita_ OUTPUT_VARIABLE room_targets)
+  list(JOIN room_targets "," room_list)
+  file(WRITE ${CMAKE_BINARY_DIR}/partita_shared.cc "// libpartita.so is made of the rooms' archives.\n")
+  add_library(partita_shared SHARED ${CMAKE_BINARY_DIR}/partita_shared.cc)
+  set_target_properties(partita_shared PROPERTIES OUTPUT_NAME partita VERSION ${PARTITA_VERSION} SOVERSION 0
+    INSTALL_RPATH "${PARTITA_ARROW_LIBDIR}")
+  target_link_libraries(partita_shared PRIVATE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${room_list}>")
+
+  install(TARGETS partita_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/partita ${PROJECT_SOURCE_DIR}/components DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+          FILES_MATCHING PATTERN "*.h")
+  install(FILES ${PROJECT_SOURCE_DIR}/cmake/PartitaConfig.cmake ${PROJECT_SOURCE_DIR}/cmake/FindPartitaArrow.cmake
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Partita)
+endif()

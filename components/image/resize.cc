@@ -15,7 +15,7 @@ namespace partita {
 
 namespace {
 
-constexpr int kVectorPadding = 16;  // elements behind a scratch row, for whole-vector loads and stores
+constexpr int kVectorPadding = 16;  // zero elements behind a scratch row, for whole-vector loads and stores
 
 bool IsIdentity(const ResizeAxis& axis) {
   return axis.source == axis.output && axis.extent_eighths == int64_t{8} * axis.output;
@@ -146,6 +146,7 @@ FilterTaps MakeTaps(const ResizeAxis& axis, Interpolation interpolation, int bit
     default:
       KernelTaps(axis, interpolation, bits, &taps);
   }
+  taps.most = *std::max_element(taps.count.begin(), taps.count.end());
   taps.source_begin = taps.first.front();
   taps.source_end = taps.first.back() + taps.count.back();
   return taps;

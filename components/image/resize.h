@@ -47,6 +47,7 @@ struct FilterTaps {
   std::vector<int32_t> count;
   std::vector<int32_t> weights;
   int stride = 0;
+  int most = 0;          // largest count; weights behind a pixel's count are zero
   int source_begin = 0;  // source pixels that are needed at all
   int source_end = 0;
 };

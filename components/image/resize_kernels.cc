@@ -18,6 +18,7 @@ namespace {
 using U32x4 = uint32_t __attribute__((vector_size(16)));
 using I32x4 = int32_t __attribute__((vector_size(16)));
 using U8x4 = uint8_t __attribute__((vector_size(4)));
+using U8x16 = uint8_t __attribute__((vector_size(16)));
 
 PARTITA_INLINE void StartRow(const uint8_t* __restrict row, uint32_t weight, int64_t n,
                              uint32_t* __restrict sums) {
@@ -29,13 +30,15 @@ PARTITA_INLINE void AddRow(const uint8_t* __restrict row, uint32_t weight, int64
   for (int64_t i = 0; i < n; ++i) sums[i] += weight * row[i];
 }
 
-template <int kChannels>
+// kTaps > 0: every pixel has so many taps, some of weight zero, and the loop over them is unrolled; 0:
+// x.count tells.
+template <int kChannels, int kTaps>
 PARTITA_INLINE void FinishAreaPixels(const uint32_t* sums, const FilterTaps& x, uint8_t* out) {
   const int64_t pixels = static_cast<int64_t>(x.first.size());
-  for (int64_t i = 0; i < pixels; ++i) {
-    const int32_t* weights = x.weights.data() + i * x.stride;
+  const int32_t* weights = x.weights.data();
+  for (int64_t i = 0; i < pixels; ++i, weights += x.stride) {
     const uint32_t* source = sums + static_cast<int64_t>(x.first[i] - x.source_begin) * kChannels;
-    const int count = x.count[i];
+    const int count = kTaps > 0 ? kTaps : x.count[i];
     if constexpr (kChannels == 1) {
       uint32_t sum = uint32_t{1} << 23;
       for (int t = 0; t < count; ++t) sum += static_cast<uint32_t>(weights[t]) * source[t];
@@ -47,10 +50,27 @@ PARTITA_INLINE void FinishAreaPixels(const uint32_t* sums, const FilterTaps& x, 
         std::memcpy(&value, source + t * kChannels, sizeof(value));
         sum += static_cast<uint32_t>(weights[t]) * value;
       }
-      sum >>= 24;
-      const uint32_t packed = sum[0] | sum[1] << 8 | sum[2] << 16 | sum[3] << 24;
-      std::memcpy(out + i * kChannels, &packed, kChannels);
+      // The top byte of each lane. Four bytes are written where three are meant: the next pixel comes after.
+      const U8x16 bytes = reinterpret_cast<U8x16>(sum);
+      const U8x4 top = __builtin_shufflevector(bytes, bytes, 3, 7, 11, 15);
+      std::memcpy(out + i * kChannels, &top, i + 1 < pixels ? sizeof(top) : size_t{kChannels});
     }
+  }
+}
+
+template <int kChannels>
+PARTITA_INLINE void FinishAreaPixels(const uint32_t* sums, const FilterTaps& x, uint8_t* out) {
+  switch (x.most) {
+    case 1:
+      return FinishAreaPixels<kChannels, 1>(sums, x, out);
+    case 2:
+      return FinishAreaPixels<kChannels, 2>(sums, x, out);
+    case 3:
+      return FinishAreaPixels<kChannels, 3>(sums, x, out);
+    case 4:
+      return FinishAreaPixels<kChannels, 4>(sums, x, out);
+    default:
+      return FinishAreaPixels<kChannels, 0>(sums, x, out);
   }
 }
 

@@ -19,7 +19,7 @@ struct ResizeKernels {
   void (*start_row)(const uint8_t* row, uint32_t weight, int64_t n, uint32_t* sums);
   // sums[i] += weight * row[i]
   void (*add_row)(const uint8_t* row, uint32_t weight, int64_t n, uint32_t* sums);
-  // One output row from column sums. `sums` must have 4 readable elements behind the last.
+  // One output row from column sums. `sums` must have 16 readable elements behind the last.
   void (*finish_area_row)(uint32_t* sums, int64_t n, const FilterTaps& x, int channels, uint8_t* out);
   // One source row to one row of 6 fraction bits, of x.first.size() pixels. `row` has 4 readable bytes behind
   // the last, `out` 4 writable elements.

@@ -41,9 +41,4 @@ class JsonCellWriter {
   static Result<std::unique_ptr<JsonCellWriter>> Make(const std::shared_ptr<arrow::Array>& array);
 };
 
-// A JSON string with its quotes; control characters, quotes and backslashes escaped, invalid UTF-8 replaced.
-void WriteJsonString(std::string_view text, TextSink* out);
-// The length of the valid UTF-8 sequence at the front of `text`, or 0.
-size_t Utf8SequenceLength(std::string_view text);
-
 }  // namespace partita

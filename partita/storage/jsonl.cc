@@ -13,6 +13,7 @@
 #include "partita/storage/json_cell.h"
 #include "partita/storage/json_columns.h"
 #include "partita/storage/record_reader.h"
+#include "partita/storage/scalar_text.h"
 #include "partita/storage/text_sink.h"
 
 namespace partita {

@@ -10,8 +10,8 @@
 #include "partita/memory/budget.h"
 #include "partita/storage/cell_parser.h"
 #include "partita/storage/formats.h"
-#include "partita/storage/json_cell.h"
 #include "partita/storage/record_reader.h"
+#include "partita/storage/scalar_text.h"
 
 namespace partita {
 namespace {

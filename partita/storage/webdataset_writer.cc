@@ -10,6 +10,7 @@
 #include "partita/base/json.h"
 #include "partita/memory/budget.h"
 #include "partita/storage/json_cell.h"
+#include "partita/storage/scalar_text.h"
 #include "partita/storage/tar_writer.h"
 #include "partita/storage/webdataset_layout.h"
 

@@ -178,7 +178,7 @@ class Dataset(Transforms, Writes):
 
         Example:
             >>> int(pt.range(3).to_pandas()["id"].sum())
-            True
+            3
         """
         return self._table(-1, options, show=True).to_pandas()
 

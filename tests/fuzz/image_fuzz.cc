@@ -1,9 +1,11 @@
-// An image as hostile bytes, through probing, EXIF, decoding, resizing and encoding. The first byte chooses the options.
+// An image as hostile bytes, through probing, EXIF, decoding, resizing and encoding. The first byte chooses
+// the options.
 #include <cstdint>
 #include <cstdlib>
 
 #include <arrow/buffer.h>
 
+#include "components/image/image.h"
 #include "components/image/resize_images.h"
 #include "partita/memory/budget.h"
 
@@ -23,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   {
     const auto made = partita::ResizeImage(data + 1, static_cast<int64_t>(size - 1), options, pool.get());
     if (made.ok() && !partita::ProbeImage(made->bytes->data(), made->bytes->size()).ok()) std::abort();
-    if (!made.ok() && partita::KindOf(made.status()) != partita::ErrorKind::kData && !made.status().IsOutOfMemory()) {
+    if (!made.ok() && partita::KindOf(made.status()) != partita::ErrorKind::kData &&
+        !made.status().IsOutOfMemory()) {
       std::abort();
     }
   }

@@ -1,0 +1,19 @@
+"""Tests of the whole engine through its native binary: PARTITA_BIN, else build/release/bin/partita."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Tests import what stands beside them, whatever pytest's import mode is.
+for _folder in (Path(__file__).parent, Path(__file__).parent / "laws"):
+    sys.path.insert(0, str(_folder))
+
+from binary import Workspace, binary_path  # noqa: E402
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    if not binary_path().exists():
+        pytest.skip(f"{binary_path()} is not built; PARTITA_BIN names another")
+    return Workspace(tmp_path)

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Runs every check and test; sets up what is missing first. What CI runs. Flags: --quick leaves out sanitizers and the slow suites.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+quick=${1:-}
+started=$SECONDS
+step() { echo "== [$((SECONDS - started)) s] $*"; }
+
+step "setup"
+bash tools/setup.sh --no-build
+step "checks"
+bash tools/check.sh
+
+step "build (release)"
+cmake --preset release -DPARTITA_BUILD_PYTHON=ON -DPARTITA_BUILD_SHARED=ON >/dev/null
+cmake --build --preset release
+step "C++ tests (release)"
+ctest --preset release -j2
+step "a foreign CMake project"
+bash tests/foreign_project.sh
+step "Python, command line, golden cases, laws"
+.venv/bin/python -m pytest -q -p no:cacheprovider python/tests tests
+
+if [ "$quick" != "--quick" ]; then
+  for preset in asan tsan; do
+    step "C++ tests ($preset)"
+    cmake --preset "$preset" -DPARTITA_BUILD_CLI=OFF >/dev/null
+    cmake --build --preset "$preset"
+    ctest --preset "$preset" -j2
+  done
+fi
+step "done"
