@@ -19,8 +19,10 @@ void OnSignal(int) {
 
 Interruptible::Interruptible(CancelToken token) : token_(std::move(token)) {
   g_flag.store(token_.flag(), std::memory_order_release);
-  std::signal(SIGINT, OnSignal);
-  std::signal(SIGTERM, OnSignal);
+  for (int number : {SIGINT, SIGTERM}) {
+    // A parent that had it ignored (nohup, a job in the background) keeps it so.
+    if (std::signal(number, OnSignal) == SIG_IGN) std::signal(number, SIG_IGN);
+  }
 }
 
 Interruptible::~Interruptible() { g_flag.store(nullptr, std::memory_order_release); }

@@ -1,60 +1,100 @@
-#include <csignal>
+// partita run: the whole pipeline, with progress.
 #include <cstdio>
 
+#include "cli/interrupt.h"
 #include "cli/load.h"
+#include "cli/progress.h"
+#include "cli/summary.h"
 #include "cli/verbs.h"
-#include "partita/base/units.h"
+#include "partita/base/json.h"
 
 namespace partita::cli {
 namespace {
 
-CancelToken* g_cancel = nullptr;
-void OnSignal(int) {
-  if (g_cancel->cancelled()) std::_Exit(130);  // the second Ctrl-C does not wait
-  g_cancel->Cancel();
+VerbSpec Spec() {
+  VerbSpec spec;
+  spec.usage = "run FILE [OPTIONS]";
+  spec.description =
+      "Runs a pipeline.yaml or a compiled plan.json and writes its datasets. A run that was stopped, killed or failed goes on where "
+      "it was when the same command is given again; a finished one has nothing to do.";
+  spec.min_positional = spec.max_positional = 1;
+  spec.flags = {
+      SetFlag(),
+      {"retry-quarantine", "", "run only the rows that an earlier run put in quarantine"},
+      {"json", "", "print the result as one JSON object: datasets, stats, record"},
+      {"quiet", "", "no progress and no summary; errors only"},
+  };
+  spec.run_options = true;
+  spec.examples =
+      "  partita run pipeline.yaml --memory 2GiB\n"
+      "  partita run pipeline.yaml --set urls=part-*.parquet --fresh\n"
+      "  partita run plan.json --json --quiet > result.json\n";
+  return spec;
 }
 
-void PrintResult(const RunResult& result) {
-  for (const auto& dataset : result.datasets) {
-    std::printf("%s: %s rows in %zu partitions -> %s\n", dataset.step.c_str(), FormatCount(dataset.manifest.num_rows).c_str(),
-                dataset.manifest.partitions.size(), dataset.path.c_str());
+// The sources' rows are known where every file tells its count and no step stops early.
+ProgressFacts FactsOf(const CompiledPlan& compiled, int threads) {
+  ProgressFacts facts;
+  facts.threads = threads;
+  facts.source_rows = 0;
+  const auto add = [&](int64_t rows) {
+    if (facts.source_rows >= 0) facts.source_rows = rows < 0 ? -1 : facts.source_rows + rows;
+  };
+  for (const auto& stage : compiled.plan.stages) {
+    if (stage.source.kind != PlanSource::Kind::kScan) continue;
+    facts.source_steps.push_back(stage.source.step);
+    const auto* source = compiled.snapshot.Find(stage.source.step);
+    if (source == nullptr || stage.source.limit >= 0) {
+      add(-1);
+    } else if (source->files.empty()) {
+      add(source->num_rows);
+    }
+    if (source == nullptr) continue;
+    for (const auto& file : source->files) add(file.num_rows);
   }
-  if (result.quarantine) {
-    std::printf("quarantine: %s rows -> %s\n", FormatCount(result.quarantine->manifest.num_rows).c_str(),
-                result.quarantine->path.c_str());
-  }
+  return facts;
+}
+
+int Fail(const Status& status, const Observer& observer, double seconds, const Arguments& arguments) {
+  if (arguments.Has("json")) std::fputs(PrettyJson(FailureJson(status, observer, seconds)).c_str(), stdout);
+  const int code = Report(status);
+  if (!arguments.Has("quiet")) std::fputs(UnfinishedText(status, observer).c_str(), stderr);
+  return code;
 }
 
 }  // namespace
 
 int Run(const std::vector<std::string>& words) {
-  const std::vector<FlagSpec> flags = {
-      {"set", "NAME=VALUE", "a parameter of the pipeline", true},
-      {"retry-quarantine", "", "run only the rows that an earlier run put in quarantine"},
-      {"json", "", "print the result as JSON"},
-      {"quiet", "", "print errors only"},
-  };
-  auto arguments = ParseArguments(words, flags, true);
-  if (!arguments.ok()) return Report(arguments.status());
-  if (arguments->help || arguments->positional.size() != 1) {
-    std::printf("partita run FILE: run a pipeline.yaml or a compiled plan.json\n\n%s", FlagHelp(flags, true).c_str());
-    return arguments->help ? 0 : 2;
-  }
-  Session session(Env::Default());
+  int exit_code = 0;
+  const auto arguments = ParseVerb(words, Spec(), &exit_code);
+  if (!arguments) return exit_code;
+  Env* env = Env::Default();
+  Session session(env);
   RunOptions options;
+  Observer observer;
+  Progress progress(&observer, env, arguments->Has("quiet"));
   auto loaded = LoadAndCompile(&session, arguments->positional[0], *arguments, &options);
-  if (!loaded.ok()) return Report(loaded.status());
+  if (!loaded.ok()) return Fail(loaded.status(), observer, progress.seconds(), *arguments);
+  auto resolved = ResolveOptions(options, env);
+  if (!resolved.ok()) return Fail(resolved.status(), observer, progress.seconds(), *arguments);
+  progress.SetFacts(FactsOf(loaded->compiled, resolved->threads));
 
   RunControl control;
-  Observer observer;
   control.observer = &observer;
-  g_cancel = &control.cancel;
-  std::signal(SIGINT, OnSignal);
-  std::signal(SIGTERM, OnSignal);
-  auto result = arguments->Has("retry-quarantine") ? session.RetryQuarantine(loaded->compiled, options, control)
-                                                   : session.Run(loaded->compiled, options, control);
-  if (!result.ok()) return Report(result.status());
-  if (!arguments->Has("quiet")) PrintResult(*result);
+  control.poll = [&progress] {
+    progress.Poll();
+    return Status::OK();
+  };
+  const Interruptible interruptible(control.cancel);
+  auto result = arguments->Has("retry-quarantine") ? session.RetryQuarantine(loaded->compiled, *resolved, control)
+                                                   : session.Run(loaded->compiled, *resolved, control);
+  progress.Finish();
+  if (!result.ok()) return Fail(result.status(), observer, progress.seconds(), *arguments);
+  if (arguments->Has("json")) {
+    std::fputs(PrettyJson(SummaryJson(*result, observer, progress.seconds())).c_str(), stdout);
+  } else if (!arguments->Has("quiet")) {
+    std::fputs(SummaryText(*result, observer, progress.seconds()).c_str(), stdout);
+  }
   return 0;
 }
 

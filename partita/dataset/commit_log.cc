@@ -21,8 +21,13 @@ std::string ToLine(const TaskCommit& commit) {
   }
   Json steps = Json::array();
   for (const auto& s : commit.steps) steps.push_back({s.rows_in, s.rows_out, s.skipped, s.quarantined});
-  const std::string body = CanonicalJson(
-      {{"s", commit.stage}, {"p", commit.partition}, {"out", std::move(outputs)}, {"steps", std::move(steps)}});
+  Json line = {{"s", commit.stage}, {"p", commit.partition}, {"out", std::move(outputs)}, {"steps", std::move(steps)}};
+  if (!commit.dropped.empty()) {
+    Json dropped = Json::array();
+    for (const auto& d : commit.dropped) dropped.push_back({d.stage, d.partition, d.output});
+    line["drop"] = std::move(dropped);
+  }
+  const std::string body = CanonicalJson(line);
   char head[24];
   std::snprintf(head, sizeof head, "%016llx ",
                 static_cast<unsigned long long>(Checksum64(body.data(), static_cast<int64_t>(body.size()))));
@@ -54,6 +59,11 @@ bool ParseLine(std::string_view line, TaskCommit* out) {
     for (const auto& s : json.at("steps")) {
       out->steps.push_back({s.at(0).get<int64_t>(), s.at(1).get<int64_t>(), s.at(2).get<int64_t>(), s.at(3).get<int64_t>()});
     }
+    if (json.contains("drop")) {
+      for (const auto& d : json.at("drop")) {
+        out->dropped.push_back({d.at(0).get<int>(), d.at(1).get<int64_t>(), d.at(2).get<int>()});
+      }
+    }
   } catch (const std::exception&) {
     return false;
   }
@@ -73,7 +83,7 @@ Result<std::unique_ptr<CommitLog>> CommitLog::Open(Env* env, const std::string& 
       const auto newline = rest.find('\n');
       TaskCommit commit;
       if (newline != std::string_view::npos && ParseLine(rest.substr(0, newline), &commit)) {
-        log->commits_[{commit.stage, commit.partition}] = std::move(commit);
+        log->Apply(std::move(commit));
       }
       if (newline == std::string_view::npos) {
         torn = true;
@@ -93,9 +103,22 @@ Status CommitLog::Append(TaskCommit commit) {
   const std::string line = stream_ ? ToLine(commit) : std::string();
   std::lock_guard lock(mutex_);
   if (stream_) ARROW_RETURN_NOT_OK(stream_->Write(line.data(), static_cast<int64_t>(line.size())));
+  Apply(std::move(commit));
+  return Status::OK();
+}
+
+void CommitLog::Apply(TaskCommit commit) {
+  for (const auto& d : commit.dropped) {
+    auto it = commits_.find({d.stage, d.partition});
+    if (it != commits_.end()) std::erase_if(it->second.outputs, [&](const auto& o) { return o.output == d.output; });
+  }
   const Key key{commit.stage, commit.partition};
   commits_[key] = std::move(commit);
-  return Status::OK();
+}
+
+void CommitLog::Drop(const Key& key) {
+  std::lock_guard lock(mutex_);
+  commits_.erase(key);
 }
 
 bool CommitLog::Contains(int stage, int64_t partition) const {

@@ -42,7 +42,18 @@ struct TaskCommit {
   int64_t partition = 0;
   std::vector<CommittedOutput> outputs;
   std::vector<StepTotals> steps;  // source first, then the stage's nodes: so that a resumed run reports whole numbers
+  // Outputs of earlier commits that this one takes the place of: a retry drops the quarantine it emptied, in the same line that adds
+  // what became of its rows.
+  struct Dropped {
+    int stage = 0;
+    int64_t partition = 0;
+    int output = 0;
+  };
+  std::vector<Dropped> dropped;
 };
+
+// Partition numbers of retry round r start here times r + 1: far above those of any stage.
+inline constexpr int64_t kRetryPartitions = int64_t{1} << 40;
 
 class CommitLog {
  public:
@@ -58,10 +69,13 @@ class CommitLog {
   // Stable references; not to be called while another thread appends.
   const std::map<Key, TaskCommit>& commits() const { return commits_; }
   bool Contains(int stage, int64_t partition) const;
+  // Forgets a commit whose files are gone; its task is done again, and its new line takes the old one's place.
+  void Drop(const Key& key);
   // Copies, safe beside Append; by partition.
   std::vector<TaskCommit> OfStage(int stage) const;
 
  private:
+  void Apply(TaskCommit commit);  // [locked]
   mutable std::mutex mutex_;
   std::map<Key, TaskCommit> commits_;
   std::shared_ptr<arrow::io::OutputStream> stream_;

@@ -1,5 +1,6 @@
 #include "partita/dataset/run_directory.h"
 
+#include <cctype>
 #include <set>
 
 #include "partita/base/json.h"
@@ -8,6 +9,7 @@ namespace partita {
 namespace {
 
 constexpr std::string_view kState = "_partita";
+constexpr std::string_view kQuarantine = "_quarantine";
 
 std::string StateDir(const std::string& folder) { return JoinPath(folder, kState); }
 std::string OwnerFile(const std::string& folder) { return JoinPath(StateDir(folder), "owner.json"); }
@@ -29,38 +31,45 @@ Result<Owner> ReadOwner(Env* env, const std::string& folder) {
   return owner;
 }
 
-// Names that only Partita gives: data files of a task, and our state.
-bool IsOurs(std::string_view name) {
-  return name == kState || name == kManifestName || name == "_quarantine" || name.starts_with("part-");
+// Names that only Partita gives to data files: part-<digits>-<3 digits>.<ext>, and part-r<round>-… of a retry.
+bool IsDataFile(std::string_view name) {
+  if (!name.starts_with("part-")) return false;
+  name.remove_prefix(5);
+  if (name.starts_with("r")) name.remove_prefix(1);
+  size_t digits = 0;
+  while (digits < name.size() && (std::isdigit(static_cast<unsigned char>(name[digits])) || name[digits] == '-')) ++digits;
+  if (digits < 5 || digits >= name.size() || name[digits] != '.') return false;
+  return std::isdigit(static_cast<unsigned char>(name[digits - 1])) != 0;
 }
 
-// Folders of Hive columns that hold only our files count as ours.
-Result<bool> OnlyOurs(Env* env, const std::string& folder, std::string* foreign) {
+bool IsHiveFolder(const DirEntry& entry) { return entry.is_directory && entry.name.find('=') != std::string::npos; }
+
+// The first thing in an owned folder that Partita did not write; "" where there is none.
+Result<std::string> FindForeign(Env* env, const std::string& folder) {
   ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
   for (const auto& entry : entries) {
-    if (IsOurs(entry.name)) continue;
-    if (entry.is_directory && entry.name.find('=') != std::string::npos) {
-      ARROW_ASSIGN_OR_RAISE(bool ours, OnlyOurs(env, JoinPath(folder, entry.name), foreign));
-      if (ours) continue;
-      return false;
-    }
-    *foreign = JoinPath(folder, entry.name);
-    return false;
+    if (entry.name == kState || entry.name == kManifestName) continue;
+    if (entry.is_directory && entry.name == kQuarantine) continue;
+    if (!entry.is_directory && IsDataFile(entry.name)) continue;
+    if (!IsHiveFolder(entry)) return JoinPath(folder, entry.name);
+    ARROW_ASSIGN_OR_RAISE(auto foreign, FindForeign(env, JoinPath(folder, entry.name)));
+    if (!foreign.empty()) return foreign;
   }
-  return true;
+  return std::string();
 }
 
+// Removes what Partita wrote; keeps the lock that is held and the records of earlier runs.
 Status RemoveOurs(Env* env, const std::string& folder) {
-  ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
   // The manifest goes first: a folder that is being emptied must not look finished.
   ARROW_RETURN_NOT_OK(env->RemoveFile(JoinPath(folder, kManifestName)));
+  ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
   for (const auto& entry : entries) {
-    const std::string path = JoinPath(folder, entry.name);
-    if (entry.is_directory) {
-      ARROW_RETURN_NOT_OK(env->RemoveTree(path));
-    } else {
-      ARROW_RETURN_NOT_OK(env->RemoveFile(path));
-    }
+    if (entry.name != kState) ARROW_RETURN_NOT_OK(env->RemoveTree(JoinPath(folder, entry.name)));
+  }
+  ARROW_ASSIGN_OR_RAISE(auto state, env->ListDir(StateDir(folder)));
+  for (const auto& entry : state) {
+    if (entry.name == "lock" || entry.name == "runs") continue;
+    ARROW_RETURN_NOT_OK(env->RemoveTree(JoinPath(StateDir(folder), entry.name)));
   }
   return Status::OK();
 }
@@ -87,55 +96,67 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
   return run;
 }
 
-Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) {
-  for (const auto& dataset : datasets_) {
-    ARROW_ASSIGN_OR_RAISE(auto status, env_->Stat(dataset.path));
-    if (status.exists && !status.is_directory) {
-      return UserError("'" + dataset.path + "' is a file; a dataset is a folder", "choose another path");
-    }
-    ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(dataset.path)));
+// Looks at a dataset's folder without changing anything: whose is it?
+Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, const RunIdentity& identity,
+                                                        const Options& options) const {
+  Standing standing;
+  ARROW_ASSIGN_OR_RAISE(auto status, env_->Stat(dataset.path));
+  if (!status.exists) return standing;
+  if (!status.is_directory) {
+    return UserError("'" + dataset.path + "' is a file; a dataset is a folder", "choose another path");
   }
+  ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env_, dataset.path));
+  if (!owner.exists) {
+    ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
+    for (const auto& entry : entries) {
+      if (entry.name == kState) continue;  // an earlier run died before it owned the folder
+      return UserError("the output folder holds something that Partita did not write: " + JoinPath(dataset.path, entry.name),
+                       "choose an empty folder");
+    }
+    return standing;
+  }
+  standing.owned = true;
+  standing.same = owner.plan_hash == identity.plan_hash && owner.snapshot_hash == identity.snapshot_hash;
+  if (!standing.same && !options.fresh) {
+    const bool same_plan = owner.plan_hash == identity.plan_hash;
+    return UserError("'" + dataset.path + "' holds the output of " +
+                         (same_plan ? "this plan on other input: a source changed since" : "another plan"),
+                     "choose another folder, or pass --fresh to start over");
+  }
+  if (options.fresh) {
+    ARROW_ASSIGN_OR_RAISE(auto foreign, FindForeign(env_, dataset.path));
+    if (!foreign.empty()) {
+      return UserError("'" + foreign + "' was not written by Partita; --fresh removes only its own files",
+                       "move it away or choose another folder");
+    }
+  }
+  ARROW_ASSIGN_OR_RAISE(auto manifest, env_->Stat(JoinPath(dataset.path, kManifestName)));
+  standing.finished = standing.same && manifest.exists;
+  return standing;
+}
+
+Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) {
+  // All folders are looked at before the first is changed: a refusal leaves no trace.
+  std::vector<Standing> standings;
+  for (const auto& dataset : datasets_) {
+    ARROW_ASSIGN_OR_RAISE(auto standing, StandingOf(dataset, identity, options));
+    standings.push_back(standing);
+  }
+  ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(primary_)));
   if (!options.read_only_log) {
     ARROW_ASSIGN_OR_RAISE(lock_, env_->LockFile(JoinPath(StateDir(primary_), "lock")));
   }
   size_t finished = 0;
-  for (const auto& dataset : datasets_) {
-    ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env_, dataset.path));
-    std::string foreign;
-    ARROW_ASSIGN_OR_RAISE(bool ours, OnlyOurs(env_, dataset.path, &foreign));
-    if (!ours && !owner.exists) {
-      return UserError("the output folder holds a file that Partita did not write: " + foreign,
-                       "choose an empty folder");
-    }
-    const bool same = owner.exists && owner.plan_hash == identity.plan_hash && owner.snapshot_hash == identity.snapshot_hash;
-    if (owner.exists && !same && !options.fresh) {
-      const bool same_plan = owner.plan_hash == identity.plan_hash;
-      return UserError("'" + dataset.path + "' holds the output of " +
-                           (same_plan ? "this plan on other input: a source changed since" : "another plan"),
-                       "choose another folder, or pass --fresh to start over");
-    }
-    if (options.fresh) {
-      if (!ours) return UserError("'" + foreign + "' was not written by Partita; --fresh removes only its own files");
-      if (&dataset == &datasets_[0]) {  // keep the lock file we hold
-        ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(StateDir(dataset.path)));
-        for (const auto& entry : entries) {
-          if (entry.name == "lock" || entry.name == "runs") continue;
-          ARROW_RETURN_NOT_OK(env_->RemoveTree(JoinPath(StateDir(dataset.path), entry.name)));
-        }
-        ARROW_RETURN_NOT_OK(env_->RemoveFile(JoinPath(dataset.path, kManifestName)));
-        ARROW_ASSIGN_OR_RAISE(auto data, env_->ListDir(dataset.path));
-        for (const auto& entry : data) {
-          if (!entry.name.starts_with("_")) ARROW_RETURN_NOT_OK(env_->RemoveTree(JoinPath(dataset.path, entry.name)));
-        }
-      } else {
-        ARROW_RETURN_NOT_OK(RemoveOurs(env_, dataset.path));
-      }
-    } else if (same) {
-      ARROW_ASSIGN_OR_RAISE(auto manifest, env_->Stat(JoinPath(dataset.path, kManifestName)));
-      if (manifest.exists) ++finished;
+  for (size_t i = 0; i < datasets_.size(); ++i) {
+    const auto& dataset = datasets_[i];
+    ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(dataset.path)));
+    if (options.fresh && standings[i].owned) {
+      ARROW_RETURN_NOT_OK(RemoveOurs(env_, dataset.path));
+    } else if (standings[i].finished) {
+      ++finished;
     }
     ARROW_RETURN_NOT_OK(env_->CreateDirs(JoinPath(StateDir(dataset.path), "tmp")));
-    if (!same || options.fresh) {
+    if (!standings[i].same || options.fresh) {
       const Json json = {{"plan", identity.plan_hash}, {"snapshot", identity.snapshot_hash}, {"primary", primary_}};
       ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, OwnerFile(dataset.path), PrettyJson(json)));
     }
@@ -145,7 +166,25 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   ARROW_ASSIGN_OR_RAISE(auto plan_status, env_->Stat(plan));
   if (!plan_status.exists) ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, plan, identity.document));
   ARROW_ASSIGN_OR_RAISE(log_, CommitLog::Open(env_, JoinPath(StateDir(primary_), "commits.log")));
-  if (!complete_ && !options.read_only_log) ARROW_RETURN_NOT_OK(RemoveOrphans());
+  if (options.read_only_log) return Status::OK();
+  ARROW_RETURN_NOT_OK(DropLost());
+  return RemoveOrphans();
+}
+
+// A commit counts while its files are there as they were: after power loss or a careless hand its task is done again.
+Status RunDirectory::DropLost() {
+  std::vector<CommitLog::Key> lost;
+  for (const auto& [key, commit] : log_->commits()) {
+    for (const auto& output : commit.outputs) {
+      if (output.dataset < 0 || output.dataset >= static_cast<int>(datasets_.size())) continue;
+      for (const auto& file : output.files) {
+        ARROW_ASSIGN_OR_RAISE(auto status, env_->Stat(JoinPath(datasets_[static_cast<size_t>(output.dataset)].path, file.path)));
+        if (!status.exists || status.size_bytes != file.size_bytes) lost.push_back(key);
+      }
+    }
+  }
+  for (const auto& key : lost) log_->Drop(key);
+  if (!lost.empty()) complete_ = false;
   return Status::OK();
 }
 
@@ -168,7 +207,7 @@ Status RunDirectory::RemoveOrphans() {
         const std::string name = relative.empty() ? entry.name : relative + "/" + entry.name;
         if (entry.is_directory) {
           if (!entry.name.starts_with("_")) ARROW_RETURN_NOT_OK(Walk(path, name));
-        } else if (entry.name.starts_with("part-") && !committed.contains(name)) {
+        } else if (IsDataFile(entry.name) && !committed.contains(name)) {
           ARROW_RETURN_NOT_OK(env->RemoveFile(path));
         }
       }
@@ -211,9 +250,12 @@ Status RunDirectory::Finish(std::vector<Manifest> manifests) {
     ARROW_RETURN_NOT_OK(
         WriteFileAtomically(env_, JoinPath(datasets_[i].path, kManifestName), manifests[i].ToText(), /*sync=*/true));
   }
-  for (const auto& dataset : datasets_) {
-    (void)env_->RemoveTree(JoinPath(StateDir(dataset.path), "tmp"));
-  }
+  return RemoveScratch();
+}
+
+Status RunDirectory::RemoveScratch() {
+  if (temporary_) return Status::OK();
+  for (const auto& dataset : datasets_) (void)env_->RemoveTree(JoinPath(StateDir(dataset.path), "tmp"));
   ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(StateDir(primary_)));
   for (const auto& entry : entries) {
     if (entry.name.starts_with("exchange-") || entry.name == "spill") {

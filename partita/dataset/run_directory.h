@@ -49,6 +49,7 @@ class RunDirectory {
   CommitLog* log() { return log_.get(); }
   // True when every dataset has the manifest of this plan and snapshot: nothing is left to do.
   bool complete() const { return complete_; }
+  void NotComplete() { complete_ = false; }  // something was committed since: the manifests are written anew
   const std::string& primary() const { return primary_; }
   std::string TemporaryDir(size_t dataset) const;
   std::string ExchangeDir(int exchange) const;
@@ -64,6 +65,8 @@ class RunDirectory {
 
   // Syncs once and writes the manifests. `partitions[d]` are the dataset's partitions in order.
   Status Finish(std::vector<Manifest> manifests);
+  // Removes temporary, exchange and spill files: after Finish, and where an earlier run died in doing so.
+  Status RemoveScratch();
   // Keeps the run record: <primary>/_partita/runs/<name>.json
   Status WriteRunRecord(const std::string& name, const std::string& text);
   // Removes temporary files of this run (and everything, without datasets).
@@ -71,7 +74,14 @@ class RunDirectory {
 
  private:
   RunDirectory() = default;
+  struct Standing {
+    bool owned = false;     // an earlier run of Partita wrote here
+    bool same = false;      // … of this plan and snapshot
+    bool finished = false;  // … and its manifest is there
+  };
+  Result<Standing> StandingOf(const Dataset& dataset, const RunIdentity& identity, const Options& options) const;
   Status Claim(const RunIdentity& identity, const Options& options);
+  Status DropLost();
   Status RemoveOrphans();
 
   Env* env_ = nullptr;

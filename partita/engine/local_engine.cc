@@ -75,6 +75,7 @@ class LocalRun {
 
   void Restore() {
     for (const auto& [key, commit] : context_.directory->log()->commits()) {
+      if (key.second >= kRetryPartitions) continue;
       const auto rows = factory_->RowsOf(commit);
       scheduler_.Restore({key.first, key.second}, rows);
       const auto& stage = context_.plan->stages[static_cast<size_t>(key.first)];

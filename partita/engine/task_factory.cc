@@ -207,6 +207,64 @@ Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
   return rows;
 }
 
+// Are all tasks of the stages that read `exchange` committed?
+bool TaskFactory::ReadersDone(int exchange) const {
+  const auto& plan_exchange = context_.plan->exchanges[static_cast<size_t>(exchange)];
+  int64_t rows = 0;
+  for (const auto& [key, commit] : context_.directory->log()->commits()) {
+    if (key.second >= kRetryPartitions) continue;
+    const auto& outputs = context_.plan->stages[static_cast<size_t>(key.first)].outputs;
+    const auto by_output = RowsOf(commit);
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      if (outputs[o].kind == PlanOutput::Kind::kExchange && outputs[o].target == exchange) rows += by_output[o];
+    }
+  }
+  if (plan_exchange.limit >= 0) rows = std::min(rows, plan_exchange.limit);
+  const int64_t per = plan_exchange.rows_per_partition;
+  const int64_t partitions = plan_exchange.kind == PlanExchange::Kind::kGather ? 1 : (rows + per - 1) / per;
+  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
+    const auto& source = context_.plan->stages[s].source;
+    if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+    for (int64_t p = 0; p < partitions; ++p) {
+      if (!context_.directory->log()->Contains(static_cast<int>(s), p)) return false;
+    }
+  }
+  return true;
+}
+
+Status TaskFactory::DropLostExchanges() {
+  auto* log = context_.directory->log();
+  // Later stages first: a reader that is dropped needs the files of the stage above it.
+  for (size_t x = context_.plan->exchanges.size(); x-- > 0;) {
+    const int exchange = static_cast<int>(x);
+    if (ReadersDone(exchange)) continue;
+    bool lost_volatile = false;
+    for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
+      const auto& stage = context_.plan->stages[s];
+      for (size_t o = 0; o < stage.outputs.size(); ++o) {
+        if (stage.outputs[o].kind != PlanOutput::Kind::kExchange || stage.outputs[o].target != exchange) continue;
+        for (const auto& commit : log->OfStage(static_cast<int>(s))) {
+          if (commit.partition >= kRetryPartitions) continue;
+          const std::string path =
+              JoinPath(context_.directory->ExchangeDir(exchange), ExchangeFileName(stage.outputs[o].input_index, commit.partition));
+          ARROW_ASSIGN_OR_RAISE(auto status, context_.env->Stat(path));
+          if (status.exists) continue;
+          log->Drop({static_cast<int>(s), commit.partition});
+          context_.directory->NotComplete();
+          lost_volatile = lost_volatile || stage.is_volatile;
+        }
+      }
+    }
+    if (!lost_volatile) continue;
+    for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
+      const auto& source = context_.plan->stages[s].source;
+      if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+      for (const auto& commit : log->OfStage(static_cast<int>(s))) log->Drop({static_cast<int>(s), commit.partition});
+    }
+  }
+  return Status::OK();
+}
+
 std::vector<int64_t> TaskFactory::RowsOf(const TaskCommit& commit) const {
   std::vector<int64_t> rows(context_.plan->stages[static_cast<size_t>(commit.stage)].outputs.size(), 0);
   for (const auto& output : commit.outputs) {
@@ -229,9 +287,11 @@ std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash, const
     for (const auto& output : commit.outputs) {
       if (output.dataset < 0) continue;
       auto& manifest = manifests[static_cast<size_t>(output.dataset)];
+      // A retry's rows come after those of all inputs.
+      const bool retry = key.second >= kRetryPartitions;
       const bool quarantine = output.output >= kQuarantineOutput;
       const int input =
-          quarantine ? key.first
+          retry ? 0 : quarantine ? key.first
                      : context_.plan->stages[static_cast<size_t>(key.first)].outputs[static_cast<size_t>(output.output)].input_index;
       manifest.num_rows += output.rows;
       if (output.files.empty()) continue;

@@ -52,10 +52,14 @@ class TaskFactory {
   Result<std::vector<int64_t>> Commit(TaskEnd end);
   // Rows of a committed task by output.
   std::vector<int64_t> RowsOf(const TaskCommit& commit) const;
+  // Drops commits whose exchange files are gone where a task that reads them must still run; with a volatile writer, what was
+  // made from its lost rows too. Call before the run starts.
+  Status DropLostExchanges();
   // The manifests of all datasets, from the log.
   std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
 
  private:
+  bool ReadersDone(int exchange) const;
   Result<std::unique_ptr<Source>> MakeExchange(int exchange, int64_t partition) const;
   Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);
 

@@ -398,9 +398,13 @@ void TaskRun::End() {
     }
     for (const auto& total : totals_) end_.steps.push_back({total.rows_in, total.rows_out, total.skipped, total.quarantined});
   } else {
+    for (const auto& output : end_.outputs) {  // a quarantine that was finished already
+      for (const auto& file : output.files) (void)pool_->options().env->RemoveFile(file.temporary);
+    }
     end_.outputs.clear();
     for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) {
       if (lanes_[i].sink) lanes_[i].sink->Abort();
+      for (const auto& file : lanes_[i].files) (void)pool_->options().env->RemoveFile(file.temporary);
       init_.program->output_counters[i]->rows_in.fetch_sub(lanes_[i].rows, std::memory_order_relaxed);
       init_.program->output_counters[i]->rows_out.fetch_sub(lanes_[i].rows, std::memory_order_relaxed);
     }

@@ -106,6 +106,7 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
   observer->started_us.store(env_->NowUnixMicros());
   ARROW_ASSIGN_OR_RAISE(auto factory, TaskFactory::Make(context));
 
+  ARROW_RETURN_NOT_OK(factory->DropLostExchanges());
   RunResult result;
   Status status;
   result.was_complete = directory->complete();
@@ -115,7 +116,7 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
   engine.cancel = control.cancel;
   status = RunLocal(factory.get(), context, engine);
   auto manifests = factory->Manifests(compiled.plan_hash, compiled.snapshot_hash);
-  if (status.ok() && !result.was_complete) status = directory->Finish(manifests);
+  if (status.ok()) status = result.was_complete ? directory->RemoveScratch() : directory->Finish(manifests);
   observer->memory_peak.store(context.budget->peak_bytes());
   observer->finished_us.store(env_->NowUnixMicros());
   observer->Emit({status.ok() ? EventKind::kRunFinished : EventKind::kRunFailed, env_->NowUnixMicros(), -1, -1, "",

@@ -15,6 +15,10 @@
 #include "partita/base/error.h"
 #include "partita/storage/file_system.h"
 
+namespace arrow {
+class Buffer;
+}
+
 namespace partita {
 
 class BudgetPool;
