@@ -1,6 +1,9 @@
 #include <malloc.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +20,13 @@ namespace {
 
 constexpr Verb kVerbs[] = {
     {"run", "run a pipeline or a compiled plan", Run},
+    {"validate", "check a pipeline and the columns of its steps", Validate},
+    {"explain", "show the plan of a pipeline", Explain},
+    {"compile", "freeze a pipeline and its sources into a plan", Compile},
+    {"inspect", "show a dataset's files, columns and first rows", Inspect},
+    {"components", "list the steps there are, or one step's arguments", Components},
+    {"task", "run one task of a compiled plan", Task},
+    {"schema", "print the JSON schema of the pipeline file", Schema},
 };
 
 void PrintUsage() {
@@ -26,7 +36,19 @@ void PrintUsage() {
   std::printf("\n`partita VERB --help` tells a verb's options.\n");
 }
 
+// What was printed must have arrived: a full disk is an error, a reader that went away (`| head`) is none.
+int FinishOutput(int code) {
+  const bool failed = std::ferror(stdout) != 0;
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if ((flushed && !failed) || errno == EPIPE || code != 0) return code;
+  const std::string why = errno == 0 ? "the output is not writable" : std::strerror(errno);
+  return Report(EnvironmentError("cannot write to stdout: " + why));
+}
+
 int Main(int argc, char** argv) {
+  // A peer that closes its socket, or a pipe, is an error of that write, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
   // What libraries allocate outside the budget's pools goes back to the kernel when freed.
   mallopt(M_MMAP_THRESHOLD, 64 << 10);
   mallopt(M_TRIM_THRESHOLD, 256 << 10);
@@ -36,7 +58,7 @@ int Main(int argc, char** argv) {
     PrintUsage();
     return words.empty() ? 2 : 0;
   }
-  if (words[0] == "--version" || words[0] == "version") {
+  if (words[0] == "-V" || words[0] == "--version" || words[0] == "version") {
     std::printf("partita %s\n", BuildVersion().c_str());
     return 0;
   }
@@ -53,6 +75,9 @@ int Main(int argc, char** argv) {
 }
 
 }  // namespace
+
+int RunCommand(int argc, char** argv) { return FinishOutput(Main(argc, argv)); }
+
 }  // namespace partita::cli
 
-int main(int argc, char** argv) { return partita::cli::Main(argc, argv); }
+int main(int argc, char** argv) { return partita::cli::RunCommand(argc, argv); }

@@ -1,14 +1,9 @@
 #include "cli/progress.h"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 
-#include "partita/base/units.h"
+#include "cli/terminal.h"
 
 namespace partita::cli {
 namespace {
@@ -17,20 +12,6 @@ constexpr double kRefreshSeconds = 0.1;
 constexpr double kLineSeconds = 5;
 constexpr double kRateSeconds = 3;  // rates are over about so long
 constexpr size_t kMaxEventBytes = 2000;
-
-bool IsLiveTerminal() {
-  const char* term = std::getenv("TERM");
-  return isatty(STDERR_FILENO) == 1 && term != nullptr && std::strcmp(term, "dumb") != 0 && *term != '\0';
-}
-
-struct Size {
-  size_t width = 80, height = 24;
-};
-Size TerminalSize() {
-  winsize size{};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return {};
-  return {size.ws_col, size.ws_row};
-}
 
 std::string EventText(const Event& event) {
   std::string text(EventKindName(event.kind));
@@ -45,7 +26,7 @@ Progress::Progress(const Observer* observer, Env* env, bool quiet)
     : observer_(observer),
       env_(env),
       quiet_(quiet),
-      terminal_(!quiet && IsLiveTerminal()),
+      terminal_(!quiet && IsLiveTerminal(stderr)),
       started_ns_(env->MonotonicNanos()),
       next_seconds_(terminal_ ? kRefreshSeconds : kLineSeconds) {}
 
@@ -101,8 +82,9 @@ void Progress::Draw(std::string* out) {
     *out += ProgressLine(samples_.back(), samples_.front(), first_, facts_) + "\n";
     return;
   }
-  const Size size = TerminalSize();
-  const auto lines = ProgressLines(samples_.back(), samples_.front(), first_, facts_, size.width - 1, std::max<size_t>(size.height, 5) - 1);
+  const TerminalSize size = SizeOf(stderr);
+  const auto lines = ProgressLines(samples_.back(), samples_.front(), first_, facts_, size.width - 1,
+                                   std::max<size_t>(size.height, 5) - 1);
   // Over the old lines, then away with what is left of them: no flicker.
   if (lines_drawn_ > 0) *out += "\x1b[" + std::to_string(lines_drawn_) + "A\r";
   for (const auto& line : lines) *out += line + "\x1b[K\n";

@@ -2,8 +2,8 @@
 
     prepare.py --pictures FOLDER --work out/demo
 
-writes `<work>/www/` and `<work>/urls/`, and prints the port that the URLs name. The same pictures give the same bytes, so
-that a second run has nothing left to do.
+writes `<work>/www/` and `<work>/urls/`, and prints the port that the URLs name. The same pictures give the same files,
+so that a second run has nothing left to do.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def hazard_row(number: int, target: str | None, what: str, base_url: str) -> dic
 
 
 def find_sounds(folder: Path) -> set[str]:
-    """Pictures (paths without ending) that a sound file belongs to: `cat.ogg`, or `cat_desc_de.ogg`, spoken in German."""
+    """Pictures (paths without ending) that have a sound: `cat.ogg` or, spoken in German, `cat_desc_de.ogg`."""
     stems = {
         Path(where, name).with_suffix("").as_posix()
         for where, _, names in os.walk(folder)

@@ -1,4 +1,4 @@
-"""Writes the demo's report: one HTML page without anything outside it, from the run record and the datasets of a run."""
+"""Writes the demo's report: one self-contained HTML page, from the run record and the datasets of a run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 SHEET_IMAGES = 48
+LEAST_IMAGE_BYTES = 4096  # white lightning on white says little
 MEBIBYTE = 1 << 20
 
 
@@ -154,20 +155,30 @@ def predicate_text(node: dict[str, Any]) -> str:
 
 
 def filter_reasons(dataset: Path, run: Run) -> list[Reason]:
+    """Rows that the pipeline's filters left out."""
     plan = json.loads((dataset / "_partita" / "plan.json").read_text())
     nodes = {node["step"]: node for stage in plan["plan"]["stages"] for node in stage["nodes"]}
     reasons = []
     for step in run.steps:
-        if step.left_out and nodes.get(step.name, {}).get("op") == "filter":
-            predicate = predicate_text(nodes[step.name]["args"]["predicate"])
-            reasons.append(Reason(step.name, f"not {predicate}", step.left_out, ["too small to learn from"], "left"))
+        node = nodes.get(step.name)
+        if node is None or step.left_out == 0:
+            continue
+        if node["op"] == "filter":
+            text, why = f"not {predicate_text(node['args']['predicate'])}", "is too small to learn from"
+        else:
+            text, why = (
+                f"max_aspect_ratio {node['args'].get('max_aspect_ratio'):g}",
+                "is too long or too tall for a square",
+            )
+        reasons.append(Reason(step.name, text, step.left_out, [why], "left"))
     return reasons
 
 
 def pick(table: pa.Table, n: int) -> list[dict[str, Any]]:
     """About n rows, as many from each category as possible, evenly spaced within it."""
     rows: dict[str, list[dict[str, Any]]] = {}
-    for row in table.filter(pc.is_null(table["hazard"])).to_pylist():
+    is_telling = pc.greater_equal(pc.binary_length(table["image"]), LEAST_IMAGE_BYTES)
+    for row in table.filter(pc.and_(pc.is_null(table["hazard"]), is_telling)).to_pylist():
         rows.setdefault(row["category"], []).append(row)
     shares = dict.fromkeys(rows, 0)
     while sum(shares.values()) < min(n, sum(map(len, rows.values()))):
@@ -190,6 +201,10 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds * 1e3:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
+def count_text(n: int) -> str:
+    return f"{n:,}" if n else "–"
+
+
 def tile(value: str, text: str) -> str:
     return f'<div class="tile"><b>{value}</b><span>{escape(text)}</span></div>'
 
@@ -201,7 +216,7 @@ def tiles_html(run: Run) -> str:
         '<div class="tiles">'
         + tile(f"{run.rows_read:,}", "URLs read")
         + tile(f"{download.rows_out:,}", f"downloaded, {size_text(download.details.get('downloaded_bytes', 0))}")
-        + tile(f"{run.steps[-1].rows_in:,}", "images written, twice")
+        + tile(f"{run.steps[-1].rows_in:,}", "images written, to two datasets")
         + tile(f"{run.rows_per_second:,.0f} <small>rows/s</small>", f"{run.seconds:.1f} s from start to end")
         + tile(
             f"{peak / MEBIBYTE:,.0f} <small>MiB</small>", f"peak, of {run.memory['limit'] / MEBIBYTE:,.0f} MiB allowed"
@@ -253,9 +268,10 @@ def reasons_html(reasons: list[Reason]) -> str:
         for r in reasons
     )
     return (
-        "<section><h2>What was dropped, and why</h2><p>A bad row never ends the run: it goes to the quarantine dataset with "
-        "its reason and its place in the input, and those rows alone can be tried again.</p>"
-        '<div class="scroll"><table><tr><th>Reason</th><th>Step</th><th class="number">Rows</th><th>What was wrong: the address or its server …</th></tr>'
+        "<section><h2>What was dropped, and why</h2><p>A bad row need not end a run: it goes to the quarantine dataset "
+        "with its reason and its place in the input, and those rows alone can be tried again.</p>"
+        '<div class="scroll"><table><tr><th>Reason</th><th>Step</th><th class="number">Rows</th>'
+        "<th>The picture, its address or its server …</th></tr>"
         f"{lines}</table></div></section>"
     )
 
@@ -265,12 +281,13 @@ def step_line(step: Step, slowest_s: float) -> str:
     width = 100 * step.busy_s / slowest_s if slowest_s else 0
     cells = [
         f'<td class="mono">{escape(step.name)}</td>',
-        f'<td class="number">{f"{step.rows_in:,}" if step.rows_in else "–"}</td>',
+        f'<td class="number">{count_text(step.rows_in)}</td>',
         f'<td class="number">{step.rows_out:,}</td>',
-        f'<td class="number">{f"{step.left_out:,}" if step.left_out else "–"}</td>',
-        f'<td class="number">{f"{step.failed:,}" if step.failed else "–"}</td>',
+        f'<td class="number">{count_text(step.left_out)}</td>',
+        f'<td class="number">{count_text(step.failed)}</td>',
         f'<td class="number">{size_text(step.bytes_out) if step.bytes_out else "–"}</td>',
-        f'<td class="number">{seconds_text(step.busy_s)}<span class="meter"><i style="width:{width:.1f}%"></i></span></td>',
+        f'<td class="number">{seconds_text(step.busy_s)}'
+        f'<span class="meter"><i style="width:{width:.1f}%"></i></span></td>',
         f'<td class="quiet">{escape(waits)}</td>',
     ]
     return f"<tr>{''.join(cells)}</tr>"
@@ -281,7 +298,9 @@ def steps_html(run: Run) -> str:
     heads = ["Rows in", "Rows out", "Left out", "Failed", "Bytes out", "Busy, all threads"]
     text = "All steps run at once, on blocks that flow through."
     if timeouts := run.step("download_images").details.get("timeout"):
-        text += f" {timeouts} of the URLs are at servers that never answer; the run lasts at least as long as they are given."
+        text += (
+            f" {timeouts} of the URLs never answer: the run lasts at least as long as their time limit and one retry."
+        )
     if run.tasks_resumed:
         text += f" This run went on where another stopped: {run.tasks_resumed} of {run.tasks} tasks were done already."
     return (
@@ -300,8 +319,8 @@ def figure_html(row: dict[str, Any], language: str) -> str:
     second = f'<span lang="{language}" dir="auto">{escape(other)}</span>' if other else ""
     short = textwrap.shorten(caption, 60, placeholder=" …")
     return (
-        f'<figure><img loading="lazy" alt="{escape(caption)}" title="{escape(caption)}" src="data:image/jpeg;base64,{image}">'
-        f"<figcaption>{escape(short)}{second}</figcaption></figure>"
+        f'<figure title="{escape(caption)}"><img alt="{escape(caption)}" src="data:image/jpeg;base64,{image}">'
+        f"<figcaption><b>{escape(short)}</b>{second}</figcaption></figure>"
     )
 
 
@@ -311,8 +330,8 @@ def sheet_html(table: pa.Table) -> str:
     figures = "".join(figure_html(row, languages[i % len(languages)]) for i, row in enumerate(rows))
     side = f"{rows[0]['width']} × {rows[0]['height']}" if rows else ""
     return (
-        f"<section><h2>What came out</h2><p>{len(rows)} of the {table.num_rows:,} images, {side} pixels, with their captions in "
-        f'English and one other language.</p><div class="sheet">{figures}</div></section>'
+        f"<section><h2>What came out</h2><p>{len(rows)} of the {table.num_rows:,} images, {side} pixels, with their "
+        f'captions and, where there is one, a translation.</p><div class="sheet">{figures}</div></section>'
     )
 
 
@@ -335,8 +354,10 @@ def outputs_html(work: Path, output: Path) -> str:
             f'<td class="number">{size_text(sum(file["bytes"] for file in files))}</td></tr>'
         )
     return (
-        '<section><h2>Outputs</h2><p>Each folder is whole: its manifest was written last.</p><div class="scroll"><table><tr><th>Folder</th>'
-        '<th>Format</th><th class="number">Rows</th><th class="number">Files</th><th class="number">Size</th></tr>'
+        "<section><h2>Outputs</h2><p>Each folder is whole: its manifest was written last.</p>"
+        '<div class="scroll"><table><tr><th>Folder</th><th>Format</th>'
+        + "".join(f'<th class="number">{head}</th>' for head in ("Rows", "Files", "Size"))
+        + "</tr>"
         + "".join(lines)
         + "</table></div></section>"
     )
@@ -356,8 +377,10 @@ def page_html(work: Path, output: Path) -> str:
         f"{tiles_html(run)}"
         f'<div class="pair" style="margin-top:18px">{rows_html(run)}{memory_html(run)}</div>'
         f"{sheet_html(table)}{reasons_html(reasons)}{steps_html(run)}{outputs_html(work, output)}"
-        f"<footer>Partita {escape(run.build)} · {escape(run.options['engine'])} engine, {escape(run.options['threads'])} threads · "
-        f"plan <code>{run.plan_hash[:16]}</code> · snapshot <code>{run.snapshot_hash[:16]}</code></footer></main></body></html>\n"
+        f"<footer>Partita {escape(run.build)} · {escape(run.options['engine'])} engine, "
+        f"{escape(run.options['threads'])} threads · plan <code>{run.plan_hash[:16]}</code> · "
+        f"snapshot <code>{run.snapshot_hash[:16]}</code></footer>"
+        "</main></body></html>\n"
     )
 
 

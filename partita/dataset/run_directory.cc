@@ -1,6 +1,7 @@
 #include "partita/dataset/run_directory.h"
 
 #include <cctype>
+#include <filesystem>
 #include <set>
 
 #include "partita/base/json.h"
@@ -136,6 +137,13 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
 }
 
 Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) {
+  std::set<std::string> folders;
+  for (const auto& dataset : datasets_) {
+    std::error_code ignored;
+    if (!folders.insert(std::filesystem::weakly_canonical(dataset.path, ignored).string()).second) {
+      return UserError("two sinks write to '" + dataset.path + "'", "give each sink a folder of its own");
+    }
+  }
   // All folders are looked at before the first is changed: a refusal leaves no trace.
   std::vector<Standing> standings;
   for (const auto& dataset : datasets_) {
@@ -144,7 +152,12 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   }
   ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(primary_)));
   if (!options.read_only_log) {
-    ARROW_ASSIGN_OR_RAISE(lock_, env_->LockFile(JoinPath(StateDir(primary_), "lock")));
+    auto lock = env_->LockFile(JoinPath(StateDir(primary_), "lock"));
+    if (!lock.ok()) {
+      return EnvironmentError("another run is writing '" + primary_ + "': " + MessageOf(lock.status()), "wait for it, or stop it",
+                              /*retriable=*/false);
+    }
+    lock_ = std::move(*lock);
   }
   size_t finished = 0;
   for (size_t i = 0; i < datasets_.size(); ++i) {

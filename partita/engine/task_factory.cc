@@ -88,7 +88,7 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
   }
   init.make_sink = [this, task](int output) { return MakeSink(task, output); };
   init.make_quarantine = [this, task](int node, std::shared_ptr<arrow::Schema> schema) -> Result<std::unique_ptr<Sink>> {
-    const auto& step = context_.plan->stages[static_cast<size_t>(task.stage)].nodes[static_cast<size_t>(node)].step;
+    const auto& step = StepOf(task.stage, node);
     auto sink = std::make_unique<PlanSink>();
     sink->step = step;
     sink->op = "write_parquet";
@@ -109,6 +109,11 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
     return MakeFileSink(std::move(init));
   };
   return init;
+}
+
+const std::string& TaskFactory::StepOf(int stage, int node) const {
+  const auto& plan_stage = context_.plan->stages[static_cast<size_t>(stage)];
+  return node < 0 ? plan_stage.source.step : plan_stage.nodes[static_cast<size_t>(node)].step;
 }
 
 Result<std::unique_ptr<Source>> TaskFactory::MakeExchange(int exchange, int64_t partition) const {
@@ -177,7 +182,7 @@ Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
     std::string prefix;
     if (output.output >= kQuarantineOutput) {
       committed.dataset = datasets_.quarantine;
-      prefix = "step=" + stage.nodes[static_cast<size_t>(output.output - kQuarantineOutput - 1)].step + "/";
+      prefix = "step=" + StepOf(end.stage, output.output - kQuarantineOutput - 1) + "/";
     } else {
       const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
       if (plan_output.kind == PlanOutput::Kind::kExchange) {

@@ -59,6 +59,7 @@ class TaskFactory {
   std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
 
  private:
+  const std::string& StepOf(int stage, int node) const;  // node -1: the source
   bool ReadersDone(int exchange) const;
   Result<std::unique_ptr<Source>> MakeExchange(int exchange, int64_t partition) const;
   Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);

@@ -23,8 +23,11 @@ Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<co
   arrow::Int64Builder file_rows(pool), partitions(pool), ordinals(pool);
   arrow::Int32Builder stages(pool);
   for (const auto* error : errors) {
-    rows.push_back(error->row);
-    const auto at = CoordinateOf(scan, error->ordinal);
+    if (error->row) rows.push_back(error->row);
+    auto at = CoordinateOf(scan, error->ordinal);
+    if (const auto* detail = DetailOf(error->status); !error->row && detail != nullptr) {
+      at = {detail->context.file, detail->context.row};  // a row that could not be parsed has no columns, only its place
+    }
     ARROW_RETURN_NOT_OK(steps.Append(step));
     ARROW_RETURN_NOT_OK(kinds.Append(ErrorKindName(KindOf(error->status))));
     ARROW_RETURN_NOT_OK(messages.Append(MessageOf(error->status)));
@@ -38,7 +41,11 @@ Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<co
     ARROW_RETURN_NOT_OK(partitions.Append(partition));
     ARROW_RETURN_NOT_OK(ordinals.Append(error->ordinal));
   }
-  ARROW_ASSIGN_OR_RAISE(auto input, arrow::ConcatenateRecordBatches(rows, pool));
+  std::shared_ptr<arrow::RecordBatch> input =
+      arrow::RecordBatch::Make(arrow::schema({}), static_cast<int64_t>(errors.size()), arrow::ArrayVector());
+  if (!rows.empty()) {
+    ARROW_ASSIGN_OR_RAISE(input, arrow::ConcatenateRecordBatches(rows, pool));
+  }
   auto columns = input->columns();
   for (arrow::ArrayBuilder* builder : std::initializer_list<arrow::ArrayBuilder*>{
            &steps, &kinds, &messages, &files, &file_rows, &stages, &partitions, &ordinals}) {

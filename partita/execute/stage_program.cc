@@ -29,7 +29,7 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
   program->source_counters = CountersOf(init.observer, source_step, scan ? stage.source.op : "exchange");
   program->source_pool = init.pool->NewChild(source_step);
 
-  auto input = stage.source.schema;
+  program->quarantines = stage.source.on_error == OnError::kQuarantine;
   for (const auto& plan_node : stage.nodes) {
     NodeProgram node;
     node.plan = &plan_node;

@@ -203,6 +203,7 @@ Status TaskRun::Read() {
   const int64_t bytes = source_->bytes_read();
   options.observer->source_bytes_read.fetch_add(bytes - source_bytes_, std::memory_order_relaxed);
   source_bytes_ = bytes;
+  if (!next.ok() && ReadBadRow(next.status())) return Status::OK();
   ARROW_RETURN_NOT_OK(next.status());
   read_end_ = !next->has_value();
   if (read_end_) return Status::OK();
@@ -223,6 +224,34 @@ Status TaskRun::Read() {
     read_.push_back(std::move(ticket));
   }
   return Status::OK();
+}
+
+// A row that the source cannot parse: the next call goes on behind it. It travels as a ticket of its own, so that order is kept.
+bool TaskRun::ReadBadRow(const Status& status) {
+  const auto policy = init_.program->stage().source.on_error;
+  const auto* detail = DetailOf(status);
+  if (policy == OnError::kFail || detail == nullptr || KindOf(status) != ErrorKind::kData || detail->context.row < 0) return false;
+  auto ticket = std::make_shared<Ticket>();
+  ticket->outputs.resize(init_.program->stage().outputs.size());
+  ticket->deltas.resize(init_.program->nodes().size() + 1);
+  ticket->first_ordinal = detail->context.row;
+  const bool keep = policy == OnError::kQuarantine;
+  (keep ? ticket->deltas[0].quarantined : ticket->deltas[0].skipped) = 1;
+  ticket->errors.push_back({-1, detail->context.row, status, keep, nullptr});
+  read_end_ = false;
+  read_.push_back(std::move(ticket));
+  return true;
+}
+
+// Errors of steps know a row by its ordinal; people want file and row.
+Status TaskRun::Located(Status status) const {
+  const auto* detail = DetailOf(status);
+  if (detail == nullptr || detail->context.row < 0 || !detail->context.file.empty() || init_.scan.fragments.empty()) return status;
+  auto context = detail->context;
+  const auto at = CoordinateOf(init_.scan, context.row);
+  context.file = at.file;
+  context.row = at.row;
+  return status.WithDetail(std::make_shared<ErrorDetail>(detail->kind, detail->retriable, std::move(context)));
 }
 
 Status TaskRun::Process(Action* action) {
@@ -337,12 +366,13 @@ Status TaskRun::ConsumeQuarantine(Ticket* ticket) {
     std::vector<const RowError*> rows;
     size_t end = begin;
     for (; end < ticket->errors.size() && ticket->errors[end].node == node; ++end) {
-      if (ticket->errors[end].row) rows.push_back(&ticket->errors[end]);
+      if (ticket->errors[end].quarantined) rows.push_back(&ticket->errors[end]);
     }
     begin = end;
     if (rows.empty()) continue;
-    const auto& plan_node = init_.program->stage().nodes[static_cast<size_t>(node)];
-    ARROW_ASSIGN_OR_RAISE(auto batch, QuarantineBatch(rows, plan_node.step, stage(), partition(), init_.scan, ctx.pool.get()));
+    const auto& stage_plan = init_.program->stage();
+    const auto& step = node < 0 ? stage_plan.source.step : stage_plan.nodes[static_cast<size_t>(node)].step;
+    ARROW_ASSIGN_OR_RAISE(auto batch, QuarantineBatch(rows, step, stage(), partition(), init_.scan, ctx.pool.get()));
     auto& sink = quarantine_sinks_[node];
     if (!sink) {
       ARROW_ASSIGN_OR_RAISE(sink, init_.make_quarantine(node, batch->schema()));
@@ -357,7 +387,7 @@ Status TaskRun::ConsumeQuarantine(Ticket* ticket) {
     ARROW_RETURN_NOT_OK(status);
     quarantine_rows_[node] += batch->num_rows();
     for (auto& error : ticket->errors) {
-      if (error.node == node) error.row.reset();  // written: a retry after a refusal must not repeat it
+      if (error.node == node) error.quarantined = false, error.row.reset();  // written: a retry after a refusal must not repeat it
     }
   }
   return Status::OK();
@@ -472,7 +502,7 @@ void TaskRun::Complete(Action* action) {
     ErrorContext where{.step = std::string(source_context_.step), .partition = partition()};
     if (action->lane >= 0) where.step = LaneStep(action->lane);
     if (action->kind == Kind::kProcess) where.step.clear();  // the runner named the step
-    if (action->ticket && result.IsOutOfMemory()) where.row = CoordinateOf(init_.scan, action->ticket->first_ordinal).row;
+    if (action->ticket && result.IsOutOfMemory()) where.row = action->ticket->first_ordinal;
     result = WithContext(std::move(result), std::move(where));
     if (!result.IsOutOfMemory() || action->kind == Kind::kOpen) return Stop(result, false, false);
     Refused(result);
@@ -620,7 +650,7 @@ void TaskRun::Stop(Status status, bool preempted, bool frugal_next) {
   stopping_ = true;
   preempted_ = preempted;
   frugal_next_ = frugal_next;
-  status_ = std::move(status);
+  status_ = Located(std::move(status));
   cancel_.Cancel();
   work_cancel_.Cancel();
 }

@@ -75,6 +75,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   // Execute, by kind.
   Status Open();
   Status Read();
+  bool ReadBadRow(const Status& status);
+  Status Located(Status status) const;
   Status Process(Action* action);
   void StartAsync(const std::shared_ptr<Ticket>& ticket);
   Status Consume(Ticket* ticket, int lane);

@@ -148,9 +148,10 @@ Status TicketRunner::AddRowError(int node, const Block& input, int64_t row, cons
     return WithContext(error, {.step = program.plan->step, .partition = ctx.partition, .row = ordinal});
   }
   auto& delta = ticket_->deltas[static_cast<size_t>(node + 1)];
-  RowError entry{node, ordinal, error, nullptr};
+  RowError entry{node, ordinal, error, false, nullptr};
   if (program.plan->on_error == OnError::kQuarantine) {
     ++delta.quarantined;
+    entry.quarantined = true;
     entry.row = input.batch->Slice(row, 1);
   } else {
     ++delta.skipped;

@@ -13,10 +13,11 @@
 namespace partita {
 
 struct RowError {
-  int node = 0;
+  int node = 0;  // -1: the source
   int64_t ordinal = 0;
   Status status;
-  std::shared_ptr<arrow::RecordBatch> row;  // the step's input row; only when it is quarantined
+  bool quarantined = false;  // still to be written to the quarantine
+  std::shared_ptr<arrow::RecordBatch> row;  // the step's input row; null for rows that the source (node -1) cannot parse
 };
 
 struct NodeDelta {

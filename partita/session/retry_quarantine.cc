@@ -22,6 +22,7 @@ std::vector<Quarantined> FindQuarantined(const CommitLog& log) {
     for (const auto& output : commit.outputs) {
       if (output.output < kQuarantineOutput || output.files.empty()) continue;
       const int node = output.output - kQuarantineOutput - 1;
+      if (node < 0) continue;  // rows that no reader could parse stay where they are
       auto& entry = found.try_emplace({key.first, node}, Quarantined{key.first, node, {}, {}}).first->second;
       entry.files.insert(entry.files.end(), output.files.begin(), output.files.end());
       entry.from.push_back({key.first, key.second, output.output});

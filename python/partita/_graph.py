@@ -189,9 +189,9 @@ def _arg_text(key: str, value: Any, node: Node) -> str:
         return f"{getattr(node.keep, 'num_rows', '?')} rows" if key == "id" else f"{key}={value!r}"
     if key == "predicate":
         return _expression_text(value)
-    if key == "columns" and isinstance(value, list):
+    if key == "columns" and isinstance(value, list) and node.inputs:
         return ", ".join(_column_text(item) for item in value)
-    if key == "columns" and isinstance(value, dict):
+    if key == "columns" and isinstance(value, dict) and node.inputs:
         return ", ".join(f"{name}={item}" for name, item in value.items())
     if key == "n":
         return str(value)

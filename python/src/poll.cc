@@ -25,11 +25,10 @@ struct Poll::State {
 
   Status Keep() {
     raised.emplace();  // takes the error that is set
-    if (only_thread) {
-      PyErr_SetInterrupt();
-      raised.reset();
-    }
-    return Status::Cancelled("interrupted");
+    if (!only_thread) return Status::Cancelled("interrupted");
+    const auto name = nb::cast<std::string>(raised->type().attr("__name__"));
+    raised.reset();
+    return Status::Cancelled(name);
   }
 };
 

@@ -18,9 +18,9 @@ class Poll {
   std::function<Status()> function() const;
   // With the GIL. Throws what was raised, if anything was.
   void Rethrow() const;
-  // From now on nobody will call Rethrow (the rows leave through an Arrow stream): a signal is put back for
-  // the main thread to see, and threads other than this one, which may be waited for by a holder of the GIL,
-  // do not poll.
+  // From now on nobody will call Rethrow: the rows leave through an Arrow stream, whose errors are text. What
+  // is raised ends the stream with the exception's name. Threads other than this one, which a holder of the
+  // GIL may be waiting for, do not poll.
   void Detach() const;
 
  private:

@@ -152,7 +152,8 @@ nb::capsule SchemaOf(const PySession& self, const Pipeline& pipeline, const std:
 }  // namespace
 
 void BindSession(nb::module_& m) {
-  nb::class_<Table>(m, "Table", "Rows that the caller holds, known to a session until this object dies.")
+  nb::class_<Table>(m, "Table", nb::is_weak_referenceable(),
+                    "Rows that the caller holds, known to a session until this object dies.")
       .def_ro("id", &Table::id)
       .def_ro("num_rows", &Table::num_rows);
   nb::class_<CompiledPlan>(m, "CompiledPlan", "A plan and the snapshot it was made from.")

@@ -8,6 +8,9 @@ from pathlib import Path
 import partita as pt
 import pytest
 
+if not hasattr(pt, "Dataset"):  # the folder of the C++ library, found as a namespace package
+    pytest.exit("the Python package is not built: pip install . , or set PYTHONPATH=<build folder>/python", returncode=4)
+
 
 @pytest.fixture(autouse=True)
 def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

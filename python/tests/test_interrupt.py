@@ -37,7 +37,8 @@ def test_ctrl_c(case: str) -> None:
     finally:
         process.kill()
     assert "KeyboardInterrupt" in errors
-    assert process.returncode == -signal.SIGINT
+    # Through an Arrow stream an error is text: there the consumer's exception may name it.
+    assert process.returncode in ((1, -signal.SIGINT) if case == "stream" else (-signal.SIGINT,))
     assert not list(Path().glob("out/*.parquet"))
 
 

@@ -1,0 +1,2 @@
+QUESTION=""; REPETITIONS=1
+def add_arguments(p): pass
