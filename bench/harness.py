@@ -44,7 +44,7 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        return self.exit_code == 0 and not self.timed_out and self.checked
+        return self.checked and not self.timed_out
 
     @property
     def job_s(self) -> float:
@@ -257,6 +257,7 @@ class Contender:
     same_work: bool = True  # False: does other work (and why, in note); shown, not compared
     note: str = ""
     home: pathlib.Path | None = None
+    log: pathlib.Path | None = None  # of the last run
     runs: list[Run] = dataclasses.field(default_factory=list)
 
     def median(self, value: Callable[[Run], float]) -> float | None:
@@ -275,7 +276,7 @@ def play(contenders: list[Contender], repetitions: int, work: pathlib.Path, warm
             warm()
             home = contender.home or work / "home"
             home.mkdir(parents=True, exist_ok=True)
-            log = work / "logs" / f"{contender.name.replace(' ', '-')}-{round_number}.log"
+            contender.log = log = work / "logs" / f"{contender.name.replace(' ', '-')}-{round_number}.log"
             result = run(
                 contender.command,
                 cwd=work,
@@ -285,12 +286,16 @@ def play(contenders: list[Contender], repetitions: int, work: pathlib.Path, warm
                 log=log,
                 watch_memory=contender.watch_memory,
             )
-            if result.exit_code == 0 and not result.timed_out:
+            # A peer that aborts while its interpreter shuts down (Daft does at times) has done the work: its time counts. Not so for us.
+            died_late = not contender.is_ours and result.exit_code != 0 and not result.kernel_kills
+            if not result.timed_out and (result.exit_code == 0 or died_late):
                 try:
                     contender.check(result)
                     result.checked = True
+                    if died_late:
+                        contender.note = contender.note or f"right result, but exit code {result.exit_code}"
                 except Exception as error:  # a wrong or unreadable result is a result
-                    result.note = f"wrong result: {type(error).__name__}: {error}"[:300]
+                    result.note = result.note or f"wrong result: {type(error).__name__}: {error}"[:300]
             contender.runs.append(result)
             state = "ok" if result.ok else result.note
             print(

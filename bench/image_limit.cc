@@ -162,11 +162,14 @@ void Convert(const std::vector<uint8_t>& in, std::vector<uint8_t>* scratch, std:
   decoder.scale_num = n;
   decoder.scale_denom = 8;
   jpeg_start_decompress(&decoder);
-  const double scale_x = static_cast<double>(decoder.output_width) / width,
-               scale_y = static_cast<double>(decoder.output_height) / height;
-  double left = (width - side) / 2.0 * scale_x, top = (height - side) / 2.0 * scale_y;
-  JDIMENSION first = static_cast<JDIMENSION>(left),
-             columns = static_cast<JDIMENSION>(std::ceil(side * scale_x)) + 1;
+  // The geometry is img2dataset's: the resized picture has whole pixels, and so has the cut.
+  const double resized_width = std::round(static_cast<double>(width) * kSide / side),
+               resized_height = std::round(static_cast<double>(height) * kSide / side);
+  const double side_x = kSide * decoder.output_width / resized_width,
+               side_y = kSide * decoder.output_height / resized_height;
+  double left = std::floor((resized_width - kSide) / 2) / kSide * side_x;
+  const double top = std::floor((resized_height - kSide) / 2) / kSide * side_y;
+  JDIMENSION first = static_cast<JDIMENSION>(left), columns = static_cast<JDIMENSION>(std::ceil(side_x)) + 1;
   columns = std::min(columns, decoder.output_width - first);
   if (columns < decoder.output_width)
     jpeg_crop_scanline(&decoder, &first, &columns);
@@ -176,7 +179,7 @@ void Convert(const std::vector<uint8_t>& in, std::vector<uint8_t>* scratch, std:
   const int stride = static_cast<int>(decoder.output_width) * 3;
   const auto skip = static_cast<JDIMENSION>(top);
   const auto last =
-      std::min<JDIMENSION>(decoder.output_height, static_cast<JDIMENSION>(std::ceil(top + side * scale_y)));
+      std::min<JDIMENSION>(decoder.output_height, static_cast<JDIMENSION>(std::ceil(top + side_y)));
   if (skip > 0) jpeg_skip_scanlines(&decoder, skip);
   scratch->resize(static_cast<size_t>(stride) * decoder.output_height);
   while (decoder.output_scanline < last) {
@@ -192,7 +195,7 @@ void Convert(const std::vector<uint8_t>& in, std::vector<uint8_t>* scratch, std:
   jpeg_destroy_decompress(&decoder);
 
   std::vector<uint8_t> small(kSide * kSide * 3);
-  Resize(scratch->data(), stride, left, top, side * scale_x, side * scale_y, small.data());
+  Resize(scratch->data(), stride, left, top, side_x, side_y, small.data());
 
   jpeg_compress_struct encoder;
   encoder.err = jpeg_std_error(&errors);

@@ -123,13 +123,14 @@ def _run_as_json(run: Run) -> dict:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table, padded so that it reads well in a terminal too."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    widths = [max(2, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
 
     def line(cells: list[str]) -> str:
-        aligned = [cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+        words = (0, len(header) - 1 if not header[-1] else 0)  # the first column, and an unnamed last one, are text
+        aligned = [cell.ljust(width) if i in words else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
         return "| " + " | ".join(aligned) + " |"
 
-    rule = "| " + " | ".join("-" * widths[0] if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)) + " |"
+    rule = "| " + " | ".join("-" * width if i == 0 or not header[i] else "-" * (width - 1) + ":" for i, width in enumerate(widths)) + " |"
     return "\n".join([line(header), rule, *(line(row) for row in rows)])
 
 
@@ -146,5 +147,6 @@ def outcome(contender: Contender) -> str:
     bad = [run for run in contender.runs if not run.ok]
     if not bad:
         return contender.note
-    text = f"{len(bad)} of {len(contender.runs)} failed: {bad[0].note}"
+    why = " ".join(bad[0].note.replace("|", "/").split())
+    text = f"{len(bad)} of {len(contender.runs)} failed: {why[:100]}"
     return f"{text} ({contender.note})" if contender.note else text

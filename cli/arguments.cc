@@ -1,10 +1,10 @@
 #include "cli/arguments.h"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
 
+#include "cli/table.h"
 #include "partita/base/json.h"
 #include "partita/block/schema.h"
 
@@ -34,31 +34,8 @@ Result<Known> FindFlag(const std::string& name, const VerbSpec& spec) {
     }
   }
   const auto nearest = NearestName(name, names);
-  return UserError("unknown option --" + name, nearest.empty() ? "see --help" : "did you mean --" + nearest + "?");
-}
-
-// `text` in lines that begin at `column`; the first one continues `head`.
-std::string Wrapped(std::string head, const std::string& text, size_t column) {
-  std::string out, line = std::move(head);
-  if (line.size() + 2 > column) {
-    out += line + "\n";
-    line.clear();
-  }
-  line.resize(column, ' ');
-  bool empty = true;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    if (!empty && line.size() + 1 + word.size() > kHelpWidth) {
-      out += line + "\n";
-      line.assign(column, ' ');
-      empty = true;
-    }
-    line += (empty ? "" : " ") + word;
-    empty = false;
-    begin = end + 1;
-  }
-  return out + line + "\n";
+  return UserError("unknown option --" + name,
+                   nearest.empty() ? "see --help" : "did you mean --" + nearest + "?");
 }
 
 }  // namespace
@@ -73,7 +50,8 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words, const Ve
   for (size_t i = 0; i < words.size(); ++i) {
     std::string word = words[i];
     if (word == "--") {
-      result.positional.insert(result.positional.end(), words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+      result.positional.insert(result.positional.end(), words.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                               words.end());
       break;
     }
     if (word == "-h" || word == "--help") {
@@ -111,22 +89,24 @@ Result<Arguments> ParseArguments(const std::vector<std::string>& words, const Ve
 }
 
 std::string HelpText(const VerbSpec& spec) {
-  std::string text = "Usage: partita " + spec.usage + "\n\n" + Wrapped("", spec.description, 0);
+  std::string text = "Usage: partita " + spec.usage + "\n\n" + WrapText("", spec.description, 0, kHelpWidth);
   const auto line = [&](const std::string& name, const std::string& value, const std::string& doc) {
-    text += Wrapped("  --" + name + (value.empty() ? "" : " " + value), doc, kHelpColumn);
+    text += WrapText("  --" + name + (value.empty() ? "" : " " + value), doc, kHelpColumn, kHelpWidth);
   };
   text += "\nOptions:\n";
   for (const auto& flag : spec.flags) line(flag.name, flag.value, flag.doc);
   line("help", "", "this text");
   if (spec.run_options) {
     text += "\nRun options (also PARTITA_<NAME> in the environment, and `options:` of the file):\n";
-    for (const auto& option : RunOptionSpecs()) line(option.name, option.value, option.doc + " [" + option.default_text + "]");
+    for (const auto& option : RunOptionSpecs())
+      line(option.name, option.value, option.doc + " [" + option.default_text + "]");
   }
   if (!spec.examples.empty()) text += "\nExamples:\n" + spec.examples;
   return text;
 }
 
-std::optional<Arguments> ParseVerb(const std::vector<std::string>& words, const VerbSpec& spec, int* exit_code) {
+std::optional<Arguments> ParseVerb(const std::vector<std::string>& words, const VerbSpec& spec,
+                                   int* exit_code) {
   auto arguments = ParseArguments(words, spec);
   if (arguments.ok() && arguments->help) {
     std::fputs(HelpText(spec).c_str(), stdout);
@@ -136,9 +116,12 @@ std::optional<Arguments> ParseVerb(const std::vector<std::string>& words, const 
   Status status = arguments.status();
   if (status.ok()) {
     const size_t given = arguments->positional.size();
-    if (given < spec.min_positional) status = UserError("too few arguments", "usage: partita " + spec.usage);
+    if (given < spec.min_positional)
+      status = UserError("an argument is missing: partita " + spec.usage, "see --help");
     if (given > spec.max_positional) {
-      status = UserError("unexpected argument '" + arguments->positional[spec.max_positional] + "'", "usage: partita " + spec.usage);
+      status = UserError(
+          "there is no place for '" + arguments->positional[spec.max_positional] + "': partita " + spec.usage,
+          "see --help");
     }
   }
   if (!status.ok()) {
@@ -151,8 +134,10 @@ std::optional<Arguments> ParseVerb(const std::vector<std::string>& words, const 
 Result<RunOptions> OptionsOf(const Arguments& arguments, const Json& file_options) {
   RunOptions options;
   ARROW_RETURN_NOT_OK(ApplyJson(&options, file_options));
-  ARROW_RETURN_NOT_OK(ApplyEnvironment(&options, [](const std::string& name) { return std::getenv(name.c_str()); }));
-  for (const auto& [name, value] : arguments.run_options) ARROW_RETURN_NOT_OK(SetOption(&options, name, value));
+  ARROW_RETURN_NOT_OK(
+      ApplyEnvironment(&options, [](const std::string& name) { return std::getenv(name.c_str()); }));
+  for (const auto& [name, value] : arguments.run_options)
+    ARROW_RETURN_NOT_OK(SetOption(&options, name, value));
   return options;
 }
 
@@ -160,7 +145,8 @@ Result<int64_t> ParseNumber(const std::string& flag, const std::string& text, in
   int64_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc() || end != text.data() + text.size() || value < least) {
-    return UserError("option --" + flag + ": '" + text + "' is no whole number from " + std::to_string(least) + " on");
+    return UserError("option --" + flag + ": '" + text + "' is no whole number from " +
+                     std::to_string(least) + " on");
   }
   return value;
 }

@@ -34,7 +34,8 @@ class Writer {
       case arrow::Type::BINARY_VIEW:
         return Binary(static_cast<const arrow::BinaryViewArray&>(array).GetView(row).size());
       case arrow::Type::FIXED_SIZE_BINARY:
-        return Binary(static_cast<size_t>(static_cast<const arrow::FixedSizeBinaryArray&>(array).byte_width()));
+        return Binary(
+            static_cast<size_t>(static_cast<const arrow::FixedSizeBinaryArray&>(array).byte_width()));
       case arrow::Type::FLOAT:
         return Number(static_cast<const arrow::FloatArray&>(array).Value(row));
       case arrow::Type::DOUBLE:
@@ -83,7 +84,8 @@ class Writer {
     for (char c : text) {
       if (full()) {
         while (!out_.empty() && (static_cast<unsigned char>(out_.back()) & 0xC0) == 0x80) out_.pop_back();
-        if (!out_.empty() && static_cast<unsigned char>(out_.back()) >= 0xC0) out_.pop_back();  // not half a character
+        if (!out_.empty() && static_cast<unsigned char>(out_.back()) >= 0xC0)
+          out_.pop_back();  // not half a character
         return Put("…");
       }
       Character(c);

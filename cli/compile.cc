@@ -12,8 +12,10 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "compile FILE [-o plan.json] [OPTIONS]";
   spec.description =
-      "Compiles a pipeline.yaml: looks at its sources and writes what will be computed, with the snapshot of the sources, as one "
-      "portable JSON document. `partita run plan.json` and `partita task` compute exactly that, whatever happens to the file or "
+      "Compiles a pipeline.yaml: looks at its sources and writes what will be computed, with the snapshot of "
+      "the sources, as one "
+      "portable JSON document. `partita run plan.json` and `partita task` compute exactly that, whatever "
+      "happens to the file or "
       "is added to the sources later.";
   spec.min_positional = spec.max_positional = 1;
   spec.flags = {
@@ -38,8 +40,8 @@ Status CompileTo(const Arguments& arguments) {
     return Status::OK();
   }
   ARROW_RETURN_NOT_OK(WriteFileAtomically(Env::Default(), output, text));
-  std::fprintf(stderr, "plan %.12s, snapshot %.12s -> %s\n", loaded.compiled.plan_hash.c_str(), loaded.compiled.snapshot_hash.c_str(),
-               output.c_str());
+  std::fprintf(stderr, "plan %.12s, snapshot %.12s -> %s\n", loaded.compiled.plan_hash.c_str(),
+               loaded.compiled.snapshot_hash.c_str(), output.c_str());
   return Status::OK();
 }
 

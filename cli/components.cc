@@ -11,6 +11,8 @@
 namespace partita::cli {
 namespace {
 
+constexpr size_t kWidth = 110, kListColumn = 28, kDocColumn = 44;
+
 VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "components [NAME] [OPTIONS]";
@@ -27,7 +29,10 @@ VerbSpec Spec() {
 Json DefaultOf(const ArgSpec& arg) { return Json::parse(arg.default_json, nullptr, false); }
 
 Json ArgJson(const ArgSpec& arg) {
-  Json json = {{"name", arg.name}, {"type", std::string(ArgTypeName(arg.type))}, {"required", arg.required}, {"doc", arg.doc}};
+  Json json = {{"name", arg.name},
+               {"type", std::string(ArgTypeName(arg.type))},
+               {"required", arg.required},
+               {"doc", arg.doc}};
   if (!arg.required) json["default"] = DefaultOf(arg);
   if (!arg.choices.empty()) json["choices"] = arg.choices;
   if (arg.min) json["min"] = *arg.min;
@@ -38,8 +43,12 @@ Json ArgJson(const ArgSpec& arg) {
 Json StepJson(const StepSpec& spec) {
   Json args = Json::array();
   for (const auto& arg : spec.args) args.push_back(ArgJson(arg));
-  return {{"name", spec.name},       {"version", spec.version},     {"kind", std::string(StepKindName(spec.kind))},
-          {"summary", spec.summary}, {"volatile", spec.is_volatile}, {"aliases", spec.aliases},
+  return {{"name", spec.name},
+          {"version", spec.version},
+          {"kind", std::string(StepKindName(spec.kind))},
+          {"summary", spec.summary},
+          {"volatile", spec.is_volatile},
+          {"aliases", spec.aliases},
           {"args", std::move(args)}};
 }
 
@@ -50,28 +59,28 @@ std::string ChoicesOf(const ArgSpec& arg) {
 }
 
 void PrintStep(const StepSpec& spec) {
-  std::printf("%s (%s, version %s)%s\n%s\n", spec.name.c_str(), std::string(StepKindName(spec.kind)).c_str(), spec.version.c_str(),
-              spec.is_volatile ? ", volatile: two runs may give other bytes" : "", spec.summary.c_str());
+  std::printf("%s (%s, version %s)%s\n%s\n", spec.name.c_str(), std::string(StepKindName(spec.kind)).c_str(),
+              spec.version.c_str(), spec.is_volatile ? ", volatile: two runs may give other bytes" : "",
+              spec.summary.c_str());
   for (const auto& alias : spec.aliases) std::printf("also known as %s\n", alias.c_str());
   if (spec.args.empty()) return;
-  TextTable table;
-  table.columns = {{"argument"}, {"type"}, {"default"}, {"meaning"}};
+  std::printf("\nArguments:\n");
   for (const auto& arg : spec.args) {
-    table.rows.push_back({arg.name, std::string(ArgTypeName(arg.type)), arg.required ? "required" : arg.default_json,
-                          arg.doc + ChoicesOf(arg)});
+    const std::string head = "  " + arg.name + "  " + std::string(ArgTypeName(arg.type)) +
+                             (arg.required ? "  (required)" : "  [" + arg.default_json + "]");
+    std::fputs(WrapText(head, arg.doc + ChoicesOf(arg), kDocColumn, kWidth).c_str(), stdout);
   }
-  std::printf("\n%s", table.Render(0, 400).c_str());
 }
 
 void PrintList(const std::vector<const StepSpec*>& steps) {
-  TextTable table;
-  table.columns = {{"step"}, {"kind"}, {"what it does"}};
   for (const StepKind kind : {StepKind::kSource, StepKind::kTransform, StepKind::kSink}) {
+    std::printf("%ss\n", std::string(StepKindName(kind)).c_str());
     for (const auto* spec : steps) {
-      if (spec->kind == kind) table.rows.push_back({spec->name, std::string(StepKindName(kind)), spec->summary});
+      if (spec->kind == kind)
+        std::fputs(WrapText("  " + spec->name, spec->summary, kListColumn, kWidth).c_str(), stdout);
     }
   }
-  std::printf("%s\n`partita components NAME` tells a step's arguments.\n", table.Render(0, 400).c_str());
+  std::printf("\n`partita components NAME` tells a step's arguments.\n");
 }
 
 }  // namespace

@@ -14,10 +14,13 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "explain FILE [OPTIONS]";
   spec.description =
-      "Shows the plan of a pipeline.yaml or a compiled plan.json: stages and their partitions, the columns and filters that reach the "
+      "Shows the plan of a pipeline.yaml or a compiled plan.json: stages and their partitions, the columns "
+      "and filters that reach the "
       "sources, what is written where, and the least memory it can run in. Runs nothing.";
   spec.min_positional = spec.max_positional = 1;
-  spec.flags = {SetFlag(), OnErrorFlag(), {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
+  spec.flags = {SetFlag(),
+                OnErrorFlag(),
+                {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
   spec.examples = "  partita explain pipeline.yaml\n";
   return spec;
 }
@@ -36,7 +39,8 @@ Status ExplainFile(const Arguments& arguments) {
   for (size_t i = 0; i < compiled.plan.stages.size(); ++i) {
     Json partitions;  // null: known once the exchange before it is
     if (compiled.plan.stages[i].source.kind == PlanSource::Kind::kScan) {
-      ARROW_ASSIGN_OR_RAISE(const auto cut, ScanPartitions(compiled.plan, static_cast<int>(i), compiled.snapshot));
+      ARROW_ASSIGN_OR_RAISE(const auto cut,
+                            ScanPartitions(compiled.plan, static_cast<int>(i), compiled.snapshot));
       partitions = cut.size();
     }
     stages.push_back({{"stage", i}, {"partitions", std::move(partitions)}});

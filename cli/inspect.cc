@@ -1,4 +1,5 @@
-// partita inspect: what is there? A dataset's format, files, columns and first rows; a compiled plan; the rows a pipeline gives.
+// partita inspect: what is there? A dataset's format, files, columns and first rows; a compiled plan; the
+// rows a pipeline gives.
 #include <arrow/api.h>
 #include <arrow/io/stdio.h>
 
@@ -27,8 +28,10 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "inspect PATH [OPTIONS]";
   spec.description =
-      "Shows a dataset: its format, files, bytes, columns and first rows. PATH is a file, folder, glob or URL; a folder that Partita "
-      "wrote (the quarantine too) also tells its row count. Of many files only the first ones are opened. A compiled plan.json is "
+      "Shows a dataset: its format, files, bytes, columns and first rows. PATH is a file, folder, glob or "
+      "URL; a folder that Partita "
+      "wrote (the quarantine too) also tells its row count. Of many files only the first ones are opened. A "
+      "compiled plan.json is "
       "explained; of a pipeline.yaml the rows after its last step are shown, and nothing is written.";
   spec.min_positional = spec.max_positional = 1;
   spec.flags = {
@@ -60,7 +63,8 @@ class LinePrinter {
       request.pool = budget_->root();
       request.env = Env::Default();
       ARROW_ASSIGN_OR_RAISE(args_, NormaliseArgs(*FindStep("write_jsonl"), {{"path", "-"}}));
-      ARROW_ASSIGN_OR_RAISE(writer_, FindFormat("jsonl")->OpenWriter(std::make_shared<arrow::io::StdoutStream>(), request));
+      ARROW_ASSIGN_OR_RAISE(
+          writer_, FindFormat("jsonl")->OpenWriter(std::make_shared<arrow::io::StdoutStream>(), request));
     }
     return writer_->Write(batch);
   }
@@ -72,10 +76,69 @@ class LinePrinter {
   std::unique_ptr<FileWriter> writer_;
 };
 
-Status PrintLines(RowStream* stream) {
+// The first rows of a dataset: of its first file alone where that has enough, so that no other file is
+// opened.
+class FirstRows {
+ public:
+  FirstRows(Session* session, const RunOptions& options, CancelToken interrupt, std::string step,
+            int64_t rows)
+      : session_(session),
+        options_(options),
+        interrupt_(std::move(interrupt)),
+        step_(std::move(step)),
+        rows_(rows) {}
+
+  // `first` reads the first file of `all`; nothing: `all` is as small.
+  Status Open(Pipeline all, std::optional<Pipeline> first) {
+    all_ = std::move(all);
+    first_alone_ = first.has_value();
+    return Start(first ? *first : all_);
+  }
+  const arrow::Schema& schema() const { return *stream_->schema(); }
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() {
+    while (true) {
+      ARROW_ASSIGN_OR_RAISE(auto batch, stream_->Next());
+      if (!batch) {
+        if (!first_alone_ || given_ >= rows_) return nullptr;
+        // The same rows again, and those of the next files. The schema is the first file's either way.
+        first_alone_ = false;
+        ARROW_RETURN_NOT_OK(Start(all_));
+        passed_over_ = given_;
+        continue;
+      }
+      const int64_t over = std::min(passed_over_, batch->num_rows());
+      passed_over_ -= over;
+      if (over == batch->num_rows()) continue;
+      if (over > 0) batch = batch->Slice(over);
+      given_ += batch->num_rows();
+      return batch;
+    }
+  }
+
+ private:
+  Status Start(const Pipeline& pipeline) {
+    stream_.reset();
+    RunControl control;  // a stream that ends cancels its token, so each has its own
+    control.poll = [token = interrupt_] { return token.Check(); };
+    return session_->Stream(pipeline, step_, rows_, options_, std::move(control)).Value(&stream_);
+  }
+
+  Session* session_;
+  RunOptions options_;
+  CancelToken interrupt_;
+  std::string step_;
+  int64_t rows_;
+  Pipeline all_;
+  bool first_alone_ = false;
+  int64_t given_ = 0, passed_over_ = 0;
+  std::unique_ptr<RowStream> stream_;
+};
+
+Status PrintLines(FirstRows* rows) {
   LinePrinter printer;
   while (true) {
-    ARROW_ASSIGN_OR_RAISE(auto batch, stream->Next());
+    ARROW_ASSIGN_OR_RAISE(auto batch, rows->Next());
     if (!batch) return printer.Finish();
     ARROW_RETURN_NOT_OK(printer.Print(batch));
   }
@@ -86,18 +149,19 @@ void PrintSchema(const arrow::Schema& schema) {
   const int shown = std::min(schema.num_fields(), kMostColumnsListed);
   for (int i = 0; i < shown; ++i) {
     const auto& field = *schema.field(i);
-    std::printf("  %s  %s%s\n", field.name().c_str(), TypeToString(*field.type()).c_str(), field.nullable() ? "" : " not null");
+    std::printf("  %s  %s%s\n", field.name().c_str(), TypeToString(*field.type()).c_str(),
+                field.nullable() ? "" : " not null");
   }
   if (shown < schema.num_fields()) std::printf("  … and %d more\n", schema.num_fields() - shown);
 }
 
 // Cells are made as batches come, so that no batch with large values is kept.
-Status PrintTable(RowStream* stream) {
-  const auto& schema = *stream->schema();
+Status PrintTable(FirstRows* rows) {
   TextTable table;
-  for (const auto& field : schema.fields()) table.columns.push_back({field->name(), IsNumberColumn(*field->type())});
+  for (const auto& field : rows->schema().fields())
+    table.columns.push_back({field->name(), IsNumberColumn(*field->type())});
   while (true) {
-    ARROW_ASSIGN_OR_RAISE(auto batch, stream->Next());
+    ARROW_ASSIGN_OR_RAISE(auto batch, rows->Next());
     if (!batch) break;
     for (int64_t row = 0; row < batch->num_rows(); ++row) {
       auto& cells = table.rows.emplace_back();
@@ -118,35 +182,31 @@ void PrintFacts(const std::string& path, const Looked& looked) {
   std::printf("files    %s", FormatCount(looked.files).c_str());
   if (looked.bytes >= 0) std::printf(", %s", FormatBytes(looked.bytes).c_str());
   std::printf("\n");
-  if (looked.rows >= 0) std::printf("rows     %s\n", FormatCount(looked.rows).c_str());
   if (!looked.plan_hash.empty()) std::printf("plan     %.12s\n", looked.plan_hash.c_str());
   if (looked.unfinished) std::printf("state    not finished: a run of Partita was stopped or is under way\n");
 }
 
-Status InspectRows(Session* session, Pipeline pipeline, const std::string& path, const Looked* looked, const Arguments& arguments,
-                   const RunOptions& options) {
-  ARROW_ASSIGN_OR_RAISE(const int64_t rows, ParseNumber("rows", arguments.Get("rows", std::to_string(kDefaultRows)), 0));
-  RunControl control;
-  const Interruptible interruptible(control.cancel);
-  control.poll = [token = control.cancel] { return token.Check(); };
-  int64_t count = looked == nullptr ? -1 : looked->rows;
+// `looked` is null for a pipeline file.
+Status InspectRows(Session* session, const Pipeline& pipeline, const Looked* looked,
+                   const Arguments& arguments, const RunOptions& options) {
+  ARROW_ASSIGN_OR_RAISE(const int64_t limit,
+                        ParseNumber("rows", arguments.Get("rows", std::to_string(kDefaultRows)), 0));
+  const CancelToken interrupt;
+  const Interruptible interruptible(interrupt);
   const std::string step = arguments.Get("step");
+  int64_t count = looked == nullptr ? -1 : looked->rows;
   if (arguments.Has("count") && count < 0) {
-    ARROW_ASSIGN_OR_RAISE(count, session->Count(pipeline, step, options, control));
+    RunControl control;
+    control.poll = [interrupt] { return interrupt.Check(); };
+    ARROW_ASSIGN_OR_RAISE(count, session->Count(pipeline, step, options, std::move(control)));
   }
-  const Pipeline head = looked == nullptr ? pipeline : FirstFiles(pipeline, *looked, rows);
-  auto stream = session->Stream(head, step, rows, options, control);
-  if (!stream.ok()) return looked == nullptr ? InFile(stream.status(), path, pipeline) : stream.status();
-  if (arguments.Has("json")) return PrintLines(stream->get());
-  if (looked != nullptr) {
-    Looked known = *looked;
-    known.rows = count;
-    PrintFacts(path, known);
-  } else if (count >= 0) {
-    std::printf("rows     %s\n", FormatCount(count).c_str());
-  }
-  PrintSchema(*(*stream)->schema());
-  return PrintTable(stream->get());
+  FirstRows rows(session, options, interrupt, step, limit);
+  ARROW_RETURN_NOT_OK(rows.Open(pipeline, looked == nullptr ? std::nullopt : FirstFile(pipeline, *looked)));
+  if (arguments.Has("json")) return PrintLines(&rows);
+  if (looked != nullptr) PrintFacts(arguments.positional[0], *looked);
+  if (count >= 0) std::printf("rows     %s\n", FormatCount(count).c_str());
+  PrintSchema(rows.schema());
+  return PrintTable(&rows);
 }
 
 Status InspectPath(const Arguments& arguments) {
@@ -155,7 +215,7 @@ Status InspectPath(const Arguments& arguments) {
   if (path.ends_with(".yaml") || path.ends_with(".yml")) {
     ARROW_ASSIGN_OR_RAISE(auto loaded, Load(path, arguments));
     ARROW_ASSIGN_OR_RAISE(const auto options, OptionsOf(arguments, loaded.pipeline.options));
-    return InspectRows(&session, std::move(loaded.pipeline), path, nullptr, arguments, options);
+    return InFile(InspectRows(&session, loaded.pipeline, nullptr, arguments, options), path, loaded.pipeline);
   }
   ARROW_ASSIGN_OR_RAISE(const auto plan, PlanAt(Env::Default(), path));
   if (plan) {
@@ -165,12 +225,11 @@ Status InspectPath(const Arguments& arguments) {
   }
   ARROW_ASSIGN_OR_RAISE(const auto options, OptionsOf(arguments, Json::object()));
   ARROW_ASSIGN_OR_RAISE(const auto looked, LookAt(Env::Default(), path, arguments.Get("format")));
-  Json args = {{"path", Json::array({path})}};
   Pipeline pipeline;
   pipeline.name = "inspect";
   PipelineStep source;
   source.op = source.name = "read_" + looked.format;
-  source.args = std::move(args);
+  source.args = {{"path", Json::array({path})}};
   pipeline.steps.push_back(std::move(source));
   if (const std::string columns = arguments.Get("columns"); !columns.empty()) {
     PipelineStep select;
@@ -179,7 +238,7 @@ Status InspectPath(const Arguments& arguments) {
     select.inputs = {pipeline.steps[0].name};
     pipeline.steps.push_back(std::move(select));
   }
-  return InspectRows(&session, std::move(pipeline), path, &looked, arguments, options);
+  return InspectRows(&session, pipeline, &looked, arguments, options);
 }
 
 }  // namespace
@@ -188,7 +247,8 @@ int Inspect(const std::vector<std::string>& words) {
   int exit_code = 0;
   const auto arguments = ParseVerb(words, Spec(), &exit_code);
   if (!arguments) return exit_code;
-  return Report(InspectPath(*arguments));
+  const Status status = InspectPath(*arguments);
+  return OutputReaderGone() && !status.IsCancelled() ? 0 : Report(status);
 }
 
 }  // namespace partita::cli

@@ -1,5 +1,6 @@
-// Ctrl-C and SIGTERM. While a run is under way the first one asks it to stop cleanly; a second one, or one outside a run, ends
-// the process at once with exit code 130. Nothing is lost either way: what is committed stays committed.
+// Ctrl-C and SIGTERM. While a run is under way the first one asks it to stop cleanly; a second one, or one
+// outside a run, ends the process at once with exit code 130. Nothing is lost either way: what is committed
+// stays committed.
 #pragma once
 
 #include "partita/base/cancel.h"

@@ -15,7 +15,8 @@ Result<std::map<std::string, std::string>> ParametersOf(const Arguments& argumen
   if (it == arguments.flags.end()) return set;
   for (const auto& word : it->second) {
     const auto equals = word.find('=');
-    if (equals == std::string::npos || equals == 0) return UserError("--set takes NAME=VALUE; got '" + word + "'");
+    if (equals == std::string::npos || equals == 0)
+      return UserError("--set takes NAME=VALUE; got '" + word + "'");
     set[word.substr(0, equals)] = word.substr(equals + 1);
   }
   return set;
@@ -28,11 +29,13 @@ Result<Loaded> Load(const std::string& file, const Arguments& arguments) {
   auto text = ReadSmallFile(Env::Default(), file, kMaxDocumentBytes);
   if (!text.ok()) {
     // Which file it is, is the user's choice: not a fault of the machine.
-    return UserError("cannot read the pipeline: " + MessageOf(text.status()), "name a pipeline.yaml or a compiled plan.json");
+    return UserError("cannot read the pipeline: " + MessageOf(text.status()),
+                     "name a pipeline.yaml or a compiled plan.json");
   }
   ARROW_ASSIGN_OR_RAISE(const auto set, ParametersOf(arguments));
   if (file.ends_with(".json")) {
-    if (!set.empty()) return UserError("--set has no effect on a compiled plan", "give --set to `partita compile`");
+    if (!set.empty())
+      return UserError("--set has no effect on a compiled plan", "give --set to `partita compile`");
     auto compiled = CompiledPlan::FromText(*text);
     if (!compiled.ok()) return WithContext(compiled.status(), {.file = file});
     loaded.compiled = std::move(*compiled);
@@ -43,9 +46,11 @@ Result<Loaded> Load(const std::string& file, const Arguments& arguments) {
   return loaded;
 }
 
-Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const Arguments& arguments, RunOptions* options) {
+Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const Arguments& arguments,
+                              RunOptions* options) {
   ARROW_ASSIGN_OR_RAISE(auto loaded, Load(file, arguments));
-  ARROW_ASSIGN_OR_RAISE(*options, OptionsOf(arguments, loaded.is_plan ? loaded.compiled.options : loaded.pipeline.options));
+  ARROW_ASSIGN_OR_RAISE(
+      *options, OptionsOf(arguments, loaded.is_plan ? loaded.compiled.options : loaded.pipeline.options));
   if (loaded.is_plan) return loaded;
   if (!options->on_error.empty()) {
     ARROW_ASSIGN_OR_RAISE(auto policy, ParseOnError(options->on_error));
@@ -62,7 +67,8 @@ Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const A
 Status InFile(const Status& status, const std::string& file, const Pipeline& pipeline) {
   if (status.ok() || status.message().starts_with(file)) return status;
   int line = 0, column = 0, prefix = 0;
-  if (std::sscanf(status.message().c_str(), "line %d, column %d: %n", &line, &column, &prefix) < 2 || prefix == 0) {
+  if (std::sscanf(status.message().c_str(), "line %d, column %d: %n", &line, &column, &prefix) < 2 ||
+      prefix == 0) {
     const auto* detail = DetailOf(status);
     const auto* step = detail == nullptr ? nullptr : pipeline.Find(detail->context.step);
     if (step == nullptr || step->line <= 0) return status;
@@ -75,7 +81,8 @@ Status InFile(const Status& status, const std::string& file, const Pipeline& pip
 FlagSpec SetFlag() { return {"set", "NAME=VALUE", "a parameter of the pipeline; may be given again", true}; }
 
 FlagSpec OnErrorFlag() {
-  return {"on-error", "POLICY", "fail, skip or quarantine: bad rows of steps that name no policy [as the steps say (fail)]"};
+  return {"on-error", "POLICY",
+          "fail, skip or quarantine: bad rows of steps that name no policy [as the steps say (fail)]"};
 }
 
 void OnErrorAsOption(Arguments* arguments) {

@@ -16,9 +16,11 @@ struct Loaded {
 // Checks structure, names and arguments; looks at no source.
 Result<Loaded> Load(const std::string& file, const Arguments& arguments);
 // Load, look at the sources, apply --on-error, compile.
-Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const Arguments& arguments, RunOptions* options);
+Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const Arguments& arguments,
+                              RunOptions* options);
 
-// An error of compiling `pipeline`, with the place in `file` in front: "pipeline.yaml:7:5: there is no column …".
+// An error of compiling `pipeline`, with the place in `file` in front: "pipeline.yaml:7:5: there is no column
+// …".
 Status InFile(const Status& status, const std::string& file, const Pipeline& pipeline);
 
 // Flags that several verbs share.

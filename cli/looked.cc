@@ -7,6 +7,7 @@
 #include "partita/dataset/manifest.h"
 #include "partita/storage/file_system.h"
 #include "partita/storage/format.h"
+#include "partita/storage/glob.h"
 
 namespace partita::cli {
 namespace {
@@ -15,7 +16,8 @@ constexpr int64_t kMaxPlanBytes = int64_t{64} << 20;
 
 bool HasExtension(const Format& format, const std::string& location) {
   std::string lower = location.substr(0, location.find_first_of("?#"));
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return c < 0x80 ? std::tolower(c) : c; });
   for (const auto& extension : format.extensions()) {
     if (lower.ends_with(extension)) return true;
   }
@@ -41,7 +43,9 @@ Result<const Format*> FormatNamed(const std::string& name) {
   const auto nearest = NearestName(name, names);
   std::string known;
   for (const auto& each : names) known += (known.empty() ? "" : ", ") + each;
-  return UserError("unknown format '" + name + "'" + (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"), "one of: " + known);
+  return UserError(
+      "unknown format '" + name + "'" + (nearest.empty() ? "" : "; did you mean '" + nearest + "'?"),
+      "one of: " + known);
 }
 
 }  // namespace
@@ -69,6 +73,10 @@ Result<Looked> LookAt(Env* env, const std::string& path, const std::string& form
   if (files.size() > 1 && !format->extensions().empty()) {
     std::erase_if(files, [&](const FileEntry& file) { return !HasExtension(*format, file.location); });
   }
+  if (!files.empty()) {
+    looked.first_file = files[0].location;
+    looked.has_hive_columns = !files[0].partition_values.empty();
+  }
   looked.files = static_cast<int64_t>(files.size());
   looked.bytes = 0;
   for (const auto& file : files) {
@@ -84,18 +92,21 @@ Result<Looked> LookAt(Env* env, const std::string& path, const std::string& form
 Result<std::optional<CompiledPlan>> PlanAt(Env* env, const std::string& path) {
   if (!path.ends_with(".json") || IsRemote(path)) return std::nullopt;
   auto status = env->Stat(path);
-  if (!status.ok() || !status->exists || status->is_directory || status->size_bytes > kMaxPlanBytes) return std::nullopt;
+  if (!status.ok() || !status->exists || status->is_directory || status->size_bytes > kMaxPlanBytes)
+    return std::nullopt;
   ARROW_ASSIGN_OR_RAISE(const auto text, ReadSmallFile(env, path, kMaxPlanBytes));
   const auto json = ParseJson(text);
-  if (!json.ok() || !json->is_object() || !json->contains("plan") || !json->contains("snapshot")) return std::nullopt;
+  if (!json.ok() || !json->is_object() || !json->contains("plan") || !json->contains("snapshot"))
+    return std::nullopt;
   ARROW_ASSIGN_OR_RAISE(auto compiled, CompiledPlan::FromText(text));
   return compiled;
 }
 
-Pipeline FirstFiles(const Pipeline& pipeline, const Looked&, int64_t) {
-  Pipeline head = pipeline;
-  head.steps[0].args["partition_bytes"] = int64_t{1} << 60;  // no file is cut, so none but the first is looked into
-  return head;
+std::optional<Pipeline> FirstFile(const Pipeline& pipeline, const Looked& looked) {
+  if (looked.files < 2 || looked.has_hive_columns || HasGlob(looked.first_file)) return std::nullopt;
+  Pipeline first = pipeline;
+  first.steps[0].args["path"] = Json::array({looked.first_file});
+  return first;
 }
 
 Json SplitNames(const std::string& text) {

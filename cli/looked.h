@@ -15,6 +15,8 @@ struct Looked {
   int64_t files = 0;
   int64_t bytes = -1;  // -1: not all sizes are known
   int64_t rows = -1;   // told by a manifest
+  std::string first_file;
+  bool has_hive_columns = false;
   std::string plan_hash;
   bool unfinished = false;  // a folder of Partita's without a manifest
 };
@@ -24,8 +26,9 @@ Result<Looked> LookAt(Env* env, const std::string& path, const std::string& form
 // The compiled plan in `path`, if that is what it holds.
 Result<std::optional<CompiledPlan>> PlanAt(Env* env, const std::string& path);
 
-// The pipeline with a source that is cut so that its first `rows` rows need the first files alone.
-Pipeline FirstFiles(const Pipeline& pipeline, const Looked& looked, int64_t rows);
+// The pipeline with the first file alone as its source. Nothing where that would give other rows or columns:
+// of one file, of Hive folders (whose names are columns), and of names that would be read as a glob.
+std::optional<Pipeline> FirstFile(const Pipeline& pipeline, const Looked& looked);
 
 // "a,b" -> ["a", "b"]
 Json SplitNames(const std::string& text);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/arguments.h"
+#include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "components/register.h"
 #include "partita/block/schema.h"
@@ -30,8 +31,10 @@ constexpr Verb kVerbs[] = {
 };
 
 void PrintUsage() {
-  std::printf("partita %s: declared data pipelines, run inside a memory budget\n\nUsage: partita VERB [ARGUMENTS]\n\n",
-              BuildVersion().c_str());
+  std::printf(
+      "partita %s: declared data pipelines, run inside a memory budget\n\nUsage: partita VERB "
+      "[ARGUMENTS]\n\n",
+      BuildVersion().c_str());
   for (const auto& verb : kVerbs) std::printf("  %-12s%s\n", verb.name, verb.summary);
   std::printf("\n`partita VERB --help` tells a verb's options.\n");
 }
@@ -39,11 +42,10 @@ void PrintUsage() {
 // What was printed must have arrived: a full disk is an error, a reader that went away (`| head`) is none.
 int FinishOutput(int code) {
   const bool failed = std::ferror(stdout) != 0;
-  errno = 0;
   const bool flushed = std::fflush(stdout) == 0;
-  if ((flushed && !failed) || errno == EPIPE || code != 0) return code;
-  const std::string why = errno == 0 ? "the output is not writable" : std::strerror(errno);
-  return Report(EnvironmentError("cannot write to stdout: " + why));
+  if (code != 0 || (flushed && !failed) || OutputReaderGone()) return code;
+  return Report(EnvironmentError("cannot write to stdout: " +
+                                 std::string(failed ? "the device may be full" : std::strerror(errno))));
 }
 
 int Main(int argc, char** argv) {
@@ -71,7 +73,8 @@ int Main(int argc, char** argv) {
     names.push_back(verb.name);
   }
   const auto nearest = NearestName(words[0], names);
-  return Report(UserError("unknown verb '" + words[0] + "'", nearest.empty() ? "see partita --help" : "did you mean '" + nearest + "'?"));
+  return Report(UserError("unknown verb '" + words[0] + "'",
+                          nearest.empty() ? "see partita --help" : "did you mean '" + nearest + "'?"));
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ constexpr size_t kMaxEventBytes = 2000;
 std::string EventText(const Event& event) {
   std::string text(EventKindName(event.kind));
   if (!event.step.empty()) text += " in step '" + event.step + "'";
-  if (event.stage >= 0) text += " (stage " + std::to_string(event.stage) + ", partition " + std::to_string(event.partition) + ")";
+  if (event.stage >= 0)
+    text += " (stage " + std::to_string(event.stage) + ", partition " + std::to_string(event.partition) + ")";
   return text + ": " + event.message.substr(0, kMaxEventBytes);
 }
 
@@ -47,7 +48,9 @@ void Progress::Poll() {
   if (now >= next_seconds_) {
     next_seconds_ = now + (terminal_ ? kRefreshSeconds : kLineSeconds);
     samples_.push_back(Sample(*observer_, now));
-    while (samples_.size() > 2 && samples_[1].seconds <= now - (terminal_ ? kRateSeconds : 0.9 * kLineSeconds)) samples_.pop_front();
+    while (samples_.size() > 2 &&
+           samples_[1].seconds <= now - (terminal_ ? kRateSeconds : 0.9 * kLineSeconds))
+      samples_.pop_front();
     Draw(&out);
   } else if (!out.empty() && terminal_ && samples_.size() > 1) {
     Draw(&out);  // below what was printed
@@ -64,7 +67,8 @@ void Progress::Finish() {
 
 void Progress::PrintEvents(std::string* out) {
   for (const auto& event : observer_->EventsSince(&cursor_)) {
-    const bool told = event.kind == EventKind::kStall || event.kind == EventKind::kTaskRetried || event.kind == EventKind::kNotice;
+    const bool told = event.kind == EventKind::kStall || event.kind == EventKind::kTaskRetried ||
+                      event.kind == EventKind::kNotice;
     if (!told) continue;
     Erase(out);
     *out += EventText(event) + "\n";

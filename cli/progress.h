@@ -1,5 +1,6 @@
-// The live progress of a run on stderr: an in-place display on a terminal, a plain line every few seconds elsewhere. Stalls,
-// retries and notices are printed as they come. Driven by the run's poll, from the thread that runs it: no thread of its own.
+// The live progress of a run on stderr: an in-place display on a terminal, a plain line every few seconds
+// elsewhere. Stalls, retries and notices are printed as they come. Driven by the run's poll, from the thread
+// that runs it: no thread of its own.
 #pragma once
 
 #include <deque>
@@ -37,8 +38,8 @@ class Progress {
   ProgressFacts facts_;
   int64_t started_ns_;
   double next_seconds_;
-  size_t cursor_ = 0;       // of the observer's events
-  size_t lines_drawn_ = 0;  // on the terminal, above the cursor
+  size_t cursor_ = 0;                   // of the observer's events
+  size_t lines_drawn_ = 0;              // on the terminal, above the cursor
   std::deque<ProgressSample> samples_;  // of the last seconds; the front is what rates are over
   ProgressSample first_;
   bool has_first_ = false;

@@ -9,16 +9,17 @@
 namespace partita::cli {
 namespace {
 
-constexpr double kLeastSeconds = 1.0;      // before that a pace says nothing
-constexpr double kLeastFraction = 0.01;    // of the work, likewise
-constexpr int64_t kManyTasks = 20;         // then tasks measure progress; else rows do where their number is known
+constexpr double kLeastSeconds = 1.0;    // before that a pace says nothing
+constexpr double kLeastFraction = 0.01;  // of the work, likewise
+constexpr int64_t kManyTasks = 20;  // then tasks measure progress; else rows do where their number is known
 constexpr size_t kMaxStepName = 28;
 
 int64_t Load(const std::atomic<int64_t>& counter) { return counter.load(std::memory_order_relaxed); }
 
 std::string Rate(int64_t amount, double seconds) {
   if (seconds <= 0) return "0";
-  return FormatCount(static_cast<int64_t>(std::llround(static_cast<double>(std::max<int64_t>(0, amount)) / seconds)));
+  return FormatCount(
+      static_cast<int64_t>(std::llround(static_cast<double>(std::max<int64_t>(0, amount)) / seconds)));
 }
 
 std::string BytesRate(int64_t bytes, double seconds) {
@@ -56,10 +57,12 @@ std::string BottomText(const ProgressSample& now, const ProgressSample& before, 
   std::string text = "tasks " + FormatCount(now.tasks_done) + "/" + FormatCount(now.tasks_total);
   if (now.tasks_resumed > 0) text += " (" + FormatCount(now.tasks_resumed) + " from before)";
   text += " | memory " + FormatBytes(now.memory_used) + " of " + FormatBytes(now.memory_limit);
-  text += " | read " + BytesRate(now.source_bytes_read - before.source_bytes_read, now.seconds - before.seconds);
+  text +=
+      " | read " + BytesRate(now.source_bytes_read - before.source_bytes_read, now.seconds - before.seconds);
   text += " | " + FormatSeconds(std::floor(now.seconds * 10) / 10);
   const double left = SecondsLeft(now, first, facts);
-  if (left >= 0) text += " | about " + FormatSeconds(left < 10 ? std::ceil(left) : std::round(left)) + " left";
+  if (left >= 0)
+    text += " | about " + FormatSeconds(left < 10 ? std::ceil(left) : std::round(left)) + " left";
   if (now.wait != WaitReason::kNone) text += " | waits: " + std::string(WaitReasonName(now.wait));
   return text;
 }
@@ -67,7 +70,8 @@ std::string BottomText(const ProgressSample& now, const ProgressSample& before, 
 std::string SkippedText(const StepSample& step) {
   std::string text;
   if (step.rows_skipped > 0) text = FormatCount(step.rows_skipped) + " skipped";
-  if (step.rows_quarantined > 0) text += (text.empty() ? "" : ", ") + FormatCount(step.rows_quarantined) + " quarantined";
+  if (step.rows_quarantined > 0)
+    text += (text.empty() ? "" : ", ") + FormatCount(step.rows_quarantined) + " quarantined";
   return text;
 }
 
@@ -105,9 +109,11 @@ std::string WaitText(const StepSample& now, const StepSample& before, double sec
   for (size_t i = 1; i < now.wait_ns.size(); ++i) {
     if (longest == 0 || waited(i) > waited(longest)) longest = i;
   }
-  const double share = seconds <= 0 ? 0 : static_cast<double>(waited(longest)) / (seconds * 1e9 * std::max(1, threads));
+  const double share =
+      seconds <= 0 ? 0 : static_cast<double>(waited(longest)) / (seconds * 1e9 * std::max(1, threads));
   if (share < 0.01) return "";
-  return std::string(WaitReasonName(static_cast<WaitReason>(longest))) + " " + Percent(waited(longest), seconds, threads);
+  return std::string(WaitReasonName(static_cast<WaitReason>(longest))) + " " +
+         Percent(waited(longest), seconds, threads);
 }
 
 double SecondsLeft(const ProgressSample& now, const ProgressSample& first, const ProgressFacts& facts) {
@@ -117,16 +123,18 @@ double SecondsLeft(const ProgressSample& now, const ProgressSample& first, const
   return seconds * (1 - end) / (end - begin);
 }
 
-std::vector<std::string> ProgressLines(const ProgressSample& now, const ProgressSample& before, const ProgressSample& first,
-                                       const ProgressFacts& facts, size_t width, size_t height) {
+std::vector<std::string> ProgressLines(const ProgressSample& now, const ProgressSample& before,
+                                       const ProgressSample& first, const ProgressFacts& facts, size_t width,
+                                       size_t height) {
   const double seconds = now.seconds - before.seconds;
   TextTable table;
-  table.columns = {{"step", false}, {"rows out", true}, {"rows/s", true}, {"bytes", true},
+  table.columns = {{"step", false}, {"rows out", true},   {"rows/s", true},   {"bytes", true},
                    {"busy", true},  {"waits for", false}, {"bad rows", false}};
   const size_t most_steps = height > 4 ? height - 3 : 1;  // header, rule and bottom line
   const bool cut = now.steps.size() > most_steps;
   const size_t top = cut ? most_steps / 2 : now.steps.size();
-  const size_t bottom = cut ? now.steps.size() - (most_steps - top - (most_steps > 1 ? 1 : 0)) : now.steps.size();
+  const size_t bottom =
+      cut ? now.steps.size() - (most_steps - top - (most_steps > 1 ? 1 : 0)) : now.steps.size();
   for (size_t i = 0; i < now.steps.size(); ++i) {
     if (cut && i >= top && i < bottom) {
       if (i == top && most_steps > 1) {

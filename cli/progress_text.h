@@ -35,10 +35,12 @@ struct ProgressFacts {
   std::vector<std::string> source_steps;
 };
 
-// The display: a header, one line a step and a bottom line, each of at most `width` columns; of many steps those of the middle are
-// left out so that it takes at most `height` lines. Rates are over the time from `before` to `now`; the time left is reckoned from `first`.
-std::vector<std::string> ProgressLines(const ProgressSample& now, const ProgressSample& before, const ProgressSample& first,
-                                       const ProgressFacts& facts, size_t width, size_t height);
+// The display: a header, one line a step and a bottom line, each of at most `width` columns; of many steps
+// those of the middle are left out so that it takes at most `height` lines. Rates are over the time from
+// `before` to `now`; the time left is reckoned from `first`.
+std::vector<std::string> ProgressLines(const ProgressSample& now, const ProgressSample& before,
+                                       const ProgressSample& first, const ProgressFacts& facts, size_t width,
+                                       size_t height);
 // The same in one plain line, for logs.
 std::string ProgressLine(const ProgressSample& now, const ProgressSample& before, const ProgressSample& first,
                          const ProgressFacts& facts);

@@ -15,7 +15,8 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "run FILE [OPTIONS]";
   spec.description =
-      "Runs a pipeline.yaml or a compiled plan.json and writes its datasets. A run that was stopped, killed or failed goes on where "
+      "Runs a pipeline.yaml or a compiled plan.json and writes its datasets. A run that was stopped, killed "
+      "or failed goes on where "
       "it was when the same command is given again; a finished one has nothing to do.";
   spec.min_positional = spec.max_positional = 1;
   spec.flags = {
@@ -86,8 +87,9 @@ int Run(const std::vector<std::string>& words) {
     return Status::OK();
   };
   const Interruptible interruptible(control.cancel);
-  auto result = arguments->Has("retry-quarantine") ? session.RetryQuarantine(loaded->compiled, *resolved, control)
-                                                   : session.Run(loaded->compiled, *resolved, control);
+  auto result = arguments->Has("retry-quarantine")
+                    ? session.RetryQuarantine(loaded->compiled, *resolved, control)
+                    : session.Run(loaded->compiled, *resolved, control);
   progress.Finish();
   if (!result.ok()) return Fail(result.status(), observer, progress.seconds(), *arguments);
   if (arguments->Has("json")) {

@@ -13,7 +13,8 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "schema";
   spec.description =
-      "Prints the JSON schema of the pipeline file, with every step of this build. An editor that is given it completes and checks "
+      "Prints the JSON schema of the pipeline file, with every step of this build. An editor that is given "
+      "it completes and checks "
       "what you write; `docs/pipeline.schema.json` is this text.";
   return spec;
 }

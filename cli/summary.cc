@@ -10,18 +10,23 @@ namespace {
 
 constexpr size_t kTopReasons = 5;
 
-std::string Plural(int64_t count, const std::string& noun) { return FormatCount(count) + " " + noun + (count == 1 ? "" : "s"); }
+std::string Plural(int64_t count, const std::string& noun) {
+  return FormatCount(count) + " " + noun + (count == 1 ? "" : "s");
+}
 
 // What a step counted by name, the most frequent first. Amounts of bytes are no reasons.
 std::string ReasonsOf(const StepCounters& step) {
   auto details = step.Details();
-  std::erase_if(details, [](const auto& detail) { return detail.first.ends_with("_bytes") || detail.second <= 0; });
-  std::stable_sort(details.begin(), details.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::erase_if(details,
+                [](const auto& detail) { return detail.first.ends_with("_bytes") || detail.second <= 0; });
+  std::stable_sort(details.begin(), details.end(),
+                   [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text;
   for (size_t i = 0; i < details.size() && i < kTopReasons; ++i) {
     text += (i > 0 ? ", " : "") + details[i].first + " " + FormatCount(details[i].second);
   }
-  if (details.size() > kTopReasons) text += ", and " + Plural(static_cast<int64_t>(details.size() - kTopReasons), "more reason");
+  if (details.size() > kTopReasons)
+    text += ", and " + Plural(static_cast<int64_t>(details.size() - kTopReasons), "more reason");
   return text;
 }
 
@@ -50,8 +55,9 @@ int64_t FilesOf(const Manifest& manifest) {
 }
 
 std::string DatasetText(const WrittenDataset& dataset) {
-  return dataset.step + ": " + Plural(dataset.manifest.num_rows, "row") + " in " + Plural(FilesOf(dataset.manifest), "file") + ", " +
-         FormatBytes(BytesOf(dataset.manifest)) + " -> " + dataset.path + "\n";
+  return dataset.step + ": " + Plural(dataset.manifest.num_rows, "row") + " in " +
+         Plural(FilesOf(dataset.manifest), "file") + ", " + FormatBytes(BytesOf(dataset.manifest)) + " -> " +
+         dataset.path + "\n";
 }
 
 Json DatasetJson(const WrittenDataset& dataset) {
@@ -75,9 +81,11 @@ std::string SummaryText(const RunResult& result, const Observer& observer, doubl
   for (const auto& step : observer.steps()) text += BadRowsText(step);
   text += FormatSeconds(seconds) + ", peak memory " + FormatBytes(observer.memory_peak.load()) + " of " +
           FormatBytes(observer.memory_limit.load());
-  if (const int64_t read = observer.source_bytes_read.load(); read > 0) text += ", " + FormatBytes(read) + " read";
+  if (const int64_t read = observer.source_bytes_read.load(); read > 0)
+    text += ", " + FormatBytes(read) + " read";
   if (const int64_t resumed = observer.tasks_resumed.load(); resumed > 0) {
-    text += ", " + FormatCount(resumed) + " of " + Plural(observer.tasks_total.load(), "task") + " done before";
+    text +=
+        ", " + FormatCount(resumed) + " of " + Plural(observer.tasks_total.load(), "task") + " done before";
   }
   return text + "\n";
 }
@@ -85,7 +93,8 @@ std::string SummaryText(const RunResult& result, const Observer& observer, doubl
 std::string UnfinishedText(const Status& status, const Observer& observer) {
   const int64_t done = observer.tasks_done.load(), total = observer.tasks_total.load();
   if (total == 0) return "";
-  const std::string tasks = FormatCount(done) + " of " + Plural(total, "task") + (done == 1 ? " is" : " are") + " done";
+  const std::string tasks =
+      FormatCount(done) + " of " + Plural(total, "task") + (done == 1 ? " is" : " are") + " done";
   if (status.IsCancelled()) return "stopped: " + tasks + "; the same command resumes from here\n";
   return done == 0 ? "" : tasks + "; once the fault is mended, the same command resumes from here\n";
 }

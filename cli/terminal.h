@@ -13,6 +13,8 @@ struct TerminalSize {
 // Whether the stream is a terminal on which lines can be drawn over.
 bool IsLiveTerminal(std::FILE* stream);
 TerminalSize SizeOf(std::FILE* stream);
+// Whether stdout is a pipe or socket that nobody reads any more (`| head`).
+bool OutputReaderGone();
 // Columns for a table: the terminal's, or 0 (no limit) where the stream is none.
 size_t TerminalWidth(std::FILE* stream);
 

@@ -17,8 +17,10 @@ VerbSpec Spec() {
   VerbSpec spec;
   spec.usage = "validate FILE [OPTIONS]";
   spec.description =
-      "Checks a pipeline.yaml (or a compiled plan.json): its structure, the names and values of arguments, and, against the first "
-      "file of each source, the columns and types of every step. Says `ok`, or what is wrong with file, line and column. Runs nothing.";
+      "Checks a pipeline.yaml (or a compiled plan.json): its structure, the names and values of arguments, "
+      "and, against the first "
+      "file of each source, the columns and types of every step. Says `ok`, or what is wrong with file, line "
+      "and column. Runs nothing.";
   spec.min_positional = spec.max_positional = 1;
   spec.flags = {
       SetFlag(),
@@ -36,13 +38,15 @@ VerbSpec Spec() {
 struct Checked {
   std::string name;
   size_t steps = 0;
-  std::vector<std::pair<std::string, std::shared_ptr<arrow::Schema>>> schemas;  // of steps; empty with --no-sources
+  std::vector<std::pair<std::string, std::shared_ptr<arrow::Schema>>>
+      schemas;  // of steps; empty with --no-sources
 };
 
 Result<Checked> Check(const std::string& file, const Arguments& arguments) {
   Session session(Env::Default());
   ARROW_ASSIGN_OR_RAISE(auto loaded, Load(file, arguments));
-  ARROW_RETURN_NOT_OK(OptionsOf(arguments, loaded.is_plan ? loaded.compiled.options : loaded.pipeline.options).status());
+  ARROW_RETURN_NOT_OK(
+      OptionsOf(arguments, loaded.is_plan ? loaded.compiled.options : loaded.pipeline.options).status());
   Checked checked;
   if (loaded.is_plan) {
     const auto& plan = loaded.compiled.plan;
@@ -63,7 +67,8 @@ Result<Checked> Check(const std::string& file, const Arguments& arguments) {
   if (!schemas.ok()) return in_file(schemas.status());
   auto plan = Compile(loaded.pipeline, *snapshot);
   if (!plan.ok()) return in_file(plan.status());
-  for (size_t i = 0; i < schemas->size(); ++i) checked.schemas.emplace_back(loaded.pipeline.steps[i].name, (*schemas)[i]);
+  for (size_t i = 0; i < schemas->size(); ++i)
+    checked.schemas.emplace_back(loaded.pipeline.steps[i].name, (*schemas)[i]);
   return checked;
 }
 
@@ -82,7 +87,8 @@ void Print(const std::string& file, const Checked& checked, bool with_schemas) {
     std::printf("\n%s\n", name.c_str());
     if (!schema) continue;
     for (const auto& field : schema->fields()) {
-      std::printf("  %s %s%s\n", field->name().c_str(), TypeToString(*field->type()).c_str(), field->nullable() ? "" : " not null");
+      std::printf("  %s %s%s\n", field->name().c_str(), TypeToString(*field->type()).c_str(),
+                  field->nullable() ? "" : " not null");
     }
   }
 }
@@ -97,7 +103,8 @@ int Validate(const std::vector<std::string>& words) {
   const auto& file = arguments->positional[0];
   auto checked = Check(file, *arguments);
   if (!checked.ok()) {
-    if (arguments->Has("json")) std::fputs(PrettyJson({{"ok", false}, {"error", ErrorJson(checked.status())}}).c_str(), stdout);
+    if (arguments->Has("json"))
+      std::fputs(PrettyJson({{"ok", false}, {"error", ErrorJson(checked.status())}}).c_str(), stdout);
     return Report(checked.status());
   }
   if (arguments->Has("json")) {

@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parent.parent
 
+MIB = 1 << 20
+
 # Tests multiply the length of their long loops and the size of their large inputs by this.
 SCALE = float(os.environ.get("PARTITA_TEST_SCALE", "1"))
 
 # A run that takes longer hangs. Generous: the machine may be busy or the build instrumented.
-HANG_SECONDS = 120 * max(1.0, SCALE)
+HANG_SECONDS = 60 * max(1.0, SCALE)
 
 
 def binary_path() -> Path:

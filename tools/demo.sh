@@ -17,7 +17,8 @@ for word in "$@"; do
     --no-setup) setup= ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     -*) echo "demo: unknown option $word (see --help)" >&2; exit 2 ;;
-    *) pictures=$(realpath -e "$word") ;;
+    *) [ -d "$word" ] || { echo "demo: $word is no folder" >&2; exit 2; }
+       pictures=$(realpath "$word") ;;
   esac
 done
 

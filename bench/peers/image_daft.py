@@ -35,8 +35,7 @@ def main() -> None:
         frame = frame.with_column("image", f.decode_image(col("image"), mode="RGB"))
         frame = frame.with_column("w", f.image_width(col("image")).cast(daft.DataType.int64()))
         frame = frame.with_column("h", f.image_height(col("image")).cast(daft.DataType.int64()))
-        side = (col("w") < col("h")).if_else(col("w"), col("h"))
-        frame = frame.with_column("side", side)
+        frame = frame.with_column("side", f.columns_min(col("w"), col("h")))
         left, top = (col("w") - col("side")) // 2, (col("h") - col("side")) // 2
         box = f.to_list(left, top, col("side"), col("side")).cast(daft.DataType.fixed_size_list(daft.DataType.uint32(), 4))
         frame = frame.with_column("image", f.encode_image(f.resize(f.crop(col("image"), box), 256, 256), "JPEG"))

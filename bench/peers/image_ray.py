@@ -32,7 +32,7 @@ def main() -> None:
         data.write_parquet(out)
     else:
         keyed = data.map(lambda row: {"__key__": row["url"].rsplit("/", 1)[1].split(".")[0], "jpg": row["image"]})
-        keyed.write_webdataset(out, num_rows_per_file=None)
+        keyed.write_webdataset(out, encoder=None)  # bytes as they are
     print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
     ray.shutdown()
 

@@ -32,7 +32,7 @@ def daft_expression(rows: int, partitions: int):
     return time.perf_counter() - start, ids
 
 
-def dask(rows: int, partitions: int):
+def dask(rows: int, partitions: int, scheduler: str = "threads"):
     """Delayed functions on threads: its lightest way to say it; a data frame of the same shape is slower."""
     import dask as engine
     import pyarrow as pa
@@ -48,16 +48,13 @@ def dask(rows: int, partitions: int):
         return ids
 
     start = time.perf_counter()
-    parts = engine.compute(*[identity(source(i)) for i in range(partitions)], scheduler="threads", num_workers=2)
+    parts = engine.compute(*[identity(source(i)) for i in range(partitions)], scheduler=scheduler, num_workers=2)
     return time.perf_counter() - start, pa.chunked_array(parts)
 
 
 def dask_sync(rows: int, partitions: int):
     """The same without threads."""
-    import dask as engine
-
-    with engine.config.set(num_workers=1):
-        return dask(rows, partitions)
+    return dask(rows, partitions, "synchronous")
 
 
 def dask_dataframe(rows: int, partitions: int):

@@ -94,6 +94,8 @@ def contenders_for(output: str, url: str, urls: pathlib.Path, work: pathlib.Path
         ]
     for contender in made:
         contender.timeout_s = 120 + count * 0.2
+        if contender.name.startswith("daft"):
+            contender.environment["PYTHONPATH"] = str(paths.PEERS)  # for its worker processes
         finish(contender, out(contender.name), count, urls.parent / "pictures", contender.is_limit)
     return made
 

@@ -46,7 +46,7 @@ HAZARDS = [
     ("/hazards/bomb.png", "serves a PNG of 60,000 × 60,000 pixels in 1 kB"),
     ("/oversized", "announces 10 GiB"),
     ("/endless", "never stops sending"),
-    ("/gzip-bomb", "compresses 64 MiB into a few kB"),
+    ("/gzip-bomb", "sends a gzip that unpacks to 64 MiB"),
     ("/garbage", "does not speak HTTP"),
     ("/header-flood", "sends headers without end"),
     ("/redirect-loop", "redirects to itself"),
@@ -56,7 +56,7 @@ HAZARDS = [
     ("/disallowed/picture.png", "forbids it in robots.txt"),
     ("/noai", "answers with X-Robots-Tag: noai"),
     ("/robots-tag?value=noimageindex", "answers with X-Robots-Tag: noimageindex"),
-    ("http://127.0.0.1:1/picture.png", "does not exist: nobody listens there"),
+    ("http://127.0.0.1:1/picture.png", "does not exist"),
     ("ftp://example.invalid/picture.png", "is none of the web"),
     ("not a url at all", "is no URL"),
     (None, "is missing"),
@@ -94,7 +94,7 @@ def read_captions(picture: Path) -> dict[str, str]:
     """Captions by language from the text file beside a picture: English in the first line, then `xx.utf8=...`."""
     text_file = picture.with_suffix(".txt")
     if not text_file.is_file():
-        return {"en": picture.stem.replace("_", " ").replace("-", " ")}
+        return {"en": os.fsencode(picture.stem).decode(errors="replace").replace("_", " ").replace("-", " ")}
     lines = text_file.read_text(encoding="utf-8", errors="replace").splitlines()
     captions = {"en": lines[0].strip()} if lines and lines[0].strip() else {}
     for line in lines[1:]:
@@ -108,7 +108,7 @@ def picture_row(picture: Path, folder: Path, base_url: str, sounds: set[str]) ->
     captions = read_captions(picture)
     stem = path.with_suffix("").as_posix()
     return {
-        "url": f"{base_url}/pictures/{quote(path.as_posix())}",
+        "url": f"{base_url}/pictures/{quote(os.fsencode(path))}",
         "key": re.sub(r"[^A-Za-z0-9_-]+", "-", stem.replace("/", "--")),
         "category": path.parts[0] if len(path.parts) > 1 else "pictures",
         "caption": captions.get("en"),
@@ -132,6 +132,19 @@ def find_sounds(folder: Path) -> set[str]:
         if Path(name).suffix.lower() in SOUND_ENDINGS
     }
     return stems | {re.sub(r"_desc(_[A-Za-z_@]+)?$", "", stem) for stem in stems}
+
+
+def make_keys_unique(rows: list[dict[str, object]]) -> None:
+    """`cat.png` and `cat.jpg` become `cat` and `cat-2`."""
+    seen: set[object] = set()
+    for row in rows:
+        key = first = row["key"]
+        number = 1
+        while key in seen:
+            number += 1
+            key = f"{first}-{number}"
+        seen.add(key)
+        row["key"] = key
 
 
 def spread(pictures: list[dict[str, object]], hazards: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -220,6 +233,7 @@ def main() -> None:
         [picture_row(picture, folder, base_url, sounds) for picture in pictures],
         [hazard_row(i, target, what, base_url) for i, (target, what) in enumerate(HAZARDS)],
     )
+    make_keys_unique(rows)
     write_urls(work / "urls", rows)
     with_sound = sum(bool(row.get("has_sound")) for row in rows)
     captions = sum(row.get("languages") or 0 for row in rows)

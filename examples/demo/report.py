@@ -212,12 +212,13 @@ def tile(value: str, text: str) -> str:
 def tiles_html(run: Run) -> str:
     download = run.step("download_images")
     peak = run.memory["peak"]
+    waiting = f", {timeouts} URLs never answer" if (timeouts := download.details.get("timeout")) else ""
     return (
         '<div class="tiles">'
         + tile(f"{run.rows_read:,}", "URLs read")
         + tile(f"{download.rows_out:,}", f"downloaded, {size_text(download.details.get('downloaded_bytes', 0))}")
         + tile(f"{run.steps[-1].rows_in:,}", "images written, to two datasets")
-        + tile(f"{run.rows_per_second:,.0f} <small>rows/s</small>", f"{run.seconds:.1f} s from start to end")
+        + tile(f"{run.rows_per_second:,.0f} <small>rows/s</small>", f"{run.seconds:.1f} s from start to end{waiting}")
         + tile(
             f"{peak / MEBIBYTE:,.0f} <small>MiB</small>", f"peak, of {run.memory['limit'] / MEBIBYTE:,.0f} MiB allowed"
         )
@@ -263,7 +264,8 @@ def memory_html(run: Run) -> str:
 
 def reasons_html(reasons: list[Reason]) -> str:
     lines = "".join(
-        f'<tr><td><span class="dot {r.colour}"></span>{escape(r.text)}</td><td class="mono quiet">{escape(r.step)}</td>'
+        f'<tr><td class="reason"><span class="dot {r.colour}"></span>{escape(r.text)}</td>'
+        f'<td class="mono quiet">{escape(r.step)}</td>'
         f'<td class="number">{r.rows:,}</td><td class="quiet">{escape("; ".join(r.hazards))}</td></tr>'
         for r in reasons
     )

@@ -17,11 +17,13 @@ std::string ToLine(const TaskCommit& commit) {
   for (const auto& output : commit.outputs) {
     Json files = Json::array();
     for (const auto& file : output.files) files.push_back({file.path, file.rows, file.size_bytes});
-    outputs.push_back({{"o", output.output}, {"d", output.dataset}, {"r", output.rows}, {"f", std::move(files)}});
+    outputs.push_back(
+        {{"o", output.output}, {"d", output.dataset}, {"r", output.rows}, {"f", std::move(files)}});
   }
   Json steps = Json::array();
   for (const auto& s : commit.steps) steps.push_back({s.rows_in, s.rows_out, s.skipped, s.quarantined});
-  Json line = {{"s", commit.stage}, {"p", commit.partition}, {"out", std::move(outputs)}, {"steps", std::move(steps)}};
+  Json line = {
+      {"s", commit.stage}, {"p", commit.partition}, {"out", std::move(outputs)}, {"steps", std::move(steps)}};
   if (!commit.dropped.empty()) {
     Json dropped = Json::array();
     for (const auto& d : commit.dropped) dropped.push_back({d.stage, d.partition, d.output});
@@ -49,15 +51,18 @@ bool ParseLine(std::string_view line, TaskCommit* out) {
     out->stage = json.at("s").get<int>();
     out->partition = json.at("p").get<int64_t>();
     for (const auto& o : json.at("out")) {
-      CommittedOutput output{
-          .output = o.at("o").get<int>(), .dataset = o.at("d").get<int>(), .rows = o.at("r").get<int64_t>(), .files = {}};
+      CommittedOutput output{.output = o.at("o").get<int>(),
+                             .dataset = o.at("d").get<int>(),
+                             .rows = o.at("r").get<int64_t>(),
+                             .files = {}};
       for (const auto& f : o.at("f")) {
         output.files.push_back({f.at(0).get<std::string>(), f.at(1).get<int64_t>(), f.at(2).get<int64_t>()});
       }
       out->outputs.push_back(std::move(output));
     }
     for (const auto& s : json.at("steps")) {
-      out->steps.push_back({s.at(0).get<int64_t>(), s.at(1).get<int64_t>(), s.at(2).get<int64_t>(), s.at(3).get<int64_t>()});
+      out->steps.push_back(
+          {s.at(0).get<int64_t>(), s.at(1).get<int64_t>(), s.at(2).get<int64_t>(), s.at(3).get<int64_t>()});
     }
     if (json.contains("drop")) {
       for (const auto& d : json.at("drop")) {
@@ -110,7 +115,8 @@ Status CommitLog::Append(TaskCommit commit) {
 void CommitLog::Apply(TaskCommit commit) {
   for (const auto& d : commit.dropped) {
     auto it = commits_.find({d.stage, d.partition});
-    if (it != commits_.end()) std::erase_if(it->second.outputs, [&](const auto& o) { return o.output == d.output; });
+    if (it != commits_.end())
+      std::erase_if(it->second.outputs, [&](const auto& o) { return o.output == d.output; });
   }
   const Key key{commit.stage, commit.partition};
   commits_[key] = std::move(commit);

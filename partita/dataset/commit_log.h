@@ -1,8 +1,10 @@
-// The commit log: which tasks of a run are done and which files they made. Append-only, one line a task, no sync a task. After a
-// crash the log is read back; a torn last line is dropped. The log, not the folder, says what counts.
+// The commit log: which tasks of a run are done and which files they made. Append-only, one line a task, no
+// sync a task. After a crash the log is read back; a torn last line is dropped. The log, not the folder, says
+// what counts.
 //
 // Line: <xxh3 of the rest, 16 hex digits> <JSON>\n — see docs/formats/commit_log.md.
-// Thread-safety: Append may be called from any thread; one process at a time owns a log (RunDirectory holds the lock).
+// Thread-safety: Append may be called from any thread; one process at a time owns a log (RunDirectory holds
+// the lock).
 #pragma once
 
 #include <cstdint>
@@ -26,8 +28,8 @@ struct CommittedFile {
 
 // What one output of a task (PlanOutput, or the quarantine of one step) became.
 struct CommittedOutput {
-  int output = 0;     // index in PlanStage::outputs; for quarantine: kQuarantineOutput + node + 1
-  int dataset = -1;   // index in RunDirectory's datasets; -1: an exchange
+  int output = 0;    // index in PlanStage::outputs; for quarantine: kQuarantineOutput + node + 1
+  int dataset = -1;  // index in RunDirectory's datasets; -1: an exchange
   int64_t rows = 0;
   std::vector<CommittedFile> files;
 };
@@ -41,9 +43,10 @@ struct TaskCommit {
   int stage = 0;
   int64_t partition = 0;
   std::vector<CommittedOutput> outputs;
-  std::vector<StepTotals> steps;  // source first, then the stage's nodes: so that a resumed run reports whole numbers
-  // Outputs of earlier commits that this one takes the place of: a retry drops the quarantine it emptied, in the same line that adds
-  // what became of its rows.
+  std::vector<StepTotals>
+      steps;  // source first, then the stage's nodes: so that a resumed run reports whole numbers
+  // Outputs of earlier commits that this one takes the place of: a retry drops the quarantine it emptied, in
+  // the same line that adds what became of its rows.
   struct Dropped {
     int stage = 0;
     int64_t partition = 0;
@@ -69,7 +72,8 @@ class CommitLog {
   // Stable references; not to be called while another thread appends.
   const std::map<Key, TaskCommit>& commits() const { return commits_; }
   bool Contains(int stage, int64_t partition) const;
-  // Forgets a commit whose files are gone; its task is done again, and its new line takes the old one's place.
+  // Forgets a commit whose files are gone; its task is done again, and its new line takes the old one's
+  // place.
   void Drop(const Key& key);
   // Copies, safe beside Append; by partition.
   std::vector<TaskCommit> OfStage(int stage) const;

@@ -18,9 +18,12 @@ std::string Manifest::ToText() const {
   }
   Json names = Json::array();
   for (const auto& name : schema->field_names()) names.push_back(name);
-  const Json json = {{"version", version},     {"format", format},
-                     {"schema", SchemaToJson(*schema)}, {"plan", plan_hash},
-                     {"snapshot", snapshot_hash}, {"num_rows", num_rows},
+  const Json json = {{"version", version},
+                     {"format", format},
+                     {"schema", SchemaToJson(*schema)},
+                     {"plan", plan_hash},
+                     {"snapshot", snapshot_hash},
+                     {"num_rows", num_rows},
                      {"columns", Json::array({{{"location", "."}, {"names", std::move(names)}}})},
                      {"partitions", std::move(list)}};
   return PrettyJson(json);
@@ -30,7 +33,8 @@ Result<Manifest> Manifest::FromText(std::string_view text) {
   ARROW_ASSIGN_OR_RAISE(auto json, ParseJson(text));
   Manifest manifest;
   ARROW_ASSIGN_OR_RAISE(int64_t version, GetInt(json, "version"));
-  if (version != 1) return UserError("manifest version " + std::to_string(version) + " is not known to this build");
+  if (version != 1)
+    return UserError("manifest version " + std::to_string(version) + " is not known to this build");
   ARROW_ASSIGN_OR_RAISE(manifest.format, GetString(json, "format"));
   ARROW_ASSIGN_OR_RAISE(manifest.plan_hash, GetString(json, "plan"));
   ARROW_ASSIGN_OR_RAISE(manifest.snapshot_hash, GetString(json, "snapshot"));

@@ -1,5 +1,5 @@
-// The manifest: what a written dataset is. The last file of a run; a folder without one is not finished. No time, host or run id inside,
-// so that equal data has equal manifests. See docs/formats/manifest.md.
+// The manifest: what a written dataset is. The last file of a run; a folder without one is not finished. No
+// time, host or run id inside, so that equal data has equal manifests. See docs/formats/manifest.md.
 #pragma once
 
 #include <cstdint>

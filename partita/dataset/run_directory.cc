@@ -32,18 +32,23 @@ Result<Owner> ReadOwner(Env* env, const std::string& folder) {
   return owner;
 }
 
-// Names that only Partita gives to data files: part-<digits>-<3 digits>.<ext>, and part-r<round>-… of a retry.
+// Names that only Partita gives to data files: part-<digits>-<3 digits>.<ext>, and part-r<round>-… of a
+// retry.
 bool IsDataFile(std::string_view name) {
   if (!name.starts_with("part-")) return false;
   name.remove_prefix(5);
   if (name.starts_with("r")) name.remove_prefix(1);
   size_t digits = 0;
-  while (digits < name.size() && (std::isdigit(static_cast<unsigned char>(name[digits])) || name[digits] == '-')) ++digits;
+  while (digits < name.size() &&
+         (std::isdigit(static_cast<unsigned char>(name[digits])) || name[digits] == '-'))
+    ++digits;
   if (digits < 5 || digits >= name.size() || name[digits] != '.') return false;
   return std::isdigit(static_cast<unsigned char>(name[digits - 1])) != 0;
 }
 
-bool IsHiveFolder(const DirEntry& entry) { return entry.is_directory && entry.name.find('=') != std::string::npos; }
+bool IsHiveFolder(const DirEntry& entry) {
+  return entry.is_directory && entry.name.find('=') != std::string::npos;
+}
 
 // The first thing in an owned folder that Partita did not write; "" where there is none.
 Result<std::string> FindForeign(Env* env, const std::string& folder) {
@@ -91,8 +96,8 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
     return run;  // made when first written to
   }
   run->primary_ = run->datasets_[0].path;
-  run->spill_dir_ =
-      scratch_dir.empty() ? JoinPath(StateDir(run->primary_), "spill") : JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
+  run->spill_dir_ = scratch_dir.empty() ? JoinPath(StateDir(run->primary_), "spill")
+                                        : JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
   ARROW_RETURN_NOT_OK(run->Claim(identity, options));
   return run;
 }
@@ -111,7 +116,8 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
     ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
     for (const auto& entry : entries) {
       if (entry.name == kState) continue;  // an earlier run died before it owned the folder
-      return UserError("the output folder holds something that Partita did not write: " + JoinPath(dataset.path, entry.name),
+      return UserError("the output folder holds something that Partita did not write: " +
+                           JoinPath(dataset.path, entry.name),
                        "choose an empty folder");
     }
     return standing;
@@ -154,7 +160,8 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   if (!options.read_only_log) {
     auto lock = env_->LockFile(JoinPath(StateDir(primary_), "lock"));
     if (!lock.ok()) {
-      return EnvironmentError("another run is writing '" + primary_ + "': " + MessageOf(lock.status()), "wait for it, or stop it",
+      return EnvironmentError("another run is writing '" + primary_ + "': " + MessageOf(lock.status()),
+                              "wait for it, or stop it",
                               /*retriable=*/false);
     }
     lock_ = std::move(*lock);
@@ -170,7 +177,8 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
     }
     ARROW_RETURN_NOT_OK(env_->CreateDirs(JoinPath(StateDir(dataset.path), "tmp")));
     if (!standings[i].same || options.fresh) {
-      const Json json = {{"plan", identity.plan_hash}, {"snapshot", identity.snapshot_hash}, {"primary", primary_}};
+      const Json json = {
+          {"plan", identity.plan_hash}, {"snapshot", identity.snapshot_hash}, {"primary", primary_}};
       ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, OwnerFile(dataset.path), PrettyJson(json)));
     }
   }
@@ -184,14 +192,17 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   return RemoveOrphans();
 }
 
-// A commit counts while its files are there as they were: after power loss or a careless hand its task is done again.
+// A commit counts while its files are there as they were: after power loss or a careless hand its task is
+// done again.
 Status RunDirectory::DropLost() {
   std::vector<CommitLog::Key> lost;
   for (const auto& [key, commit] : log_->commits()) {
     for (const auto& output : commit.outputs) {
       if (output.dataset < 0 || output.dataset >= static_cast<int>(datasets_.size())) continue;
       for (const auto& file : output.files) {
-        ARROW_ASSIGN_OR_RAISE(auto status, env_->Stat(JoinPath(datasets_[static_cast<size_t>(output.dataset)].path, file.path)));
+        ARROW_ASSIGN_OR_RAISE(
+            auto status,
+            env_->Stat(JoinPath(datasets_[static_cast<size_t>(output.dataset)].path, file.path)));
         if (!status.exists || status.size_bytes != file.size_bytes) lost.push_back(key);
       }
     }
@@ -260,8 +271,8 @@ Status RunDirectory::Finish(std::vector<Manifest> manifests) {
   if (temporary_) return Status::OK();
   for (size_t i = 0; i < manifests.size(); ++i) ARROW_RETURN_NOT_OK(env_->SyncFileSystem(datasets_[i].path));
   for (size_t i = 0; i < manifests.size(); ++i) {
-    ARROW_RETURN_NOT_OK(
-        WriteFileAtomically(env_, JoinPath(datasets_[i].path, kManifestName), manifests[i].ToText(), /*sync=*/true));
+    ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, JoinPath(datasets_[i].path, kManifestName),
+                                            manifests[i].ToText(), /*sync=*/true));
   }
   return RemoveScratch();
 }

@@ -6,8 +6,8 @@
 //   <sink>/_partita/tmp/              files being written
 //   <first sink>/_partita/            the primary: plan.json, commits.log, lock, exchange/, runs/
 //
-// A folder that holds anything of another plan, or files Partita did not write, is refused; `fresh` removes what Partita wrote
-// there (by manifest, log and owner) and nothing else.
+// A folder that holds anything of another plan, or files Partita did not write, is refused; `fresh` removes
+// what Partita wrote there (by manifest, log and owner) and nothing else.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct RunIdentity {
 class RunDirectory {
  public:
   struct Dataset {
-    std::string path;   // folder of the sink
+    std::string path;  // folder of the sink
     std::string format;
     std::shared_ptr<arrow::Schema> schema;
   };
@@ -40,10 +40,11 @@ class RunDirectory {
     bool read_only_log = false;  // `partita task`: no lock, commits are appended by the coordinator
   };
 
-  // Claims the datasets' folders for this plan. Without datasets: a temporary folder that Close removes. Errors: another plan's output
-  // (user), a run that is under way (environment).
-  static Result<std::unique_ptr<RunDirectory>> Open(Env* env, std::vector<Dataset> datasets, const RunIdentity& identity,
-                                                    std::string scratch_dir, Options options);
+  // Claims the datasets' folders for this plan. Without datasets: a temporary folder that Close removes.
+  // Errors: another plan's output (user), a run that is under way (environment).
+  static Result<std::unique_ptr<RunDirectory>> Open(Env* env, std::vector<Dataset> datasets,
+                                                    const RunIdentity& identity, std::string scratch_dir,
+                                                    Options options);
   ~RunDirectory();
 
   CommitLog* log() { return log_.get(); }
@@ -79,7 +80,8 @@ class RunDirectory {
     bool same = false;      // … of this plan and snapshot
     bool finished = false;  // … and its manifest is there
   };
-  Result<Standing> StandingOf(const Dataset& dataset, const RunIdentity& identity, const Options& options) const;
+  Result<Standing> StandingOf(const Dataset& dataset, const RunIdentity& identity,
+                              const Options& options) const;
   Status Claim(const RunIdentity& identity, const Options& options);
   Status DropLost();
   Status RemoveOrphans();

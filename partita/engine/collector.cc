@@ -67,7 +67,9 @@ class CollectorSink final : public Sink {
 };
 
 Collector::Collector(int inputs, int64_t limit, int64_t buffer_bytes)
-    : partitions_(static_cast<size_t>(inputs), -1), limit_left_(limit < 0 ? INT64_MAX : limit), buffer_bytes_(buffer_bytes) {}
+    : partitions_(static_cast<size_t>(inputs), -1),
+      limit_left_(limit < 0 ? INT64_MAX : limit),
+      buffer_bytes_(buffer_bytes) {}
 
 void Collector::SetWake(std::function<void()> wake) {
   std::lock_guard lock(mutex_);

@@ -1,5 +1,5 @@
-// Where a run's rows go when the caller takes them: blocks of each partition, given out in (input, partition) order, bounded. A task
-// that starts again skips the rows that were already given out.
+// Where a run's rows go when the caller takes them: blocks of each partition, given out in (input, partition)
+// order, bounded. A task that starts again skips the rows that were already given out.
 //
 // Thread-safety: sinks are written by workers, Next is called by one consumer.
 #pragma once
@@ -33,7 +33,8 @@ class Collector : public std::enable_shared_from_this<Collector> {
   // Consumer side. The next rows in order; nullopt at the end; the run's error.
   Result<std::optional<std::shared_ptr<arrow::RecordBatch>>> Next();
   void Close();  // the consumer wants no more: sinks take and drop what comes
-  // Lets a consumer's thread do something else now and then (Python signals): called about every 50 ms while waiting; non-OK ends Next.
+  // Lets a consumer's thread do something else now and then (Python signals): called about every 50 ms while
+  // waiting; non-OK ends Next.
   void SetPoll(std::function<Status()> poll) { poll_ = std::move(poll); }
 
  private:
@@ -41,8 +42,8 @@ class Collector : public std::enable_shared_from_this<Collector> {
   struct Part {
     std::deque<std::shared_ptr<arrow::RecordBatch>> queue;
     int64_t queued_bytes = 0;
-    int64_t given_rows = 0;   // handed to the consumer
-    int64_t attempt_rows = 0; // offered by the attempt that runs
+    int64_t given_rows = 0;    // handed to the consumer
+    int64_t attempt_rows = 0;  // offered by the attempt that runs
     bool done = false;
   };
   using Key = std::pair<int, int64_t>;

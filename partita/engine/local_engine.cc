@@ -10,8 +10,8 @@
 namespace partita {
 namespace {
 
-// Carries the scheduler's instructions to the worker pool and the pool's ends back. The scheduler is stepped by whichever
-// thread has news, under one lock.
+// Carries the scheduler's instructions to the worker pool and the pool's ends back. The scheduler is stepped
+// by whichever thread has news, under one lock.
 class LocalRun {
  public:
   LocalRun(TaskFactory* factory, const RunContext& context, const LocalEngineOptions& options)
@@ -69,7 +69,8 @@ class LocalRun {
         waits = waits || (factory != nullptr && factory->make_async);
       }
     }
-    const int64_t fit = context_.budget->limit_bytes() / std::max<int64_t>(1, LeastBudgetBytes(*context_.plan));
+    const int64_t fit =
+        context_.budget->limit_bytes() / std::max<int64_t>(1, LeastBudgetBytes(*context_.plan));
     return static_cast<int>(std::clamp<int64_t>(fit, 1, context_.threads + (waits ? 3 : 1)));
   }
 
@@ -148,7 +149,10 @@ class LocalRun {
         case Instruction::Kind::kStartTask: {
           auto init = factory_->MakeTask(task, frugal_.contains(task));
           if (!init.ok()) {
-            Carry(scheduler_.Step({.kind = SchedulerEvent::Kind::kTaskFailed, .task = task, .rows = {}, .status = init.status()},
+            Carry(scheduler_.Step({.kind = SchedulerEvent::Kind::kTaskFailed,
+                                   .task = task,
+                                   .rows = {},
+                                   .status = init.status()},
                                   NowMs()),
                   lock);
             break;
@@ -161,8 +165,8 @@ class LocalRun {
           pool_->Cancel(task.stage, task.partition, Status::Cancelled("not needed any more"));
           break;
         case Instruction::Kind::kRetryLater:
-          context_.observer->Emit({EventKind::kTaskRetried, context_.env->NowUnixMicros(), task.stage, task.partition, "",
-                                   RenderError(instruction.status)});
+          context_.observer->Emit({EventKind::kTaskRetried, context_.env->NowUnixMicros(), task.stage,
+                                   task.partition, "", RenderError(instruction.status)});
           break;
         case Instruction::Kind::kFinishRun:
           finished_ = true;
@@ -191,7 +195,8 @@ class LocalRun {
       for (const auto& output : context_.plan->stages[s].outputs) {
         if (output.kind != PlanOutput::Kind::kSink) continue;
         auto it = context_.collectors.find(output.target);
-        if (it != context_.collectors.end() && count >= 0) it->second->SetPartitions(output.input_index, count);
+        if (it != context_.collectors.end() && count >= 0)
+          it->second->SetPartitions(output.input_index, count);
       }
     }
   }
@@ -214,7 +219,9 @@ class LocalRun {
 
 }  // namespace
 
-int64_t TargetBlockBytes(int64_t budget_bytes) { return std::clamp<int64_t>(budget_bytes / 64, 64 * kKiB, 4 * kMiB); }
+int64_t TargetBlockBytes(int64_t budget_bytes) {
+  return std::clamp<int64_t>(budget_bytes / 64, 64 * kKiB, 4 * kMiB);
+}
 
 Status RunLocal(TaskFactory* factory, const RunContext& context, const LocalEngineOptions& options) {
   return LocalRun(factory, context, options).Run();

@@ -45,12 +45,14 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
     factory->partitions_.emplace_back();
     factory->scan_partitions_.push_back(-1);
     if (c.plan->stages[s].source.kind == PlanSource::Kind::kScan) {
-      ARROW_ASSIGN_OR_RAISE(factory->partitions_[s], ScanPartitions(*c.plan, static_cast<int>(s), *c.snapshot));
+      ARROW_ASSIGN_OR_RAISE(factory->partitions_[s],
+                            ScanPartitions(*c.plan, static_cast<int>(s), *c.snapshot));
       factory->scan_partitions_[s] = static_cast<int64_t>(factory->partitions_[s].size());
       for (const auto& output : c.plan->stages[s].outputs) {
         if (output.input_index > 0 && factory->scan_partitions_[s] > kPartitionsPerInput) {
-          return UserError("an input of a union has more than " + std::to_string(kPartitionsPerInput) + " partitions",
-                           "raise partition_bytes or rows_per_partition of the source");
+          return UserError(
+              "an input of a union has more than " + std::to_string(kPartitionsPerInput) + " partitions",
+              "raise partition_bytes or rows_per_partition of the source");
         }
       }
     }
@@ -87,7 +89,8 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
     };
   }
   init.make_sink = [this, task](int output) { return MakeSink(task, output); };
-  init.make_quarantine = [this, task](int node, std::shared_ptr<arrow::Schema> schema) -> Result<std::unique_ptr<Sink>> {
+  init.make_quarantine =
+      [this, task](int node, std::shared_ptr<arrow::Schema> schema) -> Result<std::unique_ptr<Sink>> {
     const auto& step = StepOf(task.stage, node);
     auto sink = std::make_unique<PlanSink>();
     sink->step = step;
@@ -128,8 +131,8 @@ Result<std::unique_ptr<Source>> TaskFactory::MakeExchange(int exchange, int64_t 
         for (const auto& output : commit.outputs) {
           if (output.output != static_cast<int>(o)) continue;
           const int input = outputs[o].input_index;
-          shares.push_back(
-              {{input, commit.partition}, {JoinPath(folder, ExchangeFileName(input, commit.partition)), output.rows}});
+          shares.push_back({{input, commit.partition},
+                            {JoinPath(folder, ExchangeFileName(input, commit.partition)), output.rows}});
         }
       }
     }
@@ -138,13 +141,16 @@ Result<std::unique_ptr<Source>> TaskFactory::MakeExchange(int exchange, int64_t 
   std::vector<ExchangeShare> ordered;
   for (auto& share : shares) ordered.push_back(std::move(share.second));
   const int64_t limit = plan_exchange.limit >= 0 ? plan_exchange.limit : INT64_MAX;
-  if (plan_exchange.kind == PlanExchange::Kind::kGather) return MakeExchangeSource(std::move(ordered), 0, limit);
+  if (plan_exchange.kind == PlanExchange::Kind::kGather)
+    return MakeExchangeSource(std::move(ordered), 0, limit);
   const int64_t first = partition * plan_exchange.rows_per_partition;
-  return MakeExchangeSource(std::move(ordered), first, std::min(plan_exchange.rows_per_partition, limit - first));
+  return MakeExchangeSource(std::move(ordered), first,
+                            std::min(plan_exchange.rows_per_partition, limit - first));
 }
 
 Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_index) {
-  const auto& output = context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
+  const auto& output =
+      context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
   const std::string attempt = attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1));
   if (output.kind == PlanOutput::Kind::kExchange) {
     return MakeExchangeSink(context_.env, context_.directory->ExchangeDir(output.target),
@@ -154,7 +160,8 @@ Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_inde
   const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
   if (sink.op == "collect") {
     auto it = context_.collectors.find(output.target);
-    if (it == context_.collectors.end()) return UserError("the plan hands rows to a caller; there is none here", "add a write step");
+    if (it == context_.collectors.end())
+      return UserError("the plan hands rows to a caller; there is none here", "add a write step");
     return it->second->MakeSink(output.input_index, task.partition);
   }
   const auto dataset = static_cast<size_t>(datasets_.dataset_of_sink[static_cast<size_t>(output.target)]);
@@ -221,7 +228,8 @@ bool TaskFactory::ReadersDone(int exchange) const {
     const auto& outputs = context_.plan->stages[static_cast<size_t>(key.first)].outputs;
     const auto by_output = RowsOf(commit);
     for (size_t o = 0; o < outputs.size(); ++o) {
-      if (outputs[o].kind == PlanOutput::Kind::kExchange && outputs[o].target == exchange) rows += by_output[o];
+      if (outputs[o].kind == PlanOutput::Kind::kExchange && outputs[o].target == exchange)
+        rows += by_output[o];
     }
   }
   if (plan_exchange.limit >= 0) rows = std::min(rows, plan_exchange.limit);
@@ -247,11 +255,12 @@ Status TaskFactory::DropLostExchanges() {
     for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
       const auto& stage = context_.plan->stages[s];
       for (size_t o = 0; o < stage.outputs.size(); ++o) {
-        if (stage.outputs[o].kind != PlanOutput::Kind::kExchange || stage.outputs[o].target != exchange) continue;
+        if (stage.outputs[o].kind != PlanOutput::Kind::kExchange || stage.outputs[o].target != exchange)
+          continue;
         for (const auto& commit : log->OfStage(static_cast<int>(s))) {
           if (commit.partition >= kRetryPartitions) continue;
-          const std::string path =
-              JoinPath(context_.directory->ExchangeDir(exchange), ExchangeFileName(stage.outputs[o].input_index, commit.partition));
+          const std::string path = JoinPath(context_.directory->ExchangeDir(exchange),
+                                            ExchangeFileName(stage.outputs[o].input_index, commit.partition));
           ARROW_ASSIGN_OR_RAISE(auto status, context_.env->Stat(path));
           if (status.exists) continue;
           log->Drop({static_cast<int>(s), commit.partition});
@@ -264,7 +273,8 @@ Status TaskFactory::DropLostExchanges() {
     for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
       const auto& source = context_.plan->stages[s].source;
       if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
-      for (const auto& commit : log->OfStage(static_cast<int>(s))) log->Drop({static_cast<int>(s), commit.partition});
+      for (const auto& commit : log->OfStage(static_cast<int>(s)))
+        log->Drop({static_cast<int>(s), commit.partition});
     }
   }
   return Status::OK();
@@ -278,7 +288,44 @@ std::vector<int64_t> TaskFactory::RowsOf(const TaskCommit& commit) const {
   return rows;
 }
 
-std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const {
+// Tasks that ran ahead of a limit and turned out not to be needed: whether they ran depends on timing, so
+// what they quarantined does not count. The partition in which the limit is reached counts whole.
+std::set<CommitLog::Key> TaskFactory::BeyondLimits() const {
+  std::set<CommitLog::Key> needed, all;
+  std::map<int, std::vector<std::pair<int, int>>> writers;  // exchange -> (stage, output) by input
+  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
+    const auto& outputs = context_.plan->stages[s].outputs;
+    bool limited = !outputs.empty();
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      const bool exchange = outputs[o].kind == PlanOutput::Kind::kExchange;
+      limited =
+          limited && exchange && context_.plan->exchanges[static_cast<size_t>(outputs[o].target)].limit >= 0;
+      if (!exchange) continue;
+      auto& list = writers[outputs[o].target];
+      list.resize(std::max(list.size(), static_cast<size_t>(outputs[o].input_index) + 1));
+      list[static_cast<size_t>(outputs[o].input_index)] = {static_cast<int>(s), static_cast<int>(o)};
+    }
+    if (!limited) continue;
+    for (const auto& commit : context_.directory->log()->OfStage(static_cast<int>(s))) {
+      if (commit.partition < kRetryPartitions) all.insert({commit.stage, commit.partition});
+    }
+  }
+  for (const auto& [exchange, list] : writers) {
+    int64_t left = context_.plan->exchanges[static_cast<size_t>(exchange)].limit;
+    for (const auto& [stage, output] : list) {
+      for (const auto& commit : context_.directory->log()->OfStage(stage)) {
+        if (left <= 0 || commit.partition >= kRetryPartitions) break;
+        needed.insert({commit.stage, commit.partition});
+        left -= RowsOf(commit)[static_cast<size_t>(output)];
+      }
+    }
+  }
+  for (const auto& key : needed) all.erase(key);
+  return all;
+}
+
+std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash,
+                                             const std::string& snapshot_hash) const {
   std::vector<Manifest> manifests;
   for (const auto& dataset : datasets_.datasets) {
     Manifest manifest;
@@ -288,16 +335,25 @@ std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash, const
     manifest.snapshot_hash = snapshot_hash;
     manifests.push_back(std::move(manifest));
   }
+  const auto beyond = BeyondLimits();
   for (const auto& [key, commit] : context_.directory->log()->commits()) {
     for (const auto& output : commit.outputs) {
       if (output.dataset < 0) continue;
+      if (output.output >= kQuarantineOutput && beyond.contains(key)) {
+        for (const auto& file : output.files)
+          (void)context_.env->RemoveFile(
+              JoinPath(datasets_.datasets[static_cast<size_t>(output.dataset)].path, file.path));
+        continue;
+      }
       auto& manifest = manifests[static_cast<size_t>(output.dataset)];
       // A retry's rows come after those of all inputs.
       const bool retry = key.second >= kRetryPartitions;
       const bool quarantine = output.output >= kQuarantineOutput;
-      const int input =
-          retry ? 0 : quarantine ? key.first
-                     : context_.plan->stages[static_cast<size_t>(key.first)].outputs[static_cast<size_t>(output.output)].input_index;
+      const int input = retry        ? 0
+                        : quarantine ? key.first
+                                     : context_.plan->stages[static_cast<size_t>(key.first)]
+                                           .outputs[static_cast<size_t>(output.output)]
+                                           .input_index;
       manifest.num_rows += output.rows;
       if (output.files.empty()) continue;
       const int64_t partition = DatasetPartition(input, key.second);

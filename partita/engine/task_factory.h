@@ -1,10 +1,11 @@
-// Makes the tasks of a run: where rows come from, where they go, and how a task's end becomes a commit. Shared by the local engine and
-// `partita task`, so that both run the same function on the same files.
+// Makes the tasks of a run: where rows come from, where they go, and how a task's end becomes a commit.
+// Shared by the local engine and `partita task`, so that both run the same function on the same files.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@
 
 namespace partita {
 
-using MemoryTables = std::map<std::string, std::shared_ptr<const MemoryTable>>;  // by the `id` argument of from_memory
+using MemoryTables =
+    std::map<std::string, std::shared_ptr<const MemoryTable>>;  // by the `id` argument of from_memory
 
 struct RunContext {
   const Plan* plan = nullptr;
@@ -29,7 +31,8 @@ struct RunContext {
   int threads = 1;
 };
 
-// Sinks' folders of a plan in RunDirectory's order: file sinks, then the quarantine. `dataset_of_sink[i]` is -1 for "collect".
+// Sinks' folders of a plan in RunDirectory's order: file sinks, then the quarantine. `dataset_of_sink[i]` is
+// -1 for "collect".
 struct PlanDatasets {
   std::vector<RunDirectory::Dataset> datasets;
   std::vector<int> dataset_of_sink;
@@ -39,7 +42,9 @@ PlanDatasets DatasetsOf(const Plan& plan);
 
 // The number of an output's partition in its dataset: input k's partitions follow those of input k - 1.
 inline constexpr int64_t kPartitionsPerInput = 1000000;
-inline int64_t DatasetPartition(int input_index, int64_t partition) { return input_index * kPartitionsPerInput + partition; }
+inline int64_t DatasetPartition(int input_index, int64_t partition) {
+  return input_index * kPartitionsPerInput + partition;
+}
 
 class TaskFactory {
  public:
@@ -52,13 +57,14 @@ class TaskFactory {
   Result<std::vector<int64_t>> Commit(TaskEnd end);
   // Rows of a committed task by output.
   std::vector<int64_t> RowsOf(const TaskCommit& commit) const;
-  // Drops commits whose exchange files are gone where a task that reads them must still run; with a volatile writer, what was
-  // made from its lost rows too. Call before the run starts.
+  // Drops commits whose exchange files are gone where a task that reads them must still run; with a volatile
+  // writer, what was made from its lost rows too. Call before the run starts.
   Status DropLostExchanges();
   // The manifests of all datasets, from the log.
   std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
 
  private:
+  std::set<CommitLog::Key> BeyondLimits() const;
   const std::string& StepOf(int stage, int node) const;  // node -1: the source
   bool ReadersDone(int exchange) const;
   Result<std::unique_ptr<Source>> MakeExchange(int exchange, int64_t partition) const;

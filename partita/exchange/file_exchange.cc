@@ -11,7 +11,8 @@ namespace {
 
 class ExchangeSink final : public Sink {
  public:
-  ExchangeSink(Env* env, std::string folder, std::string name, std::string attempt, std::shared_ptr<arrow::Schema> schema)
+  ExchangeSink(Env* env, std::string folder, std::string name, std::string attempt,
+               std::shared_ptr<arrow::Schema> schema)
       : env_(env), folder_(std::move(folder)), name_(std::move(name)), schema_(std::move(schema)) {
     temporary_ = JoinPath(folder_, name_ + ".tmp-" + attempt);
   }
@@ -71,7 +72,8 @@ class ExchangeSource final : public Source {
       if (!reader_) {
         while (next_ < shares_.size() && shares_[next_].rows <= skip_) skip_ -= shares_[next_++].rows;
         if (next_ == shares_.size()) return std::nullopt;
-        ARROW_ASSIGN_OR_RAISE(reader_, FramedFileReader::Open(ctx.env, shares_[next_].path, ctx.pool.get(), skip_, left_));
+        ARROW_ASSIGN_OR_RAISE(
+            reader_, FramedFileReader::Open(ctx.env, shares_[next_].path, ctx.pool.get(), skip_, left_));
         skip_ = 0;
       }
       ARROW_ASSIGN_OR_RAISE(auto batch, reader_->Next());
@@ -107,10 +109,12 @@ std::string ExchangeFileName(int input_index, int64_t partition) {
 
 std::unique_ptr<Sink> MakeExchangeSink(Env* env, std::string folder, std::string name, std::string attempt,
                                        std::shared_ptr<arrow::Schema> schema) {
-  return std::make_unique<ExchangeSink>(env, std::move(folder), std::move(name), std::move(attempt), std::move(schema));
+  return std::make_unique<ExchangeSink>(env, std::move(folder), std::move(name), std::move(attempt),
+                                        std::move(schema));
 }
 
-std::unique_ptr<Source> MakeExchangeSource(std::vector<ExchangeShare> shares, int64_t first_row, int64_t num_rows) {
+std::unique_ptr<Source> MakeExchangeSource(std::vector<ExchangeShare> shares, int64_t first_row,
+                                           int64_t num_rows) {
   return std::make_unique<ExchangeSource>(std::move(shares), first_row, num_rows);
 }
 

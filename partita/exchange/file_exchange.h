@@ -1,5 +1,6 @@
-// The exchange through files: each task of a writing stage leaves one framed file; reading tasks take row ranges of their concatenation
-// in (input, partition) order. Serves gather and rebalance; the same files serve the local engine and `partita task`.
+// The exchange through files: each task of a writing stage leaves one framed file; reading tasks take row
+// ranges of their concatenation in (input, partition) order. Serves gather and rebalance; the same files
+// serve the local engine and `partita task`.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,7 @@ std::unique_ptr<Sink> MakeExchangeSink(Env* env, std::string folder, std::string
                                        std::shared_ptr<arrow::Schema> schema);
 
 // Reads rows [first_row, first_row + num_rows) of the concatenated shares. Ordinals count from 0.
-std::unique_ptr<Source> MakeExchangeSource(std::vector<ExchangeShare> shares, int64_t first_row, int64_t num_rows);
+std::unique_ptr<Source> MakeExchangeSource(std::vector<ExchangeShare> shares, int64_t first_row,
+                                           int64_t num_rows);
 
 }  // namespace partita

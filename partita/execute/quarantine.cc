@@ -7,7 +7,8 @@ namespace partita {
 std::shared_ptr<arrow::Schema> QuarantineSchema(const arrow::Schema& input) {
   auto fields = input.fields();
   for (auto& field : fields) field = field->WithNullable(true);
-  for (const char* name : {"__step", "__kind", "__message", "__file"}) fields.push_back(arrow::field(name, arrow::utf8()));
+  for (const char* name : {"__step", "__kind", "__message", "__file"})
+    fields.push_back(arrow::field(name, arrow::utf8()));
   fields.push_back(arrow::field("__file_row", arrow::int64()));
   fields.push_back(arrow::field("__stage", arrow::int32()));
   fields.push_back(arrow::field("__partition", arrow::int64()));
@@ -15,8 +16,9 @@ std::shared_ptr<arrow::Schema> QuarantineSchema(const arrow::Schema& input) {
   return arrow::schema(std::move(fields));
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<const RowError*>& errors, const std::string& step,
-                                                            int stage, int64_t partition, const Partition& scan,
+Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<const RowError*>& errors,
+                                                            const std::string& step, int stage,
+                                                            int64_t partition, const Partition& scan,
                                                             arrow::MemoryPool* pool) {
   arrow::RecordBatchVector rows;
   arrow::StringBuilder steps(pool), kinds(pool), messages(pool), files(pool);
@@ -26,7 +28,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<co
     if (error->row) rows.push_back(error->row);
     auto at = CoordinateOf(scan, error->ordinal);
     if (const auto* detail = DetailOf(error->status); !error->row && detail != nullptr) {
-      at = {detail->context.file, detail->context.row};  // a row that could not be parsed has no columns, only its place
+      at = {detail->context.file,
+            detail->context.row};  // a row that could not be parsed has no columns, only its place
     }
     ARROW_RETURN_NOT_OK(steps.Append(step));
     ARROW_RETURN_NOT_OK(kinds.Append(ErrorKindName(KindOf(error->status))));

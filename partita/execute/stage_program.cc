@@ -44,7 +44,8 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     transform.threads = init.threads;
     const auto* factory = FindTransform(plan_node.op);
     if (factory == nullptr) {
-      return WithContext(UserError("this build has no step '" + plan_node.op + "'"), {.step = plan_node.step});
+      return WithContext(UserError("this build has no step '" + plan_node.op + "'"),
+                         {.step = plan_node.step});
     }
     if (factory->make) {
       auto made = factory->make(transform);
@@ -62,7 +63,8 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     program->quarantines = program->quarantines || plan_node.on_error == OnError::kQuarantine;
     const int index = static_cast<int>(program->nodes_.size());
     program->nodes_.push_back(std::move(node));
-    (plan_node.input < 0 ? program->children_ : program->nodes_[static_cast<size_t>(plan_node.input)].children)
+    (plan_node.input < 0 ? program->children_
+                         : program->nodes_[static_cast<size_t>(plan_node.input)].children)
         .push_back(index);
   }
   for (size_t o = 0; o < stage.outputs.size(); ++o) {
@@ -73,7 +75,8 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     const auto target = static_cast<size_t>(output.target);
     const std::string step = sink ? init.plan->sinks[target].step : init.plan->exchanges[target].step;
     program->output_pools.push_back(init.pool->NewChild(step));
-    program->output_counters.push_back(CountersOf(init.observer, step, sink ? init.plan->sinks[target].op : "exchange"));
+    program->output_counters.push_back(
+        CountersOf(init.observer, step, sink ? init.plan->sinks[target].op : "exchange"));
   }
   if (program->quarantines) program->quarantine_pool = init.pool->NewChild("quarantine");
   // The rows of a ticket: what the first steps wish, up to and including the first that waits.

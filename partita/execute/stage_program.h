@@ -1,5 +1,5 @@
-// A stage made ready to run in this process: one transform instance a node, pools, counters, and the shape of the tree. Made once a run,
-// shared by all tasks of the stage. Immutable after Make.
+// A stage made ready to run in this process: one transform instance a node, pools, counters, and the shape of
+// the tree. Made once a run, shared by all tasks of the stage. Immutable after Make.
 #pragma once
 
 #include <atomic>
@@ -15,13 +15,13 @@ namespace partita {
 
 struct NodeProgram {
   const PlanNode* plan = nullptr;
-  std::unique_ptr<Transform> transform;   // exactly one of the two
+  std::unique_ptr<Transform> transform;  // exactly one of the two
   std::unique_ptr<AsyncTransform> async;
   std::shared_ptr<BudgetPool> pool;
   StepCounters* counters = nullptr;
-  int64_t max_rows = INT64_MAX;           // of one call
-  std::vector<int> children;              // nodes fed by this one
-  std::vector<int> outputs;               // lanes fed by this one
+  int64_t max_rows = INT64_MAX;  // of one call
+  std::vector<int> children;     // nodes fed by this one
+  std::vector<int> outputs;      // lanes fed by this one
 };
 
 class StageProgram {
@@ -40,8 +40,12 @@ class StageProgram {
   const Plan& plan() const { return *plan_; }
   int index() const { return index_; }
   const std::vector<NodeProgram>& nodes() const { return nodes_; }
-  const std::vector<int>& children_of(int point) const { return point < 0 ? children_ : nodes_[size_t(point)].children; }
-  const std::vector<int>& outputs_of(int point) const { return point < 0 ? outputs_ : nodes_[size_t(point)].outputs; }
+  const std::vector<int>& children_of(int point) const {
+    return point < 0 ? children_ : nodes_[size_t(point)].children;
+  }
+  const std::vector<int>& outputs_of(int point) const {
+    return point < 0 ? outputs_ : nodes_[size_t(point)].outputs;
+  }
 
   // Pools and counters of the source and of each output's sink.
   std::shared_ptr<BudgetPool> source_pool;
@@ -50,7 +54,8 @@ class StageProgram {
   std::vector<StepCounters*> output_counters;
   std::shared_ptr<BudgetPool> quarantine_pool;
 
-  // Rows a ticket should have, so that threads share a partition; and rows wanted in flight in asynchronous steps (0: none).
+  // Rows a ticket should have, so that threads share a partition; and rows wanted in flight in asynchronous
+  // steps (0: none).
   int64_t ticket_rows = INT64_MAX;
   int64_t async_rows = 0;
   bool quarantines = false;

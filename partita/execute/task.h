@@ -1,5 +1,6 @@
-// What a task is given and what it leaves. A task is one stage on one partition: a pure function to files that nobody sees until its
-// commit. The local engine, `partita task` and cluster engines all run it through WorkerPool.
+// What a task is given and what it leaves. A task is one stage on one partition: a pure function to files
+// that nobody sees until its commit. The local engine, `partita task` and cluster engines all run it through
+// WorkerPool.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,10 @@ struct TaskInit {
   // Made by the worker that starts the task.
   std::function<Result<std::unique_ptr<Source>>()> make_source;
   std::function<Result<std::unique_ptr<Sink>>(int output)> make_sink;
-  // For rows that step `node` quarantines; `schema` is the step's input schema with the error columns (execute/quarantine.h).
-  std::function<Result<std::unique_ptr<Sink>>(int node, std::shared_ptr<arrow::Schema> schema)> make_quarantine;
+  // For rows that step `node` quarantines; `schema` is the step's input schema with the error columns
+  // (execute/quarantine.h).
+  std::function<Result<std::unique_ptr<Sink>>(int node, std::shared_ptr<arrow::Schema> schema)>
+      make_quarantine;
   bool frugal = false;  // one ticket at a time in small blocks: the second try of a task that did not fit
 };
 

@@ -11,7 +11,7 @@
 namespace partita {
 namespace {
 
-constexpr int64_t kMaxUnretired = 4096;         // tickets of a task with asynchronous steps
+constexpr int64_t kMaxUnretired = 4096;  // tickets of a task with asynchronous steps
 constexpr int64_t kFrugalBlockBytes = 64 << 10;
 
 void AddTo(StepCounters* counters, const NodeDelta& delta, int sign) {
@@ -45,7 +45,9 @@ struct TaskRun::AsyncCall final : RowErrors {
     const auto& item = ticket->waiting[index];
     if (on_error == OnError::kFail || !of_row) {
       if (error.IsOutOfMemory()) return error;
-      return WithContext(error, {.step = std::string(ctx.step), .partition = ctx.partition, .row = item.block.ordinals.At(row)});
+      return WithContext(
+          error,
+          {.step = std::string(ctx.step), .partition = ctx.partition, .row = item.block.ordinals.At(row)});
     }
     std::lock_guard lock(mutex);
     bad_rows.emplace_back(row, error);
@@ -53,7 +55,8 @@ struct TaskRun::AsyncCall final : RowErrors {
   }
 };
 
-TaskRun::TaskRun(TaskInit init, WorkerPool* pool, int64_t age) : init_(std::move(init)), pool_(pool), age_(age) {
+TaskRun::TaskRun(TaskInit init, WorkerPool* pool, int64_t age)
+    : init_(std::move(init)), pool_(pool), age_(age) {
   const auto& options = pool_->options();
   OperatorContext ctx;
   ctx.partition = init_.partition;
@@ -71,13 +74,15 @@ TaskRun::TaskRun(TaskInit init, WorkerPool* pool, int64_t age) : init_(std::move
     contexts_.push_back(ctx);
   }
   lanes_.resize(init_.program->stage().outputs.size() + (init_.program->quarantines ? 1 : 0));
-  for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) lanes_[i].limit = init_.program->stage().outputs[i].limit;
+  for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i)
+    lanes_[i].limit = init_.program->stage().outputs[i].limit;
   totals_.resize(init_.program->nodes().size() + 1);
 }
 
 TaskRun::~TaskRun() = default;
 
-// ---------------------------------------------------------------------------------------------------------------- claiming
+// ----------------------------------------------------------------------------------------------------------------
+// claiming
 
 bool TaskRun::MayRetry(int64_t blocked_epoch, int64_t bytes, bool oldest, int64_t epoch) const {
   if (blocked_epoch < 0) return true;
@@ -104,7 +109,8 @@ bool TaskRun::MayRead(bool oldest, int64_t epoch) const {
     return false;
   }
   if (oldest && unretired_ == 0) return true;
-  return options.budget->available_bytes() >= std::max(8 * source_context_.target_block_bytes, options.budget->limit_bytes() / 8);
+  return options.budget->available_bytes() >=
+         std::max(8 * source_context_.target_block_bytes, options.budget->limit_bytes() / 8);
 }
 
 Action TaskRun::Claim(bool oldest, int64_t epoch) {
@@ -172,17 +178,31 @@ Action TaskRun::Claim(bool oldest, int64_t epoch) {
   return action;
 }
 
-// --------------------------------------------------------------------------------------------------------------- executing
+// ---------------------------------------------------------------------------------------------------------------
+// executing
 
 void TaskRun::Execute(Action* action) {
   switch (action->kind) {
-    case Action::Kind::kNone: break;
-    case Action::Kind::kOpen: action->result = Open(); break;
-    case Action::Kind::kRead: action->result = Read(); break;
-    case Action::Kind::kProcess: action->result = Process(action); break;
-    case Action::Kind::kConsume: action->result = Consume(action->ticket.get(), action->lane); break;
-    case Action::Kind::kFinish: action->result = Finish(action->lane); break;
-    case Action::Kind::kEnd: End(); break;
+    case Action::Kind::kNone:
+      break;
+    case Action::Kind::kOpen:
+      action->result = Open();
+      break;
+    case Action::Kind::kRead:
+      action->result = Read();
+      break;
+    case Action::Kind::kProcess:
+      action->result = Process(action);
+      break;
+    case Action::Kind::kConsume:
+      action->result = Consume(action->ticket.get(), action->lane);
+      break;
+    case Action::Kind::kFinish:
+      action->result = Finish(action->lane);
+      break;
+    case Action::Kind::kEnd:
+      End();
+      break;
   }
 }
 
@@ -199,7 +219,8 @@ Status TaskRun::Read() {
   const auto& options = pool_->options();
   const int64_t start = options.env->MonotonicNanos();
   auto next = source_->Next(source_context_);
-  init_.program->source_counters->busy_ns.fetch_add(options.env->MonotonicNanos() - start, std::memory_order_relaxed);
+  init_.program->source_counters->busy_ns.fetch_add(options.env->MonotonicNanos() - start,
+                                                    std::memory_order_relaxed);
   const int64_t bytes = source_->bytes_read();
   options.observer->source_bytes_read.fetch_add(bytes - source_bytes_, std::memory_order_relaxed);
   source_bytes_ = bytes;
@@ -226,11 +247,14 @@ Status TaskRun::Read() {
   return Status::OK();
 }
 
-// A row that the source cannot parse: the next call goes on behind it. It travels as a ticket of its own, so that order is kept.
+// A row that the source cannot parse: the next call goes on behind it. It travels as a ticket of its own, so
+// that order is kept.
 bool TaskRun::ReadBadRow(const Status& status) {
   const auto policy = init_.program->stage().source.on_error;
   const auto* detail = DetailOf(status);
-  if (policy == OnError::kFail || detail == nullptr || KindOf(status) != ErrorKind::kData || detail->context.row < 0) return false;
+  if (policy == OnError::kFail || detail == nullptr || KindOf(status) != ErrorKind::kData ||
+      detail->context.row < 0)
+    return false;
   auto ticket = std::make_shared<Ticket>();
   ticket->outputs.resize(init_.program->stage().outputs.size());
   ticket->deltas.resize(init_.program->nodes().size() + 1);
@@ -246,12 +270,15 @@ bool TaskRun::ReadBadRow(const Status& status) {
 // Errors of steps know a row by its ordinal; people want file and row.
 Status TaskRun::Located(Status status) const {
   const auto* detail = DetailOf(status);
-  if (detail == nullptr || detail->context.row < 0 || !detail->context.file.empty() || init_.scan.fragments.empty()) return status;
+  if (detail == nullptr || detail->context.row < 0 || !detail->context.file.empty() ||
+      init_.scan.fragments.empty())
+    return status;
   auto context = detail->context;
   const auto at = CoordinateOf(init_.scan, context.row);
   context.file = at.file;
   context.row = at.row;
-  return status.WithDetail(std::make_shared<ErrorDetail>(detail->kind, detail->retriable, std::move(context)));
+  return status.WithDetail(
+      std::make_shared<ErrorDetail>(detail->kind, detail->retriable, std::move(context)));
 }
 
 Status TaskRun::Process(Action* action) {
@@ -270,7 +297,8 @@ void TaskRun::StartAsync(const std::shared_ptr<Ticket>& ticket) {
   for (auto& item : ticket->waiting) {
     const int64_t most = init_.program->nodes()[static_cast<size_t>(item.point)].max_rows;
     for (int64_t offset = 0; offset < item.block.num_rows(); offset += most) {
-      slices.push_back({item.point, item.block.Slice(offset, std::min(most, item.block.num_rows() - offset)), true});
+      slices.push_back(
+          {item.point, item.block.Slice(offset, std::min(most, item.block.num_rows() - offset)), true});
     }
   }
   ticket->waiting = std::move(slices);
@@ -372,7 +400,8 @@ Status TaskRun::ConsumeQuarantine(Ticket* ticket) {
     if (rows.empty()) continue;
     const auto& stage_plan = init_.program->stage();
     const auto& step = node < 0 ? stage_plan.source.step : stage_plan.nodes[static_cast<size_t>(node)].step;
-    ARROW_ASSIGN_OR_RAISE(auto batch, QuarantineBatch(rows, step, stage(), partition(), init_.scan, ctx.pool.get()));
+    ARROW_ASSIGN_OR_RAISE(auto batch,
+                          QuarantineBatch(rows, step, stage(), partition(), init_.scan, ctx.pool.get()));
     auto& sink = quarantine_sinks_[node];
     if (!sink) {
       ARROW_ASSIGN_OR_RAISE(sink, init_.make_quarantine(node, batch->schema()));
@@ -387,7 +416,8 @@ Status TaskRun::ConsumeQuarantine(Ticket* ticket) {
     ARROW_RETURN_NOT_OK(status);
     quarantine_rows_[node] += batch->num_rows();
     for (auto& error : ticket->errors) {
-      if (error.node == node) error.quarantined = false, error.row.reset();  // written: a retry after a refusal must not repeat it
+      if (error.node == node)
+        error.quarantined = false, error.row.reset();  // written: a retry after a refusal must not repeat it
     }
   }
   return Status::OK();
@@ -426,7 +456,8 @@ void TaskRun::End() {
     for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) {
       end_.outputs.push_back({static_cast<int>(i), lanes_[i].rows, std::move(lanes_[i].files)});
     }
-    for (const auto& total : totals_) end_.steps.push_back({total.rows_in, total.rows_out, total.skipped, total.quarantined});
+    for (const auto& total : totals_)
+      end_.steps.push_back({total.rows_in, total.rows_out, total.skipped, total.quarantined});
   } else {
     for (const auto& output : end_.outputs) {  // a quarantine that was finished already
       for (const auto& file : output.files) (void)pool_->options().env->RemoveFile(file.temporary);
@@ -454,7 +485,8 @@ void TaskRun::End() {
   pool_->options().on_end(std::move(end_));
 }
 
-// ----------------------------------------------------------------------------------------------------------------- booking
+// -----------------------------------------------------------------------------------------------------------------
+// booking
 
 void TaskRun::BookDeltas(const Ticket& ticket, int sign) {
   AddTo(init_.program->source_counters, ticket.deltas[0], sign);
@@ -477,7 +509,8 @@ bool TaskRun::blocked_on_memory() const {
 }
 
 std::string TaskRun::LaneStep(int lane) const {
-  return lane == quarantine_lane() ? "quarantine" : init_.program->output_counters[static_cast<size_t>(lane)]->step;
+  return lane == quarantine_lane() ? "quarantine"
+                                   : init_.program->output_counters[static_cast<size_t>(lane)]->step;
 }
 
 void TaskRun::Requeue(const std::shared_ptr<Ticket>& ticket) {
@@ -518,7 +551,9 @@ void TaskRun::Complete(Action* action) {
     return;
   }
   switch (action->kind) {
-    case Kind::kOpen: opened_ = true; break;
+    case Kind::kOpen:
+      opened_ = true;
+      break;
     case Kind::kRead:
       if (read_end_) source_done_ = true;
       for (auto& ticket : read_) {
@@ -541,7 +576,8 @@ void TaskRun::Complete(Action* action) {
       lane.block = 0;
       lane.offset = 0;
       ++lane.next_seq;
-      if (action->lane != quarantine_lane()) action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
+      if (action->lane != quarantine_lane())
+        action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
       if (--action->ticket->lanes_left == 0) {
         done_.erase(action->ticket->seq);
         --unretired_;
@@ -553,11 +589,13 @@ void TaskRun::Complete(Action* action) {
       lanes_[static_cast<size_t>(action->lane)].blocked_epoch = -1;
       lanes_[static_cast<size_t>(action->lane)].finished = true;
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
-// Every lane has the rows it wants: nothing more is read, and what is on its way is dropped when it comes back.
+// Every lane has the rows it wants: nothing more is read, and what is on its way is dropped when it comes
+// back.
 void TaskRun::Drain() {
   draining_ = true;
   source_done_ = true;
@@ -586,7 +624,8 @@ void TaskRun::Done(const std::shared_ptr<Ticket>& ticket) {
 }
 
 void TaskRun::AsyncDone(const std::shared_ptr<AsyncCall>& call, Result<std::vector<Block>> result) {
-  init_.program->async_rows_now.fetch_sub(call->ticket->waiting[call->index].block.num_rows(), std::memory_order_relaxed);
+  init_.program->async_rows_now.fetch_sub(call->ticket->waiting[call->index].block.num_rows(),
+                                          std::memory_order_relaxed);
   call->result = std::move(result);
   auto& ticket = call->ticket;
   ticket->calls.push_back(call);
@@ -614,12 +653,15 @@ void TaskRun::AsyncComplete(const std::shared_ptr<Ticket>& ticket) {
     const auto item = ticket->waiting[call->index];
     if (!call->result.ok()) {
       if (!call->result.status().IsOutOfMemory()) {
-        Stop(WithContext(call->result.status(), {.step = std::string(call->ctx.step), .partition = partition()}), false, false);
+        Stop(WithContext(call->result.status(),
+                         {.step = std::string(call->ctx.step), .partition = partition()}),
+             false, false);
         return;
       }
       refused = true;
-      Refused(WithContext(call->result.status(), {.step = std::string(call->ctx.step), .partition = partition(),
-                                                  .row = item.block.ordinals.At(0)}));
+      Refused(WithContext(
+          call->result.status(),
+          {.step = std::string(call->ctx.step), .partition = partition(), .row = item.block.ordinals.At(0)}));
       const int64_t rows = item.block.num_rows();
       if (rows > 1) {
         items.push_back({item.point, item.block.Slice(0, rows / 2), true});
@@ -683,12 +725,14 @@ std::pair<WaitReason, StepCounters*> TaskRun::WhyWaiting() const {
 
 std::string TaskRun::Describe() const {
   const auto [reason, counters] = WhyWaiting();
-  std::string text = "partition " + std::to_string(partition()) + " waits for " + std::string(WaitReasonName(reason));
+  std::string text =
+      "partition " + std::to_string(partition()) + " waits for " + std::string(WaitReasonName(reason));
   for (const auto& node : init_.program->nodes()) {
     if (!node.async) continue;
     for (const auto& flight : node.async->Slowest(1)) {
-      text += "; step '" + node.plan->step + "', row " + std::to_string(CoordinateOf(init_.scan, flight.row).row) + ": " +
-              flight.what + " for " + std::to_string(static_cast<int64_t>(flight.seconds)) + " s";
+      text += "; step '" + node.plan->step + "', row " +
+              std::to_string(CoordinateOf(init_.scan, flight.row).row) + ": " + flight.what + " for " +
+              std::to_string(static_cast<int64_t>(flight.seconds)) + " s";
     }
   }
   return text;

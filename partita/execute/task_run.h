@@ -1,5 +1,6 @@
-// The state of one running task: reading, tickets, lanes to the sinks, and what it waits for. All methods marked [locked] are
-// called with the pool's mutex held; Execute runs without it. See ARCHITECTURE.md, "The life of a block".
+// The state of one running task: reading, tickets, lanes to the sinks, and what it waits for. All methods
+// marked [locked] are called with the pool's mutex held; Execute runs without it. See ARCHITECTURE.md, "The
+// life of a block".
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   TaskRun(TaskInit init, WorkerPool* pool, int64_t age);
   ~TaskRun();
 
-  // [locked] The most useful thing to do now, claimed for the caller; kNone: it waits. `oldest`: this is the oldest task, which
-  // memory admission never holds back.
+  // [locked] The most useful thing to do now, claimed for the caller; kNone: it waits. `oldest`: this is the
+  // oldest task, which memory admission never holds back.
   Action Claim(bool oldest, int64_t epoch);
   // Without the lock: does it.
   void Execute(Action* action);
@@ -64,7 +65,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
     int64_t next_seq = 0;
     bool busy = false, finished = false;
     int64_t limit = -1, rows = 0;
-    size_t block = 0;        // position in the head ticket
+    size_t block = 0;  // position in the head ticket
     int64_t offset = 0;
     int64_t blocked_epoch = -1, claim_epoch = 0;
     std::vector<OutputFile> files;
@@ -96,15 +97,17 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool MayRetry(int64_t blocked_epoch, int64_t bytes, bool oldest, int64_t epoch) const;
   bool AllSaturated() const;
   void Refused(const Status& status);
-  int quarantine_lane() const { return init_.program->quarantines ? static_cast<int>(lanes_.size()) - 1 : -1; }
+  int quarantine_lane() const {
+    return init_.program->quarantines ? static_cast<int>(lanes_.size()) - 1 : -1;
+  }
   OperatorContext LaneContext(int lane) const;
   void BookDeltas(const Ticket& ticket, int sign);
 
   TaskInit init_;
   WorkerPool* pool_;
   const int64_t age_;
-  CancelToken cancel_;       // of the sinks
-  CancelToken work_cancel_;  // of the source and the steps
+  CancelToken cancel_;                     // of the sinks
+  CancelToken work_cancel_;                // of the source and the steps
   std::vector<OperatorContext> contexts_;  // by node
   OperatorContext source_context_;
 
@@ -116,16 +119,16 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool read_end_ = false;
   int64_t read_epoch_ = 0;
 
-  std::deque<std::shared_ptr<Ticket>> ready_;   // by seq, oldest first
+  std::deque<std::shared_ptr<Ticket>> ready_;        // by seq, oldest first
   std::map<int64_t, std::shared_ptr<Ticket>> done_;  // worked on, not yet taken by all lanes
   int64_t next_seq_ = 0;
   int64_t unretired_ = 0;
-  std::deque<Lane> lanes_;                      // outputs, then quarantine
+  std::deque<Lane> lanes_;  // outputs, then quarantine
   std::map<int, std::unique_ptr<Sink>> quarantine_sinks_;
   std::map<int, int64_t> quarantine_rows_;
 
-  int running_ = 0;      // actions being executed
-  int async_calls_ = 0;  // not yet answered
+  int running_ = 0;        // actions being executed
+  int async_calls_ = 0;    // not yet answered
   bool draining_ = false;  // every lane has what it wants: what is on its way is dropped
   bool stopping_ = false, ending_ = false, ended_ = false;
   bool preempted_ = false, frugal_next_ = false;

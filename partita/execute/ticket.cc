@@ -44,8 +44,8 @@ class TicketRunner::Errors final : public RowErrors {
   const Block& block_;
 };
 
-TicketRunner::TicketRunner(const StageProgram* program, const std::vector<OperatorContext>* contexts, Env* env,
-                           Ticket* ticket)
+TicketRunner::TicketRunner(const StageProgram* program, const std::vector<OperatorContext>* contexts,
+                           Env* env, Ticket* ticket)
     : program_(program), contexts_(contexts), env_(env), ticket_(ticket) {}
 
 Status TicketRunner::Run() {
@@ -99,7 +99,8 @@ Status TicketRunner::RunNode(int node, const Block& block) {
   }
   if (block.num_rows() <= program.max_rows) return RunSlice(node, block);
   for (int64_t offset = 0; offset < block.num_rows(); offset += program.max_rows) {
-    ARROW_RETURN_NOT_OK(RunSlice(node, block.Slice(offset, std::min(program.max_rows, block.num_rows() - offset))));
+    ARROW_RETURN_NOT_OK(
+        RunSlice(node, block.Slice(offset, std::min(program.max_rows, block.num_rows() - offset))));
   }
   return Status::OK();
 }
@@ -120,8 +121,8 @@ Status TicketRunner::RunSlice(int node, const Block& block) {
   }
   Rollback(mark);
   const bool refused = status.IsOutOfMemory();
-  const bool below = !output.status.ok();      // a step below failed, and said so itself
-  const bool policy = !errors.status.ok();     // a row error that fails the run
+  const bool below = !output.status.ok();   // a step below failed, and said so itself
+  const bool policy = !errors.status.ok();  // a row error that fails the run
   const bool bad_rows = !below && !policy && !refused && KindOf(status) == ErrorKind::kData;
   const int64_t rows = block.num_rows();
   if (rows > 1 && (refused || bad_rows)) {
@@ -169,8 +170,10 @@ TicketRunner::Mark TicketRunner::Save() const {
 
 void TicketRunner::Rollback(const Mark& mark) {
   for (size_t i = 0; i < ticket_->outputs.size(); ++i) ticket_->outputs[i].resize(mark.outputs[i]);
-  ticket_->errors.erase(ticket_->errors.begin() + static_cast<std::ptrdiff_t>(mark.errors), ticket_->errors.end());
-  ticket_->waiting.erase(ticket_->waiting.begin() + static_cast<std::ptrdiff_t>(mark.waiting), ticket_->waiting.end());
+  ticket_->errors.erase(ticket_->errors.begin() + static_cast<std::ptrdiff_t>(mark.errors),
+                        ticket_->errors.end());
+  ticket_->waiting.erase(ticket_->waiting.begin() + static_cast<std::ptrdiff_t>(mark.waiting),
+                         ticket_->waiting.end());
   ticket_->deltas = mark.deltas;
 }
 

@@ -92,15 +92,17 @@ void WorkerPool::Work() {
       if (stop_) return;
       Escalate();
       if (TakeAction(&task, &action)) goto work;
-      const auto [reason, counters] =
-          tasks_.empty() ? std::pair<WaitReason, StepCounters*>{WaitReason::kNone, nullptr} : tasks_[0]->WhyWaiting();
+      const auto [reason, counters] = tasks_.empty()
+                                          ? std::pair<WaitReason, StepCounters*>{WaitReason::kNone, nullptr}
+                                          : tasks_[0]->WhyWaiting();
       options_.observer->current_wait.store(static_cast<int>(reason), std::memory_order_relaxed);
       const int64_t start = options_.env->MonotonicNanos();
       ++sleeping_;
       wake_.wait_for(lock, std::chrono::milliseconds(100));
       --sleeping_;
       if (counters != nullptr) {
-        counters->wait_ns[static_cast<size_t>(reason)].fetch_add(options_.env->MonotonicNanos() - start, std::memory_order_relaxed);
+        counters->wait_ns[static_cast<size_t>(reason)].fetch_add(options_.env->MonotonicNanos() - start,
+                                                                 std::memory_order_relaxed);
       }
       continue;
     }
@@ -163,9 +165,10 @@ void WorkerPool::CheckStall(int64_t now_ns) {
   const double seconds = static_cast<double>(now_ns - std::max(last_progress_ns_, last_stall_ns_)) * 1e-9;
   if (seconds < options_.stall_seconds) return;
   last_stall_ns_ = now_ns;
-  Event event{EventKind::kStall, options_.env->NowUnixMicros(), tasks_[0]->stage(), tasks_[0]->partition(), "", ""};
-  event.message = "no progress for " + FormatSeconds(static_cast<double>(now_ns - last_progress_ns_) * 1e-9) + ": " +
-                  tasks_[0]->Describe();
+  Event event{
+      EventKind::kStall, options_.env->NowUnixMicros(), tasks_[0]->stage(), tasks_[0]->partition(), "", ""};
+  event.message = "no progress for " + FormatSeconds(static_cast<double>(now_ns - last_progress_ns_) * 1e-9) +
+                  ": " + tasks_[0]->Describe();
   options_.observer->Emit(std::move(event));
 }
 

@@ -1,7 +1,7 @@
-// Threads that work on tasks. Each picks the most useful action of the oldest task that has one: sinks first, then steps, then reading.
-// It also gives memory where it must: waiting tasks are woken when bytes are freed; when nothing can go on, the youngest task gives its
-// memory back and starts again later; when the oldest is alone and still refused, it starts again frugally, and then fails
-// with the law-2 error.
+// Threads that work on tasks. Each picks the most useful action of the oldest task that has one: sinks first,
+// then steps, then reading. It also gives memory where it must: waiting tasks are woken when bytes are freed;
+// when nothing can go on, the youngest task gives its memory back and starts again later; when the oldest is
+// alone and still refused, it starts again frugally, and then fails with the law-2 error.
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,7 @@ struct WorkerPoolOptions {
   Budget* budget = nullptr;      // outlives the pool
   Observer* observer = nullptr;  // outlives the pool
   int64_t target_block_bytes = 4 << 20;
-  double stall_seconds = 5;      // no progress for so long is told as a kStall event
+  double stall_seconds = 5;  // no progress for so long is told as a kStall event
   // Called once for each submitted task, from a worker thread, without the lock. May submit more.
   std::function<void(TaskEnd)> on_end;
 };

@@ -24,7 +24,8 @@ namespace {
 std::string EncodeHiveValue(std::string_view value) {
   std::string out;
   for (unsigned char c : value) {
-    const bool plain = std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~' || c == ' ' || c >= 0x80;
+    const bool plain =
+        std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~' || c == ' ' || c >= 0x80;
     if (plain && !(out.empty() && c == '.')) {
       out.push_back(static_cast<char>(c));
     } else {
@@ -39,10 +40,15 @@ std::string EncodeHiveValue(std::string_view value) {
 // Files of one folder: one open writer, cut by rows and logical bytes.
 class FileSeries {
  public:
-  FileSeries(const FileSinkInit* init, const Format* format, std::shared_ptr<arrow::Schema> schema, std::string folder,
-             int number, int64_t max_rows, int64_t max_bytes)
-      : init_(init), format_(format), schema_(std::move(schema)), folder_(std::move(folder)), number_(number),
-        cutter_(max_rows, max_bytes), saved_cutter_(cutter_) {}
+  FileSeries(const FileSinkInit* init, const Format* format, std::shared_ptr<arrow::Schema> schema,
+             std::string folder, int number, int64_t max_rows, int64_t max_bytes)
+      : init_(init),
+        format_(format),
+        schema_(std::move(schema)),
+        folder_(std::move(folder)),
+        number_(number),
+        cutter_(max_rows, max_bytes),
+        saved_cutter_(cutter_) {}
 
   Status Write(const std::shared_ptr<arrow::RecordBatch>& batch, const OperatorContext& ctx, int64_t* taken) {
     saved_cutter_ = cutter_;
@@ -92,7 +98,8 @@ class FileSeries {
     std::snprintf(name, sizeof name, "part-%05lld-%03d", static_cast<long long>(init_->partition),
                   static_cast<int>(closed_));
     file_name_ = std::string(name) + std::string(format_->extension());
-    open_temporary_ = JoinPath(init_->temporary_dir, init_->attempt + "-" + std::to_string(number_) + "-" + file_name_);
+    open_temporary_ =
+        JoinPath(init_->temporary_dir, init_->attempt + "-" + std::to_string(number_) + "-" + file_name_);
     WriteOptions options;
     ARROW_ASSIGN_OR_RAISE(stream_, init_->env->OpenWrite(open_temporary_, options));
     WriteRequest request;
@@ -233,7 +240,8 @@ class FileSink final : public Sink {
       ARROW_RETURN_NOT_OK(EnsureComputeKernels());
       arrow::compute::ExecContext exec(ctx.pool.get());
       exec.set_use_threads(false);
-      auto cast = arrow::compute::Cast(*batch.column(key), arrow::utf8(), arrow::compute::CastOptions::Safe(), &exec);
+      auto cast =
+          arrow::compute::Cast(*batch.column(key), arrow::utf8(), arrow::compute::CastOptions::Safe(), &exec);
       if (!cast.ok()) {
         return UserError("column '" + batch.schema()->field(key)->name() + "' of type " +
                              batch.schema()->field(key)->type()->ToString() + " cannot name folders",
@@ -260,13 +268,15 @@ class FileSink final : public Sink {
         pieces.push_back({folder, values->Slice(indices.front(), count)});
         continue;
       }
-      ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(count * 8, ctx.pool.get()));
+      ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                            arrow::AllocateBuffer(count * 8, ctx.pool.get()));
       std::copy(indices.begin(), indices.end(), reinterpret_cast<int64_t*>(buffer->mutable_data()));
       arrow::compute::ExecContext exec(ctx.pool.get());
       exec.set_use_threads(false);
-      ARROW_ASSIGN_OR_RAISE(auto taken,
-                            arrow::compute::Take(values, arrow::Datum(std::make_shared<arrow::Int64Array>(count, buffer)),
-                                                 arrow::compute::TakeOptions::NoBoundsCheck(), &exec));
+      ARROW_ASSIGN_OR_RAISE(
+          auto taken,
+          arrow::compute::Take(values, arrow::Datum(std::make_shared<arrow::Int64Array>(count, buffer)),
+                               arrow::compute::TakeOptions::NoBoundsCheck(), &exec));
       pieces.push_back({folder, taken.record_batch()});
     }
     return pieces;

@@ -1,5 +1,5 @@
-// The sink that writes files of any format: cuts them by rows and logical bytes, splits rows over Hive folders, names files by
-// partition so that a retry or a resume writes the same names.
+// The sink that writes files of any format: cuts them by rows and logical bytes, splits rows over Hive
+// folders, names files by partition so that a retry or a resume writes the same names.
 //
 //   part-<partition:05d>-<file:03d><extension>, below <key>=<value>/… with `partition_by`
 #pragma once

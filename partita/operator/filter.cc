@@ -29,7 +29,8 @@ class Filter final : public Transform {
     Block result;
     result.ordinals = in.ordinals.Take(indices);
     if (in.batch->num_columns() == 0) {
-      result.batch = arrow::RecordBatch::Make(in.batch->schema(), kept, std::vector<std::shared_ptr<arrow::Array>>{});
+      result.batch =
+          arrow::RecordBatch::Make(in.batch->schema(), kept, std::vector<std::shared_ptr<arrow::Array>>{});
       return out.Emit(std::move(result));
     }
     arrow::compute::ExecContext exec(ctx.pool.get());

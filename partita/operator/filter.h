@@ -1,4 +1,5 @@
-// filter: keeps the rows where a predicate is true (SQL: null is not true). Args: {"predicate": expression JSON}.
+// filter: keeps the rows where a predicate is true (SQL: null is not true). Args: {"predicate": expression
+// JSON}.
 #pragma once
 
 #include <memory>

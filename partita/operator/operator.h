@@ -1,21 +1,25 @@
 // The operator contract: source, transform, sink. See ARCHITECTURE.md, "The life of a block".
 //
 //   Source     gives the blocks of one partition, in order. One caller at a time.
-//   Transform  maps a block to blocks; no state between calls; called from many threads at once. It emits output in pieces of about
+//   Transform  maps a block to blocks; no state between calls; called from many threads at once. It emits
+//   output in pieces of about
 //              `target_block_bytes`, in row order. One instance serves all tasks of a run.
 //   AsyncTransform  the same, but waits for the network instead of the CPU: Start returns at once.
-//   Sink       takes the blocks of one task's output in order and turns them into files. One caller at a time.
+//   Sink       takes the blocks of one task's output in order and turns them into files. One caller at a
+//   time.
 //
-// Memory: everything from ctx.pool or a Reservation of it. A refusal (Status::OutOfMemory) is passed up unchanged: execute/
-// discards what the call emitted, and calls again later with half of the rows, down to one. So a Transform must not
-// have side effects outside its outputs. Long work checks ctx.cancel.
+// Memory: everything from ctx.pool or a Reservation of it. A refusal (Status::OutOfMemory) is passed up
+// unchanged: execute/ discards what the call emitted, and calls again later with half of the rows, down to
+// one. So a Transform must not have side effects outside its outputs. Long work checks ctx.cancel.
 //
-// Bad rows: a Transform reports a row with ctx.errors->Add(row, status) and leaves it out of its output; policy (fail, skip, quarantine)
-// is the executor's. Add returns non-OK when the run must fail: return that status.
-// Failing as a whole with kind data is also right: execute/ halves the block until the bad rows are alone.
+// Bad rows: a Transform reports a row with ctx.errors->Add(row, status) and leaves it out of its output;
+// policy (fail, skip, quarantine) is the executor's. Add returns non-OK when the run must fail: return that
+// status. Failing as a whole with kind data is also right: execute/ halves the block until the bad rows are
+// alone.
 //
-// To add an operator: imitate operator/filter.{h,cc} (a transform) or components/image/resize_images.cc (a component), register the
-// spec (pipeline/step_spec.h) and the factory (below), add a case in tests/cases/, a line in docs/steps.md.
+// To add an operator: imitate operator/filter.{h,cc} (a transform) or components/image/resize_images.cc (a
+// component), register the spec (pipeline/step_spec.h) and the factory (below), add a case in tests/cases/, a
+// line in docs/steps.md.
 #pragma once
 
 #include <cstdint>
@@ -71,8 +75,8 @@ class Source {
 class Transform {
  public:
   virtual ~Transform() = default;
-  // Blocks are sliced to at most so many rows before Process: small where a row is much work (an image), so that
-  // threads share one partition. Purely physical.
+  // Blocks are sliced to at most so many rows before Process: small where a row is much work (an image), so
+  // that threads share one partition. Purely physical.
   virtual int64_t max_rows_per_call() const { return INT64_MAX; }
   virtual Status Process(const Block& in, const OperatorContext& ctx, BlockOutput& out) const = 0;
 };
@@ -87,7 +91,8 @@ struct InFlight {
 
 class AsyncTransform {
  public:
-  // Called exactly once, from any thread, also after cancellation. Blocks are in row order and hold only rows of `in`.
+  // Called exactly once, from any thread, also after cancellation. Blocks are in row order and hold only rows
+  // of `in`.
   using Done = std::function<void(Result<std::vector<Block>>)>;
   virtual ~AsyncTransform() = default;
   virtual int64_t max_rows_per_call() const { return INT64_MAX; }
@@ -109,10 +114,12 @@ struct OutputFile {
 class Sink {
  public:
   virtual ~Sink() = default;
-  // Takes rows from the front of `block` and says how many, also when the status is OutOfMemory: the executor calls again with the
-  // rest, in smaller slices. Called with zero rows to go on with what was taken but not finished.
+  // Takes rows from the front of `block` and says how many, also when the status is OutOfMemory: the executor
+  // calls again with the rest, in smaller slices. Called with zero rows to go on with what was taken but not
+  // finished.
   virtual Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) = 0;
-  // False: the reader of this sink is behind; wait (named "output full") until the wake-up given at its making is called.
+  // False: the reader of this sink is behind; wait (named "output full") until the wake-up given at its
+  // making is called.
   virtual bool ready() const { return true; }
   // May be called again after OutOfMemory.
   virtual Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) = 0;

@@ -49,7 +49,8 @@ Result<std::unique_ptr<Transform>> MakeProject(const TransformInit& init) {
   std::vector<OutputColumn> columns;
   arrow::FieldVector fields;
   for (const auto& item : *it) {
-    if (!item.is_array() || item.size() != 2 || !item[0].is_string()) return BugError("project: malformed column");
+    if (!item.is_array() || item.size() != 2 || !item[0].is_string())
+      return BugError("project: malformed column");
     ARROW_ASSIGN_OR_RAISE(auto expression, Expression::FromJson(item[1]));
     const auto name = item[0].get<std::string>();
     OutputColumn column;
@@ -64,7 +65,8 @@ Result<std::unique_ptr<Transform>> MakeProject(const TransformInit& init) {
   }
   // Names and types are ours; nullability is the plan's (inputs of a union are aligned to one schema).
   auto schema = init.output ? init.output : arrow::schema(std::move(fields));
-  if (schema->num_fields() != static_cast<int>(columns.size())) return BugError("project: the plan's schema has other columns");
+  if (schema->num_fields() != static_cast<int>(columns.size()))
+    return BugError("project: the plan's schema has other columns");
   return std::unique_ptr<Transform>(new Project(std::move(columns), std::move(schema)));
 }
 

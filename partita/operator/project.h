@@ -1,5 +1,6 @@
-// project: computes every output column from an expression; select, drop, rename, with_columns and cast compile to it.
-// Args: {"columns": [[name, expression JSON], ...]}. A plain column costs nothing (shared buffers).
+// project: computes every output column from an expression; select, drop, rename, with_columns and cast
+// compile to it. Args: {"columns": [[name, expression JSON], ...]}. A plain column costs nothing (shared
+// buffers).
 #pragma once
 
 #include <memory>

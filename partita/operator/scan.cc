@@ -12,15 +12,16 @@ namespace partita {
 namespace {
 
 // Hive columns are constant in a file.
-Result<std::shared_ptr<arrow::Array>> ConstantColumn(const arrow::Field& field, const FileEntry& file, int64_t rows,
-                                                     arrow::MemoryPool* pool) {
+Result<std::shared_ptr<arrow::Array>> ConstantColumn(const arrow::Field& field, const FileEntry& file,
+                                                     int64_t rows, arrow::MemoryPool* pool) {
   for (const auto& [name, value] : file.partition_values) {
     if (name != field.name()) continue;
     if (value.empty()) return arrow::MakeArrayOfNull(field.type(), rows, pool);
     auto scalar = arrow::Scalar::Parse(field.type(), value);
     if (!scalar.ok()) {
-      return WithContext(DataError("Hive column '" + name + "' of value '" + value + "' is no " + field.type()->ToString()),
-                         {.file = file.location});
+      return WithContext(
+          DataError("Hive column '" + name + "' of value '" + value + "' is no " + field.type()->ToString()),
+          {.file = file.location});
     }
     return arrow::MakeArrayFromScalar(**scalar, rows, pool);
   }
@@ -100,9 +101,9 @@ class FileScan final : public Source {
           columns.push_back(batch->column(file_column++));
           continue;
         }
-        ARROW_ASSIGN_OR_RAISE(auto column,
-                              ConstantColumn(*init_.source->schema->field(static_cast<int>(i)),
-                                             init_.partition.fragments[fragment_].file, rows, ctx.pool.get()));
+        ARROW_ASSIGN_OR_RAISE(
+            auto column, ConstantColumn(*init_.source->schema->field(static_cast<int>(i)),
+                                        init_.partition.fragments[fragment_].file, rows, ctx.pool.get()));
         columns.push_back(std::move(column));
       }
       batch = arrow::RecordBatch::Make(init_.source->schema, rows, std::move(columns));
@@ -143,7 +144,8 @@ class RangeScan final : public Source {
     const int64_t rows = std::min<int64_t>(left, std::max<int64_t>(1, ctx.target_block_bytes / 8));
     std::vector<std::shared_ptr<arrow::Array>> columns;
     if (init_.source->schema->num_fields() > 0) {
-      ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(rows * 8, ctx.pool.get()));
+      ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                            arrow::AllocateBuffer(rows * 8, ctx.pool.get()));
       auto* values = reinterpret_cast<int64_t*>(buffer->mutable_data());
       const int64_t first = init_.partition.first_row + done_;
       for (int64_t i = 0; i < rows; ++i) values[i] = first + i;
@@ -184,7 +186,8 @@ class MemoryScan final : public Source {
     if (left <= 0) return std::nullopt;
     const int64_t row = init_.partition.first_row + done_;
     const auto& firsts = init_.table->first_rows;
-    const auto index = static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), row) - firsts.begin()) - 1;
+    const auto index =
+        static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), row) - firsts.begin()) - 1;
     const auto& whole = init_.table->batches[index];
     const int64_t offset = row - firsts[index];
     const int64_t rows = std::min(left, whole->num_rows() - offset);

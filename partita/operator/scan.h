@@ -21,15 +21,16 @@ struct MemoryTable {
 };
 
 struct ScanInit {
-  const PlanSource* source = nullptr;          // outlives the scan
-  const SourceSnapshot* snapshot = nullptr;    // outlives the scan
+  const PlanSource* source = nullptr;        // outlives the scan
+  const SourceSnapshot* snapshot = nullptr;  // outlives the scan
   Partition partition;
-  std::shared_ptr<const MemoryTable> table;    // format "memory"
+  std::shared_ptr<const MemoryTable> table;  // format "memory"
 };
 Result<std::unique_ptr<Source>> MakeScan(ScanInit init);
 
-// The file and the row in it behind an ordinal of a scan's partition. Ordinals count fragment after fragment; a fragment's share is
-// 2^40 rows, so that they do not depend on row counts nobody has read: ordinal = fragment << 40 | row in fragment.
+// The file and the row in it behind an ordinal of a scan's partition. Ordinals count fragment after fragment;
+// a fragment's share is 2^40 rows, so that they do not depend on row counts nobody has read: ordinal =
+// fragment << 40 | row in fragment.
 inline constexpr int kOrdinalFragmentShift = 40;
 struct SourceCoordinate {
   std::string file;

@@ -25,15 +25,16 @@ struct FrameHeader {
 static_assert(sizeof(FrameHeader) == 32);
 
 Status Damaged(const std::string& path, std::string_view what) {
-  return WithContext(EnvironmentError("a spilled or exchanged file is damaged: " + std::string(what),
-                                      "check the disk; the same command redoes the lost work", /*retriable=*/false),
-                     {.file = path});
+  return WithContext(
+      EnvironmentError("a spilled or exchanged file is damaged: " + std::string(what),
+                       "check the disk; the same command redoes the lost work", /*retriable=*/false),
+      {.file = path});
 }
 
 }  // namespace
 
-Result<std::unique_ptr<FramedFileWriter>> FramedFileWriter::Open(Env* env, const std::string& path,
-                                                                 const std::shared_ptr<arrow::Schema>& schema) {
+Result<std::unique_ptr<FramedFileWriter>> FramedFileWriter::Open(
+    Env* env, const std::string& path, const std::shared_ptr<arrow::Schema>& schema) {
   auto writer = std::unique_ptr<FramedFileWriter>(new FramedFileWriter());
   ARROW_ASSIGN_OR_RAISE(writer->stream_, env->OpenWrite(path));
   ARROW_RETURN_NOT_OK(writer->stream_->Write(kMagic, sizeof kMagic));
@@ -74,8 +75,9 @@ Status FramedFileWriter::Close() {
   return stream_->Close();
 }
 
-Result<std::unique_ptr<FramedFileReader>> FramedFileReader::Open(Env* env, const std::string& path, arrow::MemoryPool* pool,
-                                                                 int64_t first_row, int64_t num_rows) {
+Result<std::unique_ptr<FramedFileReader>> FramedFileReader::Open(Env* env, const std::string& path,
+                                                                 arrow::MemoryPool* pool, int64_t first_row,
+                                                                 int64_t num_rows) {
   auto reader = std::unique_ptr<FramedFileReader>(new FramedFileReader());
   reader->path_ = path;
   reader->pool_ = pool;
@@ -85,7 +87,8 @@ Result<std::unique_ptr<FramedFileReader>> FramedFileReader::Open(Env* env, const
   ARROW_ASSIGN_OR_RAISE(reader->size_bytes_, reader->file_->GetSize());
   char magic[sizeof kMagic + sizeof(FrameHeader)];
   ARROW_ASSIGN_OR_RAISE(int64_t got, reader->file_->ReadAt(0, sizeof magic, magic));
-  if (got != sizeof magic || std::memcmp(magic, kMagic, sizeof kMagic) != 0) return Damaged(path, "no header");
+  if (got != sizeof magic || std::memcmp(magic, kMagic, sizeof kMagic) != 0)
+    return Damaged(path, "no header");
   FrameHeader header;
   std::memcpy(&header, magic + sizeof kMagic, sizeof header);
   if (header.magic != kFrameMagic || header.kind != kSchemaFrame || header.length <= 0 ||
@@ -94,7 +97,8 @@ Result<std::unique_ptr<FramedFileReader>> FramedFileReader::Open(Env* env, const
   }
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(header.length, pool));
   ARROW_ASSIGN_OR_RAISE(got, reader->file_->ReadAt(sizeof magic, header.length, buffer->mutable_data()));
-  if (got != header.length || Checksum64(buffer->data(), got, 0) != header.checksum) return Damaged(path, "schema checksum");
+  if (got != header.length || Checksum64(buffer->data(), got, 0) != header.checksum)
+    return Damaged(path, "schema checksum");
   arrow::io::BufferReader input(buffer);
   arrow::ipc::DictionaryMemo memo;
   ARROW_ASSIGN_OR_RAISE(reader->schema_, arrow::ipc::ReadSchema(&input, &memo));
@@ -111,7 +115,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> FramedFileReader::Next() {
     if (got != sizeof header || header.magic != kFrameMagic) return Damaged(path_, "torn frame");
     if (header.kind == kEndFrame) return nullptr;
     const int64_t body = position_ + static_cast<int64_t>(sizeof header);
-    if (header.kind != kBatchFrame || header.length < 0 || header.length > size_bytes_ - body || header.rows < 0) {
+    if (header.kind != kBatchFrame || header.length < 0 || header.length > size_bytes_ - body ||
+        header.rows < 0) {
       return Damaged(path_, "bad frame");
     }
     if (header.rows <= skip_rows_) {

@@ -1,7 +1,9 @@
-// Framed files: record batches on local disk, for exchanges and spill. Each frame carries its row count, length and checksum, so that a
-// reader skips by rows without decoding and damage is found before it is believed. Format: docs/formats/framed_file.md.
+// Framed files: record batches on local disk, for exchanges and spill. Each frame carries its row count,
+// length and checksum, so that a reader skips by rows without decoding and damage is found before it is
+// believed. Format: docs/formats/framed_file.md.
 //
-//   "PXF1" | schema frame | batch frame * | end frame      frame = u32 magic, u32 kind, i64 rows, i64 length, u64 xxh3, payload
+//   "PXF1" | schema frame | batch frame * | end frame      frame = u32 magic, u32 kind, i64 rows, i64 length,
+//   u64 xxh3, payload
 //
 // One thread at a time each. Memory from the given pool.
 #pragma once
@@ -42,8 +44,9 @@ class FramedFileWriter {
 class FramedFileReader {
  public:
   // Reads rows [first_row, first_row + num_rows) of the file.
-  static Result<std::unique_ptr<FramedFileReader>> Open(Env* env, const std::string& path, arrow::MemoryPool* pool,
-                                                        int64_t first_row = 0, int64_t num_rows = INT64_MAX);
+  static Result<std::unique_ptr<FramedFileReader>> Open(Env* env, const std::string& path,
+                                                        arrow::MemoryPool* pool, int64_t first_row = 0,
+                                                        int64_t num_rows = INT64_MAX);
   ~FramedFileReader();
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
   // The next rows; null at the end. A refusal (OutOfMemory) may be followed by another call.

@@ -4,7 +4,8 @@
 
 namespace partita {
 
-Scheduler::Scheduler(StageGraph graph, SchedulerOptions options) : graph_(std::move(graph)), options_(options) {
+Scheduler::Scheduler(StageGraph graph, SchedulerOptions options)
+    : graph_(std::move(graph)), options_(options) {
   stages_.resize(graph_.stages.size());
   sink_prefix_.resize(graph_.sinks.size());
   exchange_prefix_.resize(graph_.exchanges.size());
@@ -62,12 +63,14 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
     return out;
   }
   if (event.kind == Kind::kCapacity) options_.max_running_tasks = std::max(1, event.max_running);
-  if (event.kind == Kind::kTaskCommitted || event.kind == Kind::kTaskFailed || event.kind == Kind::kTaskPreempted) {
+  if (event.kind == Kind::kTaskCommitted || event.kind == Kind::kTaskFailed ||
+      event.kind == Kind::kTaskPreempted) {
     auto& stage = stages_[static_cast<size_t>(event.task.stage)];
     auto& state = stage.state[static_cast<size_t>(event.task.partition)];
     // A cancelled task may still end, one way or the other: that is no news, but its slot is free.
     if (state == TaskState::kRunning || state == TaskState::kSkipped) --running_;
-    if (event.kind == Kind::kTaskCommitted && (state == TaskState::kRunning || state == TaskState::kWaiting)) {
+    if (event.kind == Kind::kTaskCommitted &&
+        (state == TaskState::kRunning || state == TaskState::kWaiting)) {
       state = TaskState::kDone;
       ++stage.done;
       ++done_;
@@ -111,7 +114,8 @@ int64_t Scheduler::tasks_total() const {
 
 bool Scheduler::IsDone(TaskId task) const {
   const auto& stage = stages_[static_cast<size_t>(task.stage)];
-  return task.partition < stage.partitions && stage.state[static_cast<size_t>(task.partition)] == TaskState::kDone;
+  return task.partition < stage.partitions &&
+         stage.state[static_cast<size_t>(task.partition)] == TaskState::kDone;
 }
 
 void Scheduler::Count(TaskId task, const std::vector<int64_t>& rows) {
@@ -119,7 +123,8 @@ void Scheduler::Count(TaskId task, const std::vector<int64_t>& rows) {
   for (size_t o = 0; o < outputs.size() && o < rows.size(); ++o) {
     const auto& output = outputs[o];
     if (output.exchange) exchange_rows_[static_cast<size_t>(output.target)] += rows[o];
-    const auto& target = (output.exchange ? graph_.exchanges : graph_.sinks)[static_cast<size_t>(output.target)];
+    const auto& target =
+        (output.exchange ? graph_.exchanges : graph_.sinks)[static_cast<size_t>(output.target)];
     if (target.limit < 0) continue;
     auto* prefix = PrefixOf(output);
     prefix->done_rows[static_cast<size_t>(output.input_index)][task.partition] = rows[o];
@@ -154,7 +159,8 @@ bool Scheduler::StageComplete(int s) const {
 bool Scheduler::ExchangeComplete(int exchange) const {
   const auto& prefix = exchange_prefix_[static_cast<size_t>(exchange)];
   if (prefix.satisfied) return true;
-  return std::all_of(prefix.inputs.begin(), prefix.inputs.end(), [&](const auto& i) { return StageComplete(i.stage); });
+  return std::all_of(prefix.inputs.begin(), prefix.inputs.end(),
+                     [&](const auto& i) { return StageComplete(i.stage); });
 }
 
 // A stage that reads an exchange opens when the exchange is complete; then its partitions are known.
@@ -169,8 +175,9 @@ void Scheduler::OpenStages() {
       const auto& exchange = graph_.exchanges[static_cast<size_t>(x)];
       int64_t rows = exchange_rows_[static_cast<size_t>(x)];
       if (exchange.limit >= 0) rows = std::min(rows, exchange.limit);
-      stage.partitions =
-          exchange.rows_per_partition > 0 ? (rows + exchange.rows_per_partition - 1) / exchange.rows_per_partition : 1;
+      stage.partitions = exchange.rows_per_partition > 0
+                             ? (rows + exchange.rows_per_partition - 1) / exchange.rows_per_partition
+                             : 1;
       stage.state.resize(static_cast<size_t>(stage.partitions));
       stage.ready = true;
     }
@@ -182,12 +189,14 @@ void Scheduler::SkipUnneeded(std::vector<Instruction>* out) {
   for (size_t s = 0; s < stages_.size(); ++s) {
     auto& stage = stages_[s];
     const auto& outputs = graph_.stages[s].outputs;
-    const bool needed = std::any_of(outputs.begin(), outputs.end(), [&](const auto& o) { return !PrefixOf(o)->satisfied; });
+    const bool needed =
+        std::any_of(outputs.begin(), outputs.end(), [&](const auto& o) { return !PrefixOf(o)->satisfied; });
     if (needed || outputs.empty() || stage.done >= stage.partitions) continue;
     for (int64_t p = 0; p < stage.partitions; ++p) {
       auto& state = stage.state[static_cast<size_t>(p)];
       if (state == TaskState::kDone || state == TaskState::kSkipped) continue;
-      if (state == TaskState::kRunning) out->push_back({Instruction::Kind::kCancelTask, {static_cast<int>(s), p}, 0, {}});
+      if (state == TaskState::kRunning)
+        out->push_back({Instruction::Kind::kCancelTask, {static_cast<int>(s), p}, 0, {}});
       state = TaskState::kSkipped;
       ++stage.done;
       ++done_;
@@ -205,7 +214,10 @@ void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
     stage.state[static_cast<size_t>(p)] = TaskState::kRunning;
     ++running_;
     auto it = stage.attempts.find(p);
-    out->push_back({Instruction::Kind::kStartTask, {static_cast<int>(s), p}, it == stage.attempts.end() ? 0 : it->second, {}});
+    out->push_back({Instruction::Kind::kStartTask,
+                    {static_cast<int>(s), p},
+                    it == stage.attempts.end() ? 0 : it->second,
+                    {}});
   };
   // Later stages first: they drain what earlier ones hold.
   for (size_t s = stages_.size(); s-- > 0;) {
@@ -235,7 +247,8 @@ void Scheduler::Fail(const Status& status, std::vector<Instruction>* out) {
   for (size_t s = 0; s < stages_.size(); ++s) {
     for (size_t p = 0; p < stages_[s].state.size(); ++p) {
       if (stages_[s].state[p] == TaskState::kRunning) {
-        out->push_back({Instruction::Kind::kCancelTask, {static_cast<int>(s), static_cast<int64_t>(p)}, 0, {}});
+        out->push_back(
+            {Instruction::Kind::kCancelTask, {static_cast<int>(s), static_cast<int64_t>(p)}, 0, {}});
       }
     }
   }

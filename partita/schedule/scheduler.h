@@ -1,6 +1,7 @@
-// The scheduler: (state, event, now) -> instructions. A value with one pure step function: no thread, clock, file or random number, so
-// every failure replays from a seed (tests/sim). It decides which tasks start, are retried, cancelled or no longer needed, and when the run
-// ends; an engine carries that out and tells what happened.
+// The scheduler: (state, event, now) -> instructions. A value with one pure step function: no thread, clock,
+// file or random number, so every failure replays from a seed (tests/sim). It decides which tasks start, are
+// retried, cancelled or no longer needed, and when the run ends; an engine carries that out and tells what
+// happened.
 //
 // State is O(partitions). Each Step costs O(instructions) amortised.
 #pragma once
@@ -25,7 +26,7 @@ struct TaskId {
 // The shape of a plan that scheduling needs; made from it by MakeStageGraph (schedule/stage_graph.h).
 struct StageGraph {
   struct Stage {
-    int64_t partitions = -1;     // -1: known when its exchange is complete
+    int64_t partitions = -1;  // -1: known when its exchange is complete
     int reads_exchange = -1;
     struct Output {
       bool exchange = false;
@@ -34,8 +35,8 @@ struct StageGraph {
     };
     std::vector<Output> outputs;
   };
-  struct Target {                // a sink or an exchange
-    int64_t limit = -1;          // rows in all
+  struct Target {                     // a sink or an exchange
+    int64_t limit = -1;               // rows in all
     int64_t rows_per_partition = -1;  // exchanges: rebalance
     bool exchange = false;
   };
@@ -45,8 +46,8 @@ struct StageGraph {
 
 struct SchedulerOptions {
   int max_running_tasks = 4;
-  int max_attempts = 3;                 // of a task that fails retriably
-  int64_t backoff_ms = 200;             // doubles with each attempt
+  int max_attempts = 3;      // of a task that fails retriably
+  int64_t backoff_ms = 200;  // doubles with each attempt
 };
 
 struct SchedulerEvent {
@@ -67,10 +68,10 @@ struct SchedulerEvent {
 struct Instruction {
   enum class Kind {
     kStartTask,
-    kCancelTask,   // no longer needed (a limit is satisfied, or the run fails)
-    kRetryLater,   // told for the record: the task failed and will start again
-    kFinishRun,    // every task is done or not needed
-    kFailRun,      // status
+    kCancelTask,  // no longer needed (a limit is satisfied, or the run fails)
+    kRetryLater,  // told for the record: the task failed and will start again
+    kFinishRun,   // every task is done or not needed
+    kFailRun,     // status
   } kind = Kind::kStartTask;
   TaskId task;
   int attempt = 0;
@@ -99,7 +100,7 @@ class Scheduler {
   enum class TaskState : uint8_t { kPending, kRunning, kWaiting, kDone, kSkipped };
   struct Stage {
     int64_t partitions = -1;
-    int64_t next = 0;        // first partition not yet looked at
+    int64_t next = 0;  // first partition not yet looked at
     int64_t done = 0;
     bool ready = false;
     std::vector<TaskState> state;

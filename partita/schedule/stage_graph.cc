@@ -17,9 +17,11 @@ StageGraph MakeStageGraph(const Plan& plan, const std::vector<int64_t>& scan_par
     }
     graph.stages.push_back(std::move(node));
   }
-  for (const auto& sink : plan.sinks) graph.sinks.push_back({.limit = sink.limit, .rows_per_partition = -1, .exchange = false});
+  for (const auto& sink : plan.sinks)
+    graph.sinks.push_back({.limit = sink.limit, .rows_per_partition = -1, .exchange = false});
   for (const auto& exchange : plan.exchanges) {
-    graph.exchanges.push_back({.limit = exchange.limit, .rows_per_partition = exchange.rows_per_partition, .exchange = true});
+    graph.exchanges.push_back(
+        {.limit = exchange.limit, .rows_per_partition = exchange.rows_per_partition, .exchange = true});
   }
   return graph;
 }

@@ -15,7 +15,8 @@ Result<int> ParseCount(const std::string& text, int least, int most) {
   int value = 0;
   auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc() || end != text.data() + text.size() || value < least || value > most) {
-    return UserError("'" + text + "' is no number from " + std::to_string(least) + " to " + std::to_string(most));
+    return UserError("'" + text + "' is no number from " + std::to_string(least) + " to " +
+                     std::to_string(most));
   }
   return value;
 }
@@ -32,14 +33,19 @@ std::vector<OptionSpec> MakeSpecs() {
                    "memory the run may hold, over all of reading, steps and writing (\"2GiB\")",
                    [](RunOptions* o, const std::string& v) {
                      ARROW_ASSIGN_OR_RAISE(o->memory_bytes, ParseBytes(v));
-                     if (o->memory_bytes < 16 * kMiB) return UserError("a budget of " + v + " is too small", "give at least 16MiB");
+                     if (o->memory_bytes < 16 * kMiB)
+                       return UserError("a budget of " + v + " is too small", "give at least 16MiB");
                      return Status::OK();
                    },
-                   [](const RunOptions& o) { return o.memory_bytes == 0 ? std::string() : std::to_string(o.memory_bytes); }});
-  specs.push_back({"threads", "N", "the processors this process may use", "threads that work on the plan",
-                   [](RunOptions* o, const std::string& v) { return ParseCount(v, 0, 4096).Value(&o->threads); },
-                   [](const RunOptions& o) { return std::to_string(o.threads); }});
-  specs.push_back({"spill-dir", "FOLDER", "beside the first output", "local folder for what must leave memory",
+                   [](const RunOptions& o) {
+                     return o.memory_bytes == 0 ? std::string() : std::to_string(o.memory_bytes);
+                   }});
+  specs.push_back(
+      {"threads", "N", "the processors this process may use", "threads that work on the plan",
+       [](RunOptions* o, const std::string& v) { return ParseCount(v, 0, 4096).Value(&o->threads); },
+       [](const RunOptions& o) { return std::to_string(o.threads); }});
+  specs.push_back({"spill-dir", "FOLDER", "beside the first output",
+                   "local folder for what must leave memory",
                    [](RunOptions* o, const std::string& v) {
                      o->spill_dir = v;
                      return Status::OK();
@@ -47,21 +53,24 @@ std::vector<OptionSpec> MakeSpecs() {
                    [](const RunOptions& o) { return o.spill_dir; }});
   specs.push_back({"engine", "NAME", "local", "where tasks run",
                    [](RunOptions* o, const std::string& v) {
-                     if (v != "local") return UserError("unknown engine '" + v + "'", "this build has the engine: local");
+                     if (v != "local")
+                       return UserError("unknown engine '" + v + "'", "this build has the engine: local");
                      o->engine = v;
                      return Status::OK();
                    },
                    [](const RunOptions& o) { return o.engine; }});
-  specs.push_back({"on-error", "POLICY", "as the steps say (fail)", "fail, skip or quarantine: bad rows of steps that name no policy",
+  specs.push_back({"on-error", "POLICY", "as the steps say (fail)",
+                   "fail, skip or quarantine: bad rows of steps that name no policy",
                    [](RunOptions* o, const std::string& v) {
                      ARROW_RETURN_NOT_OK(ParseOnError(v).status());
                      o->on_error = v;
                      return Status::OK();
                    },
                    [](const RunOptions& o) { return o.on_error; }});
-  specs.push_back({"max-attempts", "N", "3", "how often a task is tried that fails for reasons outside the data",
-                   [](RunOptions* o, const std::string& v) { return ParseCount(v, 1, 1000).Value(&o->max_attempts); },
-                   [](const RunOptions& o) { return std::to_string(o.max_attempts); }});
+  specs.push_back(
+      {"max-attempts", "N", "3", "how often a task is tried that fails for reasons outside the data",
+       [](RunOptions* o, const std::string& v) { return ParseCount(v, 1, 1000).Value(&o->max_attempts); },
+       [](const RunOptions& o) { return std::to_string(o.max_attempts); }});
   specs.push_back({"fresh", "", "false", "start over: remove an earlier output of Partita at the same place",
                    [](RunOptions* o, const std::string& v) { return ParseSwitch(v).Value(&o->fresh); },
                    [](const RunOptions& o) { return std::string(o.fresh ? "true" : "false"); }});
@@ -90,13 +99,16 @@ Status SetOption(RunOptions* options, std::string_view name, const std::string& 
     names.push_back(spec.name);
   }
   const auto nearest = NearestName(dashed, names);
-  return UserError("unknown option '" + dashed + "'", nearest.empty() ? "" : "did you mean '" + nearest + "'?");
+  return UserError("unknown option '" + dashed + "'",
+                   nearest.empty() ? "" : "did you mean '" + nearest + "'?");
 }
 
-Status ApplyEnvironment(RunOptions* options, const std::function<const char*(const std::string&)>& get_variable) {
+Status ApplyEnvironment(RunOptions* options,
+                        const std::function<const char*(const std::string&)>& get_variable) {
   for (const auto& spec : RunOptionSpecs()) {
     std::string variable = "PARTITA_";
-    for (char c : spec.name) variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    for (char c : spec.name)
+      variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     if (const char* value = get_variable(variable)) {
       Status status = spec.set(options, value);
       if (!status.ok()) return UserError("variable " + variable + ": " + MessageOf(status));
@@ -108,7 +120,8 @@ Status ApplyEnvironment(RunOptions* options, const std::function<const char*(con
 Status ApplyJson(RunOptions* options, const Json& values) {
   if (!values.is_object()) return values.is_null() ? Status::OK() : UserError("options must be a mapping");
   for (const auto& [name, value] : values.items()) {
-    ARROW_RETURN_NOT_OK(SetOption(options, name, value.is_string() ? value.get<std::string>() : value.dump()));
+    ARROW_RETURN_NOT_OK(
+        SetOption(options, name, value.is_string() ? value.get<std::string>() : value.dump()));
   }
   return Status::OK();
 }

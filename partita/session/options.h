@@ -1,5 +1,5 @@
-// Run options: how a plan is computed. Never part of the plan. One table: the CLI's flags, PARTITA_* variables, pt.options, YAML's
-// `options:` and the docs derive from it.
+// Run options: how a plan is computed. Never part of the plan. One table: the CLI's flags, PARTITA_*
+// variables, pt.options, YAML's `options:` and the docs derive from it.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@
 namespace partita {
 
 struct RunOptions {
-  int64_t memory_bytes = 0;   // the budget; 0: DefaultBudgetBytes
-  int threads = 0;            // 0: the processors this process may use
-  std::string spill_dir;      // "": beside the first output
+  int64_t memory_bytes = 0;  // the budget; 0: DefaultBudgetBytes
+  int threads = 0;           // 0: the processors this process may use
+  std::string spill_dir;     // "": beside the first output
   std::string engine = "local";
-  std::string on_error;       // "": as the steps say; else the policy of every step that names none
-  int max_attempts = 3;       // of a task that fails for reasons outside the data
-  bool fresh = false;         // start over: remove an earlier output of Partita at the same place
+  std::string on_error;  // "": as the steps say; else the policy of every step that names none
+  int max_attempts = 3;  // of a task that fails for reasons outside the data
+  bool fresh = false;    // start over: remove an earlier output of Partita at the same place
 };
 
 struct OptionSpec {
@@ -36,7 +36,8 @@ struct OptionSpec {
 const std::vector<OptionSpec>& RunOptionSpecs();
 Status SetOption(RunOptions* options, std::string_view name, const std::string& value);
 // Applies PARTITA_<NAME> variables found by `get_variable`.
-Status ApplyEnvironment(RunOptions* options, const std::function<const char*(const std::string&)>& get_variable);
+Status ApplyEnvironment(RunOptions* options,
+                        const std::function<const char*(const std::string&)>& get_variable);
 Status ApplyJson(RunOptions* options, const Json& values);  // YAML's `options:`
 
 // Fills in what is 0: budget and threads of this machine.

@@ -1,5 +1,6 @@
-// Retrying quarantined rows: a plan of its own whose sources are the quarantine's files and whose steps are those from the failing one
-// on. Its output is written aside; one line of the commit log then adds it to the datasets and empties the quarantine.
+// Retrying quarantined rows: a plan of its own whose sources are the quarantine's files and whose steps are
+// those from the failing one on. Its output is written aside; one line of the commit log then adds it to the
+// datasets and empties the quarantine.
 #include <arrow/type.h>
 
 #include <map>
@@ -47,7 +48,8 @@ Result<RetryStage> StageFrom(const Plan& plan, const Quarantined& entry, std::ma
   source.step = "quarantine-" + std::to_string(entry.stage) + "-" + first.step;
   source.op = "read_parquet";
   source.format = "parquet";
-  source.schema = first.input < 0 ? original.source.schema : original.nodes[static_cast<size_t>(first.input)].output;
+  source.schema =
+      first.input < 0 ? original.source.schema : original.nodes[static_cast<size_t>(first.input)].output;
   std::map<int, int> renumbered;
   for (int n = entry.node; n < static_cast<int>(original.nodes.size()); ++n) {
     const auto& node = original.nodes[static_cast<size_t>(n)];
@@ -61,7 +63,8 @@ Result<RetryStage> StageFrom(const Plan& plan, const Quarantined& entry, std::ma
     PlanOutput output = original.outputs[o];
     if (!renumbered.contains(output.node)) continue;
     if (output.kind == PlanOutput::Kind::kExchange) {
-      return UserError("rows of step '" + first.step + "' go through an exchange (limit or exact shards); they cannot be retried alone",
+      return UserError("rows of step '" + first.step +
+                           "' go through an exchange (limit or exact shards); they cannot be retried alone",
                        "fix the cause and run with --fresh");
     }
     output.node = renumbered.at(output.node);
@@ -75,15 +78,19 @@ Result<RetryStage> StageFrom(const Plan& plan, const Quarantined& entry, std::ma
 
 }  // namespace
 
-Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const RunOptions& given, RunControl control) {
-  if (compiled.plan.quarantine.empty()) return UserError("no step of this plan quarantines rows", "set on_error: quarantine");
+Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const RunOptions& given,
+                                           RunControl control) {
+  if (compiled.plan.quarantine.empty())
+    return UserError("no step of this plan quarantines rows", "set on_error: quarantine");
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
   RunOptions options = given;
   options.fresh = false;
   const auto plan_datasets = DatasetsOf(compiled.plan);
-  ARROW_ASSIGN_OR_RAISE(auto directory, RunDirectory::Open(env_, plan_datasets.datasets, identity, options.spill_dir, {}));
+  ARROW_ASSIGN_OR_RAISE(auto directory,
+                        RunDirectory::Open(env_, plan_datasets.datasets, identity, options.spill_dir, {}));
   if (!directory->complete()) {
-    return UserError("the run is not finished, so there is nothing to retry yet", "run it to its end first, without --retry-quarantine");
+    return UserError("the run is not finished, so there is nothing to retry yet",
+                     "run it to its end first, without --retry-quarantine");
   }
   const auto quarantined = FindQuarantined(*directory->log());
   if (quarantined.empty()) return RunIn(directory.get(), compiled, options, std::move(control));
@@ -133,8 +140,9 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
   for (const auto& [key, commit] : directory->log()->commits()) {
     if (key.second >= kRetryPartitions) round = std::max(round, key.second / kRetryPartitions);
   }
-  ARROW_ASSIGN_OR_RAISE(auto retry_log,
-                        CommitLog::Open(env_, JoinPath(DatasetsOf(retry.plan).datasets[0].path, "_partita/commits.log")));
+  ARROW_ASSIGN_OR_RAISE(
+      auto retry_log,
+      CommitLog::Open(env_, JoinPath(DatasetsOf(retry.plan).datasets[0].path, "_partita/commits.log")));
   const auto retry_datasets = DatasetsOf(retry.plan);
   TaskCommit merged;
   merged.stage = quarantined[0].stage;
@@ -148,7 +156,8 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
       moved.rows = output.rows;
       if (output.output >= kQuarantineOutput) {
         moved.dataset = plan_datasets.quarantine;
-        // The same step, by its index in the original stage: nodes were copied in order from the failing one on.
+        // The same step, by its index in the original stage: nodes were copied in order from the failing one
+        // on.
         const auto& step = stage.stage.nodes[static_cast<size_t>(output.output - kQuarantineOutput - 1)].step;
         const auto& nodes = compiled.plan.stages[static_cast<size_t>(entry.stage)].nodes;
         for (size_t n = 0; n < nodes.size(); ++n) {
@@ -156,25 +165,29 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
         }
       } else {
         moved.output = stage.original_output[static_cast<size_t>(output.output)];
-        const auto& original = compiled.plan.stages[static_cast<size_t>(entry.stage)].outputs[static_cast<size_t>(moved.output)];
+        const auto& original =
+            compiled.plan.stages[static_cast<size_t>(entry.stage)].outputs[static_cast<size_t>(moved.output)];
         moved.dataset = plan_datasets.dataset_of_sink[static_cast<size_t>(original.target)];
       }
       for (const auto& file : output.files) {
         const std::string folder(DirName(file.path));
-        const std::string name = "part-r" + std::to_string(round + 1) + "-" + std::to_string(key.first) + "-" +
-                                 std::string(BaseName(file.path)).substr(5);
+        const std::string name = "part-r" + std::to_string(round + 1) + "-" + std::to_string(key.first) +
+                                 "-" + std::string(BaseName(file.path)).substr(5);
         const std::string path = folder == "." ? name : folder + "/" + name;
         moved.files.push_back({path, file.rows, file.size_bytes});
-        pending.push_back({static_cast<size_t>(moved.dataset),
-                           JoinPath(retry_datasets.datasets[static_cast<size_t>(output.dataset)].path, file.path), path});
+        pending.push_back(
+            {static_cast<size_t>(moved.dataset),
+             JoinPath(retry_datasets.datasets[static_cast<size_t>(output.dataset)].path, file.path), path});
       }
       merged.outputs.push_back(std::move(moved));
     }
   }
-  for (const auto& entry : quarantined) merged.dropped.insert(merged.dropped.end(), entry.from.begin(), entry.from.end());
+  for (const auto& entry : quarantined)
+    merged.dropped.insert(merged.dropped.end(), entry.from.begin(), entry.from.end());
   ARROW_RETURN_NOT_OK(directory->Commit(pending, std::move(merged)));
   for (const auto& entry : quarantined) {
-    for (const auto& file : entry.files) ARROW_RETURN_NOT_OK(env_->RemoveFile(JoinPath(compiled.plan.quarantine, file.path)));
+    for (const auto& file : entry.files)
+      ARROW_RETURN_NOT_OK(env_->RemoveFile(JoinPath(compiled.plan.quarantine, file.path)));
   }
   for (const auto& dataset : retry_datasets.datasets) ARROW_RETURN_NOT_OK(env_->RemoveTree(dataset.path));
   directory->NotComplete();

@@ -21,7 +21,8 @@ std::string CompiledPlan::ToText() const {
 Result<CompiledPlan> CompiledPlan::FromText(std::string_view text) {
   ARROW_ASSIGN_OR_RAISE(auto json, ParseJson(text));
   if (!json.is_object() || !json.contains("plan") || !json.contains("snapshot")) {
-    return UserError("this is no compiled plan", "make one with `partita compile pipeline.yaml -o plan.json`");
+    return UserError("this is no compiled plan",
+                     "make one with `partita compile pipeline.yaml -o plan.json`");
   }
   CompiledPlan compiled;
   ARROW_ASSIGN_OR_RAISE(compiled.plan, Plan::FromJson(json["plan"]));
@@ -60,15 +61,21 @@ namespace {
 Status CheckBudget(const Plan& plan, int64_t budget_bytes) {
   const int64_t least = LeastBudgetBytes(plan);
   if (least <= budget_bytes) return Status::OK();
-  return OutOfMemoryError("the plan needs a budget of at least " + FormatBytes(least) + "; it has " + FormatBytes(budget_bytes),
-                          "give it more with --memory " + FormatBytes(least));
+  return OutOfMemoryError(
+      "the plan needs a budget of at least " + FormatBytes(least) + "; it has " + FormatBytes(budget_bytes),
+      "give it more with --memory " + FormatBytes(least));
 }
 
-Json RecordOf(const CompiledPlan& compiled, const RunOptions& options, const Observer& observer, const Status& status) {
+Json RecordOf(const CompiledPlan& compiled, const RunOptions& options, const Observer& observer,
+              const Status& status) {
   Json values = Json::object();
   for (const auto& spec : RunOptionSpecs()) values[spec.name] = spec.get(options);
-  return {{"build", BuildVersion()},  {"plan", compiled.plan_hash},   {"snapshot", compiled.snapshot_hash},
-          {"options", std::move(values)}, {"stats", observer.ToJson()}, {"status", status.ok() ? "ok" : RenderError(status)}};
+  return {{"build", BuildVersion()},
+          {"plan", compiled.plan_hash},
+          {"snapshot", compiled.snapshot_hash},
+          {"options", std::move(values)},
+          {"stats", observer.ToJson()},
+          {"status", status.ok() ? "ok" : RenderError(status)}};
 }
 
 }  // namespace
@@ -81,13 +88,13 @@ Result<RunResult> Session::Run(const CompiledPlan& compiled, const RunOptions& g
   directory_options.fresh = options.fresh;
   auto datasets = DatasetsOf(compiled.plan).datasets;
   if (datasets.empty()) return UserError("the pipeline writes nothing", "add a write step");
-  ARROW_ASSIGN_OR_RAISE(auto directory,
-                        RunDirectory::Open(env_, std::move(datasets), identity, options.spill_dir, directory_options));
+  ARROW_ASSIGN_OR_RAISE(auto directory, RunDirectory::Open(env_, std::move(datasets), identity,
+                                                           options.spill_dir, directory_options));
   return RunIn(directory.get(), compiled, options, std::move(control));
 }
 
-Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& compiled, const RunOptions& options,
-                                 RunControl control) {
+Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& compiled,
+                                 const RunOptions& options, RunControl control) {
   Observer own;
   Observer* observer = control.observer != nullptr ? control.observer : &own;
   RunContext context;
@@ -119,8 +126,8 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
   if (status.ok()) status = result.was_complete ? directory->RemoveScratch() : directory->Finish(manifests);
   observer->memory_peak.store(context.budget->peak_bytes());
   observer->finished_us.store(env_->NowUnixMicros());
-  observer->Emit({status.ok() ? EventKind::kRunFinished : EventKind::kRunFailed, env_->NowUnixMicros(), -1, -1, "",
-                  status.ok() ? "" : RenderError(status)});
+  observer->Emit({status.ok() ? EventKind::kRunFinished : EventKind::kRunFailed, env_->NowUnixMicros(), -1,
+                  -1, "", status.ok() ? "" : RenderError(status)});
   const std::string name = std::to_string(observer->started_us.load()) + "-" + env_->RandomHex(3);
   (void)directory->WriteRunRecord(name, PrettyJson(RecordOf(compiled, options, *observer, status)));
   ARROW_RETURN_NOT_OK(status);
@@ -131,29 +138,33 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
     const int dataset = plan_datasets.dataset_of_sink[i];
     if (dataset < 0) continue;
     const auto& sink = compiled.plan.sinks[i];
-    result.datasets.push_back({sink.step, plan_datasets.datasets[static_cast<size_t>(dataset)].path, sink.format,
-                               std::move(manifests[static_cast<size_t>(dataset)])});
+    result.datasets.push_back({sink.step, plan_datasets.datasets[static_cast<size_t>(dataset)].path,
+                               sink.format, std::move(manifests[static_cast<size_t>(dataset)])});
   }
   if (plan_datasets.quarantine >= 0) {
     auto& manifest = manifests[static_cast<size_t>(plan_datasets.quarantine)];
-    if (manifest.num_rows > 0) result.quarantine = WrittenDataset{"quarantine", compiled.plan.quarantine, "parquet", std::move(manifest)};
+    if (manifest.num_rows > 0)
+      result.quarantine =
+          WrittenDataset{"quarantine", compiled.plan.quarantine, "parquet", std::move(manifest)};
   }
   return result;
 }
 
-Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& given, RunControl control) {
+Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& given,
+                        RunControl control) {
   ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
   ARROW_RETURN_NOT_OK(CheckBudget(compiled.plan, options.memory_bytes));
   if (task.stage < 0 || task.stage >= static_cast<int>(compiled.plan.stages.size())) {
-    return UserError("the plan has " + std::to_string(compiled.plan.stages.size()) + " stages; there is no stage " + std::to_string(task.stage));
+    return UserError("the plan has " + std::to_string(compiled.plan.stages.size()) +
+                     " stages; there is no stage " + std::to_string(task.stage));
   }
   Observer own;
   Observer* observer = control.observer != nullptr ? control.observer : &own;
   RunDirectory::Options directory_options;
   directory_options.read_only_log = true;
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
-  ARROW_ASSIGN_OR_RAISE(auto directory, RunDirectory::Open(env_, DatasetsOf(compiled.plan).datasets, identity, options.spill_dir,
-                                                           directory_options));
+  ARROW_ASSIGN_OR_RAISE(auto directory, RunDirectory::Open(env_, DatasetsOf(compiled.plan).datasets, identity,
+                                                           options.spill_dir, directory_options));
   if (directory->log()->Contains(task.stage, task.partition)) return Status::OK();
   RunContext context;
   context.plan = &compiled.plan;

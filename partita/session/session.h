@@ -1,4 +1,5 @@
-// The front door: from a pipeline to a finished run. The only room that wires the others; CLI, Python and C++ programs call it.
+// The front door: from a pipeline to a finished run. The only room that wires the others; CLI, Python and C++
+// programs call it.
 //
 //   Session session(Env::Default());
 //   auto compiled = session.CompilePipeline(pipeline);          // looks at the sources, compiles
@@ -69,11 +70,14 @@ class Session {
  public:
   explicit Session(Env* env);
 
-  // Rows for the read step from_memory; the returned id is its argument `id`. Kept until the session ends or Forget.
-  Result<std::string> AddTable(std::shared_ptr<arrow::Schema> schema, std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
+  // Rows for the read step from_memory; the returned id is its argument `id`. Kept until the session ends or
+  // Forget.
+  Result<std::string> AddTable(std::shared_ptr<arrow::Schema> schema,
+                               std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
   void ForgetTable(const std::string& id);
 
-  // How much of the sources to look at: everything the plan needs, or just what the schema needs (the first file of each source).
+  // How much of the sources to look at: everything the plan needs, or just what the schema needs (the first
+  // file of each source).
   enum class Look { kPlan, kSchema, kRowCounts };
   Result<Snapshot> TakeSnapshot(const Pipeline& pipeline, Look look = Look::kPlan);
   Result<CompiledPlan> CompilePipeline(const Pipeline& pipeline, Look look = Look::kPlan);
@@ -82,21 +86,26 @@ class Session {
 
   // Writes every dataset of the plan. Resumes where an earlier run of the same plan and snapshot stopped.
   Result<RunResult> Run(const CompiledPlan& compiled, const RunOptions& options, RunControl control = {});
-  // Reruns the rows that an earlier run of this plan put in quarantine; what succeeds is added to the datasets.
-  Result<RunResult> RetryQuarantine(const CompiledPlan& compiled, const RunOptions& options, RunControl control = {});
+  // Reruns the rows that an earlier run of this plan put in quarantine; what succeeds is added to the
+  // datasets.
+  Result<RunResult> RetryQuarantine(const CompiledPlan& compiled, const RunOptions& options,
+                                    RunControl control = {});
   // Rows after step `step` (the last when empty), at most `limit` (-1: all).
   Result<std::unique_ptr<RowStream>> Stream(const Pipeline& pipeline, const std::string& step, int64_t limit,
                                             const RunOptions& options, RunControl control = {});
   // Number of rows after a step; from metadata alone where steps and formats allow.
-  Result<int64_t> Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options, RunControl control = {});
+  Result<int64_t> Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options,
+                        RunControl control = {});
 
   // One task through storage: the contract of batch engines. Its outputs are committed to the plan's folders.
-  Status RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& options, RunControl control = {});
+  Status RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& options,
+                 RunControl control = {});
 
   Env* env() const { return env_; }
 
  private:
-  Result<RunResult> RunIn(RunDirectory* directory, const CompiledPlan& compiled, const RunOptions& options, RunControl control);
+  Result<RunResult> RunIn(RunDirectory* directory, const CompiledPlan& compiled, const RunOptions& options,
+                          RunControl control);
 
   Env* env_;
   std::mutex mutex_;

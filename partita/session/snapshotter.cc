@@ -20,7 +20,8 @@ std::shared_ptr<arrow::DataType> HiveType(const std::vector<FileEntry>& files, c
       if (key != name || value.empty()) continue;
       int64_t parsed = 0;
       auto [end, ec] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-      all_int = all_int && ec == std::errc() && end == value.data() + value.size() && std::to_string(parsed) == value;
+      all_int = all_int && ec == std::errc() && end == value.data() + value.size() &&
+                std::to_string(parsed) == value;
     }
   }
   return all_int ? arrow::int64() : arrow::utf8();
@@ -45,7 +46,8 @@ struct Looker {
     for (size_t i = 0; i < files.size(); ++i) {
       SourceFile file;
       file.entry = files[i];
-      const bool cut = look == Session::Look::kPlan && files[i].size_bytes > request.split_bytes && format->name() != "files";
+      const bool cut = look == Session::Look::kPlan && files[i].size_bytes > request.split_bytes &&
+                       format->name() != "files";
       if (i == 0 || cut || look == Session::Look::kRowCounts) {
         ARROW_ASSIGN_OR_RAISE(auto info, format->Inspect(env, files[i], request.args, pool));
         file.inspected = true;
@@ -91,7 +93,8 @@ Result<Snapshot> Session::TakeSnapshot(const Pipeline& pipeline, Look look) {
       ARROW_ASSIGN_OR_RAISE(auto id, GetString(request.args, "id"));
       std::lock_guard lock(mutex_);
       auto it = tables_.find(id);
-      if (it == tables_.end()) return UserError("the rows of step '" + request.step + "' are gone", "make the dataset again");
+      if (it == tables_.end())
+        return UserError("the rows of step '" + request.step + "' are gone", "make the dataset again");
       SourceSnapshot source;
       source.step = request.step;
       source.format = request.format;

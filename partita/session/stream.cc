@@ -13,7 +13,10 @@ namespace {
 class RunStream final : public RowStream {
  public:
   RunStream(Env* env, CompiledPlan compiled, RunOptions options, RunControl control, MemoryTables tables)
-      : env_(env), compiled_(std::move(compiled)), options_(std::move(options)), control_(std::move(control)) {
+      : env_(env),
+        compiled_(std::move(compiled)),
+        options_(std::move(options)),
+        control_(std::move(control)) {
     if (control_.observer == nullptr) control_.observer = &own_;
     context_.plan = &compiled_.plan;
     context_.snapshot = &compiled_.snapshot;
@@ -35,7 +38,8 @@ class RunStream final : public RowStream {
     context_.budget = Budget::Make(options_.memory_bytes);
     control_.observer->memory_limit.store(options_.memory_bytes);
     control_.observer->started_us.store(env_->NowUnixMicros());
-    collector_ = std::make_shared<Collector>(sink.inputs, sink.limit, std::max<int64_t>(1 << 20, options_.memory_bytes / 4));
+    collector_ = std::make_shared<Collector>(sink.inputs, sink.limit,
+                                             std::max<int64_t>(1 << 20, options_.memory_bytes / 4));
     collector_->SetPoll(control_.poll);
     context_.collectors[0] = collector_;
     RunIdentity identity{compiled_.plan_hash, compiled_.snapshot_hash, ""};
@@ -91,7 +95,8 @@ Result<Pipeline> CollectPipeline(const Pipeline& pipeline, const std::string& st
     // The last step that is no sink, or what the last sink was fed with.
     const auto& last = pipeline.steps.back();
     const auto* spec = FindStep(last.op);
-    target = spec != nullptr && spec->kind == StepKind::kSink && !last.inputs.empty() ? last.inputs[0] : last.name;
+    target =
+        spec != nullptr && spec->kind == StepKind::kSink && !last.inputs.empty() ? last.inputs[0] : last.name;
   }
   if (result.Find(target) == nullptr) return UserError("there is no step '" + target + "' that gives rows");
   if (limit >= 0) {
@@ -108,8 +113,9 @@ Result<Pipeline> CollectPipeline(const Pipeline& pipeline, const std::string& st
   return result;
 }
 
-Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, const std::string& step, int64_t limit,
-                                                   const RunOptions& given, RunControl control) {
+Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, const std::string& step,
+                                                   int64_t limit, const RunOptions& given,
+                                                   RunControl control) {
   ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, limit));
   ARROW_ASSIGN_OR_RAISE(auto compiled, CompilePipeline(collect));
   ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
@@ -118,12 +124,14 @@ Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, con
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  auto stream = std::make_unique<RunStream>(env_, std::move(compiled), std::move(options), std::move(control), std::move(tables));
+  auto stream = std::make_unique<RunStream>(env_, std::move(compiled), std::move(options), std::move(control),
+                                            std::move(tables));
   ARROW_RETURN_NOT_OK(stream->Start());
   return std::unique_ptr<RowStream>(std::move(stream));
 }
 
-Result<int64_t> Session::Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options, RunControl control) {
+Result<int64_t> Session::Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options,
+                               RunControl control) {
   ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, -1));
   // A source alone, of a format whose files tell their row count, needs no run.
   if (collect.steps.size() == 2) {

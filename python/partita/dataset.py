@@ -50,6 +50,10 @@ class Dataset(Transforms, Writes):
 
     # -- What it is ----
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Counters of a run stay where they are; rows in memory refuse to be pickled.
+        return (type(self), (self._node,))
+
     def __repr__(self) -> str:
         return "\n".join(["Dataset", *(f"  {line}" for line in plan_lines(self._node))])
 

@@ -9,6 +9,7 @@
 
 NB_MODULE(_partita, m) {
   using namespace partita::python;
+  nb::set_leak_warnings(false);  // a dataset that a user's cycle keeps to the end is no error
   partita::RegisterBuiltinSteps();
   partita::RegisterBuiltinTransforms();
   partita::RegisterComponents();

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import partita as pt
 import pytest
 
+import partita as pt
+
 if not hasattr(pt, "Dataset"):  # the folder of the C++ library, found as a namespace package
-    pytest.exit("the Python package is not built: pip install . , or set PYTHONPATH=<build folder>/python", returncode=4)
+    pytest.exit(
+        "the Python package is not built: pip install . , or set PYTHONPATH=<build folder>/python", returncode=4
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
-import partita as pt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+import partita as pt
 
 
 def numbers(n: int = 10) -> pt.Dataset:
@@ -197,3 +199,13 @@ def test_step_names_are_unique_and_kept() -> None:
         pt.range(1, name="a").filter("id > 0", name="a").schema()
     with pytest.raises(pt.UserError, match="name"):
         pt.range(1).named("no name!").schema()
+
+
+def test_a_dataset_can_be_sent_to_another_process() -> None:
+    ds = pt.range(5).filter(pt.col("id") > 2)
+    ds.to_arrow()
+    copy = pickle.loads(pickle.dumps([ds, ds.limit(1)]))
+    assert [part.count() for part in copy] == [2, 1]
+    assert copy[1]._node.inputs[0] is copy[0]._node
+    with pytest.raises(TypeError, match="pickle"):
+        pickle.dumps(pt.from_items([1]))

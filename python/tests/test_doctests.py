@@ -7,8 +7,9 @@ import importlib
 import inspect
 import pkgutil
 
-import partita
 import pytest
+
+import partita
 
 MODULES = [
     importlib.import_module(f"partita.{module.name}")

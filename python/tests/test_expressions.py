@@ -10,11 +10,12 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import partita as pt
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import partita as pt
 
 # -- Random tables and expressions; each expression with DuckDB's text for it ----
 
@@ -109,7 +110,14 @@ values = (
 )
 
 SCHEMA = pa.schema(
-    [("n", pa.int64()), ("i", pa.int64()), ("j", pa.int64()), ("s", pa.string()), ("b", pa.bool_()), ("f", pa.float64())]
+    [
+        ("n", pa.int64()),
+        ("i", pa.int64()),
+        ("j", pa.int64()),
+        ("s", pa.string()),
+        ("b", pa.bool_()),
+        ("f", pa.float64()),
+    ]
 )
 randomly = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
 

@@ -9,10 +9,11 @@ from typing import Any
 import duckdb
 import numpy as np
 import pandas as pd
-import partita as pt
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import partita as pt
 
 
 def addresses(column: pa.ChunkedArray | pa.Array) -> list[int]:

@@ -7,10 +7,11 @@ import threading
 
 import numpy as np
 import pandas as pd
-import partita as pt
 import polars as pl
 import pyarrow as pa
 import pytest
+
+import partita as pt
 
 ROWS = 10_000
 

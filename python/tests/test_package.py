@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import partita as pt
 import pyarrow as pa
 import pytest
+
+import partita as pt
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

@@ -8,10 +8,11 @@ import pty
 import subprocess
 import sys
 
-import partita as pt
 import pytest
-from partita import progress
 from partita._native import native
+
+import partita as pt
+from partita import progress
 
 SLOW = "import partita as pt; pt.range({rows}).filter('id % 7 = 3').write_parquet('out', memory='256MiB')"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
-import partita as pt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+import partita as pt
 
 BAD = {"s": ["1", "x", "3", "y"]}
 
@@ -102,11 +105,22 @@ def test_the_policy_of_a_run_is_for_steps_that_name_none() -> None:
 def test_too_small_a_budget_is_refused_before_anything_is_written() -> None:
     with pytest.raises(pt.UserError, match="too small"):
         pt.range(5).write_parquet("out", memory=1000)
-    big = pa.table({"s": ["x" * (40 << 20)]})
-    with pytest.raises(pt.ResourceError) as caught:
-        pt.from_arrow(big).with_columns(t=pt.col("s").str.upper()).write_parquet("fat", memory="32MiB")
-    assert isinstance(caught.value, MemoryError)
-    assert caught.value.step
+
+
+FAT = """
+import partita as pt, pyarrow as pa
+ds = pt.from_arrow(pa.table({"s": ["x" * (40 << 20)]})).with_columns(t=pt.col("s").str.upper())
+try:
+    ds.write_parquet("fat", memory="32MiB")
+except MemoryError as error:
+    print(type(error).__name__, error.kind, error.step)
+"""
+
+
+def test_a_row_that_can_never_fit_is_an_error_that_names_the_step() -> None:
+    # In a process of its own: a run that waited for ever would stop all tests.
+    done = subprocess.run([sys.executable, "-c", FAT], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ResourceError resource with_columns\n"
     assert not list(Path("fat").glob("*.parquet"))
 
 

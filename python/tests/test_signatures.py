@@ -1,4 +1,4 @@
-"""The Python methods take the arguments that the registry declares: neither fewer nor others, with the same defaults."""
+"""The Python methods take the arguments that the registry declares, with the same defaults."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import partita as pt
 import pytest
 from partita._native import step_specs
+
+import partita as pt
 
 OWN = {"self", "name", "on_error", "options"}
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -109,7 +109,9 @@ def test_one_big_text_file(workspace, capsys, kind):
             for _ in range(5000):
                 text = words[rows % 500] * (1 + rows % 7)
                 chunk.append(
-                    json.dumps({"id": rows, "text": text, "n": rows / 3}) if kind == "jsonl" else f"{rows},{text},{rows / 3}"
+                    json.dumps({"id": rows, "text": text, "n": rows / 3})
+                    if kind == "jsonl"
+                    else f"{rows},{text},{rows / 3}"
                 )
                 rows += 1
             out.write("\n".join(chunk) + "\n")
@@ -177,7 +179,9 @@ def test_expanding_rows(workspace, capsys):
 def test_a_value_that_cannot_fit_is_a_clear_error(workspace):
     blob = os.urandom(MIB) * 200
     workspace.write_table(
-        "in/a.parquet", pa.table({"id": [0, 1], "blob": pa.array([b"x", blob], pa.large_binary())}), use_dictionary=False
+        "in/a.parquet",
+        pa.table({"id": [0, 1], "blob": pa.array([b"x", blob], pa.large_binary())}),
+        use_dictionary=False,
     )
     del blob
     workspace.write("p.yaml", "steps:\n  - read_parquet: in\n  - filter: id < 5\n  - write_parquet: out\n")
@@ -193,7 +197,9 @@ def test_a_value_that_cannot_fit_is_a_clear_error(workspace):
 
 
 def test_a_budget_below_the_least_is_refused_before_anything_is_written(workspace):
-    workspace.write("p.yaml", "steps:\n  - range: {n: 5}\n  - write_parquet: out\n")
+    sinks = "".join(f"  - write_parquet: {{path: out{i}, partition_by: [b]}}\n" for i in range(12))
+    workspace.write("p.yaml", "steps:\n  - range: {n: 5}\n  - with_columns: {b: id % 2}\n" + sinks)
     finished = workspace.run_bad("p.yaml", memory="16MiB")
-    assert "MiB" in finished.stderr
-    assert not (workspace.path / "out").exists()
+    assert "--memory" in finished.stderr
+    assert not list(workspace.path.glob("out*"))
+    assert "option memory" in workspace.run_bad("p.yaml", memory="1MiB").stderr

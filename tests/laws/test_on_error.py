@@ -120,7 +120,9 @@ steps:
 
 
 def test_all_rows_bad(texts):
-    texts.write("p.yaml", (BAD % "    on_error: quarantine").replace("cast(text as int64)", "cast(text || 'x' as int64)"))
+    texts.write(
+        "p.yaml", (BAD % "    on_error: quarantine").replace("cast(text as int64)", "cast(text || 'x' as int64)")
+    )
     texts.run_ok("p.yaml", memory="64MiB")
     assert texts.dataset("out").manifest["num_rows"] == 0
     assert len(texts.dataset("out/_quarantine").rows()) == 900
@@ -162,3 +164,25 @@ steps:
         bytes_found = workspace.digests("out")
         expected = expected or bytes_found
         assert bytes_found == expected, setting
+
+
+def test_quarantine_before_a_limit(workspace):
+    """How far tasks ran beyond the limit is chance; what the quarantine holds is not."""
+    workspace.write(
+        "p.yaml",
+        """
+steps:
+  - range: {n: 20000, rows_per_partition: 100}
+  - with_columns: {v: "cast(case when id % 10 = 5 then 'bad' else cast(id as string) end as int32)"}
+    on_error: quarantine
+  - limit: 950
+  - write_parquet: out
+""",
+    )
+    expected = None
+    for setting in SETTINGS:
+        workspace.run_ok("p.yaml", **setting)
+        found = workspace.digests("out")
+        expected = expected or found
+        assert found == expected, setting
+        shutil.rmtree(workspace.path / "out")
