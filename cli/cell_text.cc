@@ -52,10 +52,10 @@ class Writer {
         return Struct(static_cast<const arrow::StructArray&>(array), row, depth);
       case arrow::Type::DICTIONARY: {
         const auto& dictionary = static_cast<const arrow::DictionaryArray&>(array);
-        return Write(*dictionary.dictionary(), dictionary.GetValueIndex(row), depth + 1);
+        return Write(*dictionary.dictionary(), dictionary.GetValueIndex(row), depth);
       }
       case arrow::Type::EXTENSION:
-        return Write(*static_cast<const arrow::ExtensionArray&>(array).storage(), row, depth + 1);
+        return Write(*static_cast<const arrow::ExtensionArray&>(array).storage(), row, depth);
       default: {
         auto scalar = array.GetScalar(row);
         return scalar.ok() ? Text((*scalar)->ToString(), 0) : Put("?");

@@ -52,6 +52,12 @@ double Fraction(const ProgressSample& sample, const ProgressFacts& facts) {
   return static_cast<double>(sample.tasks_done) / static_cast<double>(sample.tasks_total);
 }
 
+// A guess is told without fractions.
+std::string AboutSeconds(double seconds) {
+  return seconds < 60 ? std::to_string(std::lround(std::ceil(seconds))) + " s"
+                      : FormatSeconds(std::round(seconds));
+}
+
 std::string BottomText(const ProgressSample& now, const ProgressSample& before, const ProgressSample& first,
                        const ProgressFacts& facts) {
   std::string text = "tasks " + FormatCount(now.tasks_done) + "/" + FormatCount(now.tasks_total);
@@ -61,8 +67,7 @@ std::string BottomText(const ProgressSample& now, const ProgressSample& before, 
       " | read " + BytesRate(now.source_bytes_read - before.source_bytes_read, now.seconds - before.seconds);
   text += " | " + FormatSeconds(std::floor(now.seconds * 10) / 10);
   const double left = SecondsLeft(now, first, facts);
-  if (left >= 0)
-    text += " | about " + FormatSeconds(left < 10 ? std::ceil(left) : std::round(left)) + " left";
+  if (left >= 0) text += " | about " + AboutSeconds(left) + " left";
   if (now.wait != WaitReason::kNone) text += " | waits: " + std::string(WaitReasonName(now.wait));
   return text;
 }

@@ -46,7 +46,7 @@ TEST(ProgressLines, ShowsEachStepAndTheRun) {
   ASSERT_EQ(lines.size(), 5u);
   EXPECT_THAT(lines[0], HasSubstr("rows out"));
   EXPECT_THAT(lines[2], HasSubstr("read_parquet"));
-  EXPECT_THAT(lines[2], HasSubstr("20,000    2,000"));  // rows, rows/s over two seconds
+  EXPECT_THAT(lines[2], HasSubstr("20,000   2,000 "));  // rows, rows/s over two seconds
   EXPECT_THAT(lines[2], HasSubstr("25 %"));             // busy half of one of two threads
   EXPECT_THAT(lines[3], HasSubstr("memory 40 %"));
   EXPECT_THAT(lines[3], HasSubstr("200 skipped"));

@@ -131,6 +131,7 @@ std::string TextTable::Render(size_t width, size_t max_cell) const {
       if (c > 0) line += kGap;
       AppendPadded(&line, lines[r][c], widths[c], columns[c].right, c + 1 == shown);
     }
+    line.resize(line.find_last_not_of(' ') + 1);
     text += line + "\n";
     if (r > 0) continue;
     for (size_t c = 0; c < shown; ++c) {

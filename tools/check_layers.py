@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Proves that includes run one way: a room includes only itself and rooms above it. Zero exceptions.
 
-The order is that of the house (docs: ARCHITECTURE.md). Control rooms must not include headers that reach the outside world.
+The order is that of the house (ARCHITECTURE.md). Control rooms must not include headers that reach the outside world.
 Exit code 1 and one line per violation.
 """
 
@@ -51,9 +51,9 @@ def main() -> int:
                     bad.append(f"{name}: includes {target}, a room that the house does not list")
                 if theirs is not None and mine is not None and theirs > mine and not is_test:
                     bad.append(f"{name}: includes {target}, which stands below it")
-                if mine is not None and mine >= 100 and mine < 1000 and theirs is not None and not is_test:
-                    if theirs in range(ROOMS.index("operator") + 1, len(ROOMS) + 1):
-                        bad.append(f"{name}: a component includes {target}; it may use operator/ and rooms above")
+                below_components = range(ROOMS.index("operator") + 1, len(ROOMS) + 1)
+                if name.startswith("components/") and theirs in below_components and not is_test:
+                    bad.append(f"{name}: a component includes {target}; it may use operator/ and rooms above")
                 room = name.split("/")[1] if name.startswith("partita/") else ""
                 if style == "<" and room in CONTROL and target in FORBIDDEN_IN_CONTROL and not is_test:
                     bad.append(f"{name}: a control room includes <{target}>")

@@ -125,6 +125,14 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
   standing.owned = true;
   standing.same = owner.plan_hash == identity.plan_hash && owner.snapshot_hash == identity.snapshot_hash;
   if (!standing.same && !options.fresh) {
+    // A run that made nothing has no claim: its folder is taken over.
+    ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
+    bool bare = true;
+    for (const auto& entry : entries) bare = bare && (entry.name == kState || (entry.is_directory && entry.name == kQuarantine));
+    if (bare) {
+      ARROW_ASSIGN_OR_RAISE(auto log, env_->Stat(JoinPath(StateDir(dataset.path), "commits.log")));
+      if (!log.exists || log.size_bytes == 0) return standing;
+    }
     const bool same_plan = owner.plan_hash == identity.plan_hash;
     return UserError("'" + dataset.path + "' holds the output of " +
                          (same_plan ? "this plan on other input: a source changed since" : "another plan"),
@@ -170,7 +178,7 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   for (size_t i = 0; i < datasets_.size(); ++i) {
     const auto& dataset = datasets_[i];
     ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(dataset.path)));
-    if (options.fresh && standings[i].owned) {
+    if (standings[i].owned && (options.fresh || !standings[i].same)) {
       ARROW_RETURN_NOT_OK(RemoveOurs(env_, dataset.path));
     } else if (standings[i].finished) {
       ++finished;

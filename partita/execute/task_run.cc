@@ -113,6 +113,13 @@ bool TaskRun::MayRead(bool oldest, int64_t epoch) const {
          std::max(8 * source_context_.target_block_bytes, options.budget->limit_bytes() / 8);
 }
 
+bool TaskRun::HasOutput(const Ticket& ticket, int lane) const {
+  if (lane == quarantine_lane()) {
+    return std::any_of(ticket.errors.begin(), ticket.errors.end(), [](const RowError& e) { return e.quarantined; });
+  }
+  return !ticket.outputs[static_cast<size_t>(lane)].empty();
+}
+
 Action TaskRun::Claim(bool oldest, int64_t epoch) {
   Action action;
   if (ending_) return action;
@@ -142,13 +149,25 @@ Action TaskRun::Claim(bool oldest, int64_t epoch) {
       if (!quarantine && !lane.saturated() && !lane.sink->ready()) continue;
       if (!MayRetry(lane.blocked_epoch, it->second->bytes, oldest, epoch)) continue;
       lane.busy = true;
-      lane.claim_epoch = epoch;
       ++running_;
       return {Action::Kind::kConsume, it->second, static_cast<int>(i)};
     }
+    // The oldest ticket was refused: what it has so far leaves first, so that a step that makes much of little can go on.
+    if (!ready_.empty() && ready_.front()->seq == lane.next_seq && ready_.front()->blocked_epoch >= 0 &&
+        HasOutput(*ready_.front(), static_cast<int>(i)) && (quarantine || lane.saturated() || lane.sink->ready()) &&
+        MayRetry(lane.blocked_epoch, 0, oldest, epoch)) {
+      lane.busy = true;
+      ++ready_.front()->draining;
+      ++running_;
+      Action drain;
+      drain.kind = Action::Kind::kConsume;
+      drain.ticket = ready_.front();
+      drain.lane = static_cast<int>(i);
+      drain.partial = true;
+      return drain;
+    }
     if (source_done_ && lane.next_seq == next_seq_ && MayRetry(lane.blocked_epoch, 0, oldest, epoch)) {
       lane.busy = true;
-      lane.claim_epoch = epoch;
       ++running_;
       return {Action::Kind::kFinish, nullptr, static_cast<int>(i)};
     }
@@ -160,10 +179,9 @@ Action TaskRun::Claim(bool oldest, int64_t epoch) {
     return action;
   }
   for (auto it = ready_.begin(); it != ready_.end(); ++it) {
-    if (!MayRetry((*it)->blocked_epoch, (*it)->bytes, oldest, epoch)) continue;
+    if ((*it)->draining > 0 || !MayRetry((*it)->blocked_epoch, (*it)->bytes, oldest, epoch)) continue;
     action.kind = Action::Kind::kProcess;
     action.ticket = *it;
-    action.ticket->claim_epoch = epoch;
     ready_.erase(it);
     ++running_;
     return action;
@@ -171,7 +189,6 @@ Action TaskRun::Claim(bool oldest, int64_t epoch) {
   if (!source_done_ && !source_busy_ && MayRead(oldest, epoch)) {
     source_busy_ = true;
     source_blocked_epoch_ = -1;
-    read_epoch_ = epoch;
     ++running_;
     action.kind = Action::Kind::kRead;
   }
@@ -454,6 +471,9 @@ void TaskRun::End() {
   end_.frugal_next = frugal_next_;
   if (status_.ok() && !preempted_) {
     for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) {
+      for (const auto& file : lanes_[i].files) {
+        init_.program->output_counters[i]->bytes_out.fetch_add(file.size_bytes, std::memory_order_relaxed);
+      }
       end_.outputs.push_back({static_cast<int>(i), lanes_[i].rows, std::move(lanes_[i].files)});
     }
     for (const auto& total : totals_)
@@ -527,6 +547,7 @@ void TaskRun::Complete(Action* action) {
   }
   if (action->kind == Kind::kRead) source_busy_ = false;
   if (action->lane >= 0) lanes_[static_cast<size_t>(action->lane)].busy = false;
+  if (action->partial) --action->ticket->draining;
   const bool of_work = action->kind == Kind::kRead || action->kind == Kind::kProcess;
   if (stopping_ || (draining_ && of_work)) return;
 
@@ -540,13 +561,13 @@ void TaskRun::Complete(Action* action) {
     if (!result.IsOutOfMemory() || action->kind == Kind::kOpen) return Stop(result, false, false);
     Refused(result);
     if (action->kind == Kind::kRead) {
-      source_blocked_epoch_ = read_epoch_;
+      source_blocked_epoch_ = pool_->epoch();
     } else if (action->kind == Kind::kProcess) {
-      action->ticket->blocked_epoch = action->ticket->claim_epoch;
+      action->ticket->blocked_epoch = pool_->epoch();
       Requeue(action->ticket);
     } else {
       auto& lane = lanes_[static_cast<size_t>(action->lane)];
-      lane.blocked_epoch = lane.claim_epoch;
+      lane.blocked_epoch = pool_->epoch();
     }
     return;
   }
@@ -575,6 +596,11 @@ void TaskRun::Complete(Action* action) {
       if (draining_) break;
       lane.block = 0;
       lane.offset = 0;
+      if (action->partial) {
+        if (action->lane != quarantine_lane()) action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
+        if (AllSaturated()) Drain();
+        break;
+      }
       ++lane.next_seq;
       if (action->lane != quarantine_lane())
         action->ticket->outputs[static_cast<size_t>(action->lane)].clear();

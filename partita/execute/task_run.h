@@ -24,6 +24,7 @@ struct Action {
   // Set by Execute, read by Complete.
   Status result;
   bool started_async = false;
+  bool partial = false;  // kConsume: the ticket goes on afterwards
 };
 
 class TaskRun : public std::enable_shared_from_this<TaskRun> {
@@ -67,7 +68,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
     int64_t limit = -1, rows = 0;
     size_t block = 0;  // position in the head ticket
     int64_t offset = 0;
-    int64_t blocked_epoch = -1, claim_epoch = 0;
+    int64_t blocked_epoch = -1;  // memory epoch after it was refused; -1: it was not
     std::vector<OutputFile> files;
     bool saturated() const { return limit >= 0 && rows >= limit; }
   };
@@ -96,6 +97,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool MayRead(bool oldest, int64_t epoch) const;
   bool MayRetry(int64_t blocked_epoch, int64_t bytes, bool oldest, int64_t epoch) const;
   bool AllSaturated() const;
+  bool HasOutput(const Ticket& ticket, int lane) const;
   void Refused(const Status& status);
   int quarantine_lane() const {
     return init_.program->quarantines ? static_cast<int>(lanes_.size()) - 1 : -1;
@@ -117,7 +119,6 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   int64_t source_bytes_ = 0;
   std::vector<std::shared_ptr<Ticket>> read_;  // made by Read, booked by Complete
   bool read_end_ = false;
-  int64_t read_epoch_ = 0;
 
   std::deque<std::shared_ptr<Ticket>> ready_;        // by seq, oldest first
   std::map<int64_t, std::shared_ptr<Ticket>> done_;  // worked on, not yet taken by all lanes

@@ -39,9 +39,9 @@ struct Ticket {
   std::vector<NodeDelta> deltas;  // [0] source, [n + 1] node n
   int async_pending = 0;
   int lanes_left = 0;
+  int draining = 0;                          // lanes that take what it has so far, while it is refused
   int64_t rows = 0;
   int64_t blocked_epoch = -1;  // memory epoch in which it was refused; -1: it was not
-  int64_t claim_epoch = 0;     // memory epoch when it was last worked on
   int64_t bytes = 0;           // of its items when it was made
   int64_t first_ordinal = -1;
   std::vector<std::shared_ptr<void>> calls;  // asynchronous calls that have ended

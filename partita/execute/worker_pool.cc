@@ -114,6 +114,7 @@ void WorkerPool::Work() {
     task->Execute(&action);
     progress_.fetch_add(1, std::memory_order_relaxed);
     lock.lock();
+    if (action.result.ok()) ++successes_;
     task->Complete(&action);
     if (task->ended()) {
       tasks_.erase(std::find(tasks_.begin(), tasks_.end(), task));
@@ -135,10 +136,11 @@ void WorkerPool::Escalate() {
   for (const auto& task : tasks_) {
     if (!task->idle() || task->stopping()) return;  // something is under way and will free memory
   }
-  const int64_t epoch = epoch_.load(std::memory_order_acquire);
-  if (dropped_cache_epoch_ != epoch) {
+  if (cache_dropped_at_ != successes_) {
+    // The first means is to try once more: bytes may have been freed between the refusal and now.
+    cache_dropped_at_ = successes_;
     options_.budget->DropCache();
-    dropped_cache_epoch_ = epoch_.fetch_add(1, std::memory_order_acq_rel) + 1;
+    epoch_.fetch_add(1, std::memory_order_acq_rel);
     return;
   }
   if (tasks_.size() > 1) {

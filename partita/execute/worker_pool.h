@@ -68,7 +68,8 @@ class WorkerPool {
   bool waiter_ = false;  // registered with the budget
   std::atomic<int64_t> epoch_{0};
   std::atomic<int64_t> progress_{0};
-  int64_t dropped_cache_epoch_ = -1;
+  // Actions that were done, not refused. Escalation goes on to the next means while this stands still.
+  int64_t successes_ = 0, cache_dropped_at_ = -1;
   int64_t last_progress_ = -1, last_progress_ns_ = 0, last_stall_ns_ = 0;
 };
 

@@ -63,7 +63,7 @@ Status CheckBudget(const Plan& plan, int64_t budget_bytes) {
   if (least <= budget_bytes) return Status::OK();
   return OutOfMemoryError(
       "the plan needs a budget of at least " + FormatBytes(least) + "; it has " + FormatBytes(budget_bytes),
-      "give it more with --memory " + FormatBytes(least));
+      "give it more with --memory=" + std::to_string((least + kMiB - 1) / kMiB) + "MiB");
 }
 
 Json RecordOf(const CompiledPlan& compiled, const RunOptions& options, const Observer& observer,

@@ -48,15 +48,17 @@ struct Looker {
       file.entry = files[i];
       const bool cut = look == Session::Look::kPlan && files[i].size_bytes > request.split_bytes &&
                        format->name() != "files";
-      if (i == 0 || cut || look == Session::Look::kRowCounts) {
+      // Columns come from the first file that has bytes; empty files have no rows and no say.
+      const bool first = source.schema == nullptr && (files[i].size_bytes != 0 || i + 1 == files.size());
+      if (first || ((cut || look == Session::Look::kRowCounts) && files[i].size_bytes != 0)) {
         ARROW_ASSIGN_OR_RAISE(auto info, format->Inspect(env, files[i], request.args, pool));
         file.inspected = true;
         file.num_rows = info.num_rows;
         file.units = std::move(info.units);
-        if (i == 0) source.schema = info.schema;
+        if (first) source.schema = info.schema;
       }
       source.files.push_back(std::move(file));
-      if (look == Session::Look::kSchema) break;
+      if (look == Session::Look::kSchema && source.schema != nullptr) break;
     }
     if (!files.empty()) {
       auto fields = source.schema->fields();
