@@ -136,7 +136,14 @@ def can_measure() -> str:
 
 def peer_environment(home: pathlib.Path, **more: str) -> dict[str, str]:
     """The environment of every program that is timed: byte code may be used and kept, one BLAS thread a worker, nothing phones home."""
-    dropped = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONPATH", "VIRTUAL_ENV"}
+    dropped = {
+        "PYTHONDONTWRITEBYTECODE",
+        "PYTHONUNBUFFERED",
+        "OPENBLAS_CORETYPE",
+        "OPENBLAS_L2_SIZE",
+        "PYTHONPATH",
+        "VIRTUAL_ENV",
+    }
     environment = {
         key: value
         for key, value in os.environ.items()
@@ -172,7 +179,9 @@ def run(
     group = Cgroup(limit_bytes)
     read_end, write_end = os.pipe()
 
-    def enter() -> None:  # in the child, before exec: being moved to a group takes the kernel milliseconds that are nobody's
+    def enter() -> (
+        None
+    ):  # in the child, before exec: being moved to a group takes the kernel milliseconds that are nobody's
         group.join()
         os.write(write_end, struct.pack("d", time.monotonic()))
 
@@ -188,7 +197,13 @@ def run(
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=enter
+                command,
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=enter,
             )
             sampler = threading.Thread(target=sample, daemon=True)
             if watch_memory:
@@ -265,7 +280,9 @@ class Contender:
         return statistics.median(good) if good else None
 
 
-def play(contenders: list[Contender], repetitions: int, work: pathlib.Path, warm: Callable[[], None] = lambda: None) -> None:
+def play(
+    contenders: list[Contender], repetitions: int, work: pathlib.Path, warm: Callable[[], None] = lambda: None
+) -> None:
     """Runs all of them `repetitions` times; every other round in the opposite order, so that none always runs after the same one."""
     for round_number in range(repetitions):
         order = contenders if round_number % 2 == 0 else list(reversed(contenders))

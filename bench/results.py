@@ -35,14 +35,28 @@ def machine() -> dict:
 
 def commit() -> str:
     def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
+        ).stdout.strip()
 
     changed = [line for line in git("status", "--porcelain").splitlines() if not line.endswith("bench/results/")]
     return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
 
 
 def versions() -> dict[str, str]:
-    wanted = {"img2dataset", "daft", "ray", "dask", "distributed", "polars", "duckdb", "pyarrow", "pillow", "opencv-python-headless", "pandas"}
+    wanted = {
+        "img2dataset",
+        "daft",
+        "ray",
+        "dask",
+        "distributed",
+        "polars",
+        "duckdb",
+        "pyarrow",
+        "pillow",
+        "opencv-python-headless",
+        "pandas",
+    }
     found = {}
     for file in sorted((ROOT / "build" / "bench-venvs").glob("*/versions.txt")):
         for line in file.read_text().splitlines():
@@ -127,10 +141,19 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
     def line(cells: list[str]) -> str:
         words = (0, len(header) - 1 if not header[-1] else 0)  # the first column, and an unnamed last one, are text
-        aligned = [cell.ljust(width) if i in words else cell.rjust(width) for i, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+        aligned = [
+            cell.ljust(width) if i in words else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
         return "| " + " | ".join(aligned) + " |"
 
-    rule = "| " + " | ".join("-" * width if i == 0 or not header[i] else "-" * (width - 1) + ":" for i, width in enumerate(widths)) + " |"
+    rule = (
+        "| "
+        + " | ".join(
+            "-" * width if i == 0 or not header[i] else "-" * (width - 1) + ":" for i, width in enumerate(widths)
+        )
+        + " |"
+    )
     return "\n".join([line(header), rule, *(line(row) for row in rows)])
 
 

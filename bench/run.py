@@ -18,15 +18,21 @@ QUESTIONS = {"image": image, "quality": quality, "fat": fat, "startup": startup,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--build", type=pathlib.Path, default=paths.ROOT / "build" / "release", help="build folder of the C++ programs")
+    parser.add_argument(
+        "--build", type=pathlib.Path, default=paths.ROOT / "build" / "release", help="build folder of the C++ programs"
+    )
     parser.add_argument("--binary", type=pathlib.Path, help="the partita binary, when it is not the build folder's")
     questions = parser.add_subparsers(dest="question", required=True)
     for name, module in QUESTIONS.items():
         sub = questions.add_parser(name, help=module.QUESTION, description=module.QUESTION)
         sub.add_argument("--scale", type=float, default=1.0, help="fraction of the full size")
         sub.add_argument("--repeat", type=int, default=module.REPETITIONS, help="rounds [%(default)s]")
-        sub.add_argument("--only", default="", help="comma-separated names (beginnings) of programs to run; default all")
-        sub.add_argument("--tag", default="", help="goes into the name of the result files; default 'scaled' below full scale")
+        sub.add_argument(
+            "--only", default="", help="comma-separated names (beginnings) of programs to run; default all"
+        )
+        sub.add_argument(
+            "--tag", default="", help="goes into the name of the result files; default 'scaled' below full scale"
+        )
         module.add_arguments(sub)
     arguments = parser.parse_args()
     problem = harness.can_measure()

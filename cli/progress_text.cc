@@ -62,12 +62,12 @@ std::string BottomText(const ProgressSample& now, const ProgressSample& before, 
                        const ProgressFacts& facts) {
   std::string text = "tasks " + FormatCount(now.tasks_done) + "/" + FormatCount(now.tasks_total);
   if (now.tasks_resumed > 0) text += " (" + FormatCount(now.tasks_resumed) + " from before)";
-  text += " | memory " + FormatBytes(now.memory_used) + " of " + FormatBytes(now.memory_limit);
-  text +=
-      " | read " + BytesRate(now.source_bytes_read - before.source_bytes_read, now.seconds - before.seconds);
   text += " | " + FormatSeconds(std::floor(now.seconds * 10) / 10);
   const double left = SecondsLeft(now, first, facts);
   if (left >= 0) text += " | about " + AboutSeconds(left) + " left";
+  text += " | memory " + FormatBytes(now.memory_used) + " of " + FormatBytes(now.memory_limit);
+  text +=
+      " | read " + BytesRate(now.source_bytes_read - before.source_bytes_read, now.seconds - before.seconds);
   if (now.wait != WaitReason::kNone) text += " | waits: " + std::string(WaitReasonName(now.wait));
   return text;
 }

@@ -14,12 +14,15 @@ bash tools/check.sh
 step "build (release)"
 cmake --preset release -DPARTITA_BUILD_PYTHON=ON -DPARTITA_BUILD_SHARED=ON >/dev/null
 cmake --build --preset release
+step "Python types"
+MYPYPATH=build/release/python .venv/bin/mypy -p partita
 step "C++ tests (release)"
-ctest --preset release -j2
+ctest --preset release -j2 -E '^python$'
 step "a foreign CMake project"
 bash tests/foreign_project.sh
 step "Python, command line, golden cases, laws"
-.venv/bin/python -m pytest -q -p no:cacheprovider python/tests tests
+.venv/bin/python -m pytest -q -p no:cacheprovider tests
+PYTHONPATH=build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider python/tests
 
 if [ "$quick" != "--quick" ]; then
   for preset in asan tsan; do

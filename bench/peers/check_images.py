@@ -12,11 +12,10 @@ import sys
 import tarfile
 
 import cv2
+import image_codec
 import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
-
-import image_codec
 
 
 def images_of(out: pathlib.Path):
@@ -72,7 +71,12 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def main() -> None:
-    out, count, sources, every = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]), int(sys.argv[4])
+    out, count, sources, every = (
+        pathlib.Path(sys.argv[1]),
+        int(sys.argv[2]),
+        pathlib.Path(sys.argv[3]),
+        int(sys.argv[4]),
+    )
     reference = reference_of(sources, count)
     seen = np.zeros(count, np.int32)
     from_reference, from_encoded, codec = [], [], []
@@ -83,11 +87,15 @@ def main() -> None:
         total_bytes += len(data)
         if number % every:
             header = Image.open(io.BytesIO(data))
-            assert header.size == (256, 256) and header.format == "JPEG", f"image {number}: {header.format} {header.size}"
+            assert header.size == (256, 256) and header.format == "JPEG", (
+                f"image {number}: {header.format} {header.size}"
+            )
             continue
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         assert pixels.shape == (256, 256, 3), f"image {number}: {pixels.shape}"
-        encoded = cv2.imdecode(cv2.imencode(".jpg", reference[number], [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR)
+        encoded = cv2.imdecode(
+            cv2.imencode(".jpg", reference[number], [cv2.IMWRITE_JPEG_QUALITY, 95])[1], cv2.IMREAD_COLOR
+        )
         from_reference.append(difference(pixels, reference[number]))
         from_encoded.append(difference(pixels, encoded))
         codec.append(difference(encoded, reference[number]))

@@ -31,7 +31,9 @@ def polars(source: str, out: str) -> float:
 
     start = time.perf_counter()
     target = pl.PartitionBy(out, key="bucket", include_key=False)
-    pl.scan_parquet(source, low_memory=True).sink_parquet(target, compression="snappy", row_group_size=1, statistics=False, mkdir=True)
+    pl.scan_parquet(source, low_memory=True).sink_parquet(
+        target, compression="snappy", row_group_size=1, statistics=False, mkdir=True
+    )
     return start
 
 
@@ -40,7 +42,9 @@ def duckdb(source: str, out: str) -> float:
 
     start = time.perf_counter()
     database = engine.connect()
-    database.execute(f"SET memory_limit = '{LIMIT_MIB * 3 // 4}MiB'; SET threads = 2; SET preserve_insertion_order = false")
+    database.execute(
+        f"SET memory_limit = '{LIMIT_MIB * 3 // 4}MiB'; SET threads = 2; SET preserve_insertion_order = false"
+    )
     database.execute(f"SET temp_directory = '{out}.tmp'")
     database.execute(
         f"COPY (FROM read_parquet('{source}/*.parquet')) TO '{out}' (FORMAT parquet, PARTITION_BY (bucket), COMPRESSION snappy, "
@@ -76,7 +80,13 @@ def loop(source: str, out: str) -> float:
                 folder = pathlib.Path(out) / f"bucket={bucket}"
                 folder.mkdir(parents=True, exist_ok=True)
                 kept = batch.select(keep).schema
-                writers[bucket] = pq.ParquetWriter(folder / f"{number}.parquet", kept, compression="snappy", use_dictionary=False, write_statistics=False)
+                writers[bucket] = pq.ParquetWriter(
+                    folder / f"{number}.parquet",
+                    kept,
+                    compression="snappy",
+                    use_dictionary=False,
+                    write_statistics=False,
+                )
             writers[bucket].write_batch(batch.select(keep))
     for writer in writers.values():
         writer.close()

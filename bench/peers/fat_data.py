@@ -51,7 +51,12 @@ def make(folder: pathlib.Path, partitions: int, rows: int, size: int) -> None:
         del texts
         table = pa.table({**columns, "text": text_array}, schema=SCHEMA)
         with pq.ParquetWriter(
-            folder / f"part-{partition}.parquet", SCHEMA, compression="snappy", use_dictionary=False, write_statistics=["id"], store_schema=False
+            folder / f"part-{partition}.parquet",
+            SCHEMA,
+            compression="snappy",
+            use_dictionary=False,
+            write_statistics=["id"],
+            store_schema=False,
         ) as writer:
             writer.write_table(table, row_group_size=rows)
     (folder / "_expected.json").write_text(json.dumps({"size": size, "digests": digests}))
@@ -72,7 +77,9 @@ def check(out: pathlib.Path, source: pathlib.Path) -> None:
             seen.add(row.as_py())
             data = text.as_buffer()
             assert len(data) == length.as_py() == expected["size"], f"row {row}: {len(data)} bytes"
-            assert hashlib.blake2b(data, digest_size=16).hexdigest() == expected["digests"][str(row)], f"row {row}: other text"
+            assert hashlib.blake2b(data, digest_size=16).hexdigest() == expected["digests"][str(row)], (
+                f"row {row}: other text"
+            )
             assert folder == BUCKETS[row.as_py() * 7 % 4], f"row {row} is in folder {folder}"
     assert len(seen) == len(expected["digests"]), f"{len(seen)} rows of {len(expected['digests'])}"
 

@@ -9,9 +9,8 @@ import sys
 import time
 
 import daft
-from daft import col
-
 import image_codec
+from daft import col
 
 
 @daft.func(return_dtype=daft.DataType.binary(), use_process=False)
@@ -37,7 +36,9 @@ def main() -> None:
         frame = frame.with_column("h", f.image_height(col("image")).cast(daft.DataType.int64()))
         frame = frame.with_column("side", f.columns_min(col("w"), col("h")))
         left, top = (col("w") - col("side")) // 2, (col("h") - col("side")) // 2
-        box = f.to_list(left, top, col("side"), col("side")).cast(daft.DataType.fixed_size_list(daft.DataType.uint32(), 4))
+        box = f.to_list(left, top, col("side"), col("side")).cast(
+            daft.DataType.fixed_size_list(daft.DataType.uint32(), 4)
+        )
         frame = frame.with_column("image", f.encode_image(f.resize(f.crop(col("image"), box), 256, 256), "JPEG"))
         frame = frame.select("url", "image")
     else:

@@ -1,7 +1,8 @@
 """The loop one writes by hand: urls.parquet OUT parquet|webdataset. A thread pool that gets, decodes at a JPEG scale, resizes, crops and
 encodes; results are written as they come, in order, without holding more than a few.
 
-Pillow reads the size; OpenCV does the rest, a third faster than Pillow with `draft` does it, and without holding the interpreter's lock."""
+Pillow reads the size; OpenCV does the rest, a third faster than Pillow with `draft` does it, and without holding the interpreter's lock.
+"""
 
 import collections
 import concurrent.futures
@@ -16,13 +17,17 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
-
 from http_get import get
+from PIL import Image
 
 SIDE = 256
 THREADS = 8
-REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 cv2.setNumThreads(1)
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 JPEG_QUALITY = 90
-WORDS = "light field river stone window market bridge summer paper garden street morning".split()
+WORDS = ["light", "field", "river", "stone", "window", "market", "bridge", "summer", "paper", "garden", "street", "morning"]
 
 
 def octaves(rng: np.random.Generator, height: int, width: int, channels: int, roughness: float) -> np.ndarray:
@@ -27,7 +27,9 @@ def octaves(rng: np.random.Generator, height: int, width: int, channels: int, ro
         amplitude *= roughness
         total += amplitude
         shape = (min(shape[0] * 2, height // cell + 2), min(shape[1] * 2, width // cell + 2))
-        out = cv2.resize(out, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]].reshape(*shape, channels)
+        out = cv2.resize(out, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[: shape[0], : shape[1]].reshape(
+            *shape, channels
+        )
         out = out + amplitude * rng.standard_normal((*shape, channels), dtype=np.float32)
     return out[:height, :width] / total
 
@@ -59,13 +61,24 @@ def picture(index: int, width: int, height: int) -> np.ndarray:
         if rng.random() < 0.3:
             paint = paint + np.float32(rng.uniform(0, 40)) * texture
         image += (0.85 * mask)[:, :, None] * (paint - image)
-    image += rng.normal(0, rng.uniform(0.5, 3.0), 1).astype(np.float32) + np.float32(3.5) * rng.standard_normal(image.shape, dtype=np.float32)  # sensor
+    image += rng.normal(0, rng.uniform(0.5, 3.0), 1).astype(np.float32) + np.float32(3.5) * rng.standard_normal(
+        image.shape, dtype=np.float32
+    )  # sensor
     image = np.ascontiguousarray(np.clip(image, 0, 255).astype(np.uint8))
     for _ in range(int(rng.integers(0, 4))):
         text = " ".join(rng.choice(WORDS, int(rng.integers(1, 4))))
         at = (int(rng.integers(0, max(1, width // 2))), int(rng.integers(min(30, height - 1), height)))
         colour = tuple(int(c) for c in rng.integers(0, 256, 3))
-        cv2.putText(image, text, at, cv2.FONT_HERSHEY_DUPLEX, float(rng.uniform(0.5, 2.0)) * min(width, height) / 768, colour, 2, cv2.LINE_AA)
+        cv2.putText(
+            image,
+            text,
+            at,
+            cv2.FONT_HERSHEY_DUPLEX,
+            float(rng.uniform(0.5, 2.0)) * min(width, height) / 768,
+            colour,
+            2,
+            cv2.LINE_AA,
+        )
     return image
 
 
@@ -98,8 +111,12 @@ def main() -> None:
     first = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     with multiprocessing.Pool(2) as pool:
-        bytes_of = list(pool.imap_unordered(make, [(folder, i, sizes) for i in range(first, first + count)], chunksize=8))
-    print(f"{count} pictures, {sum(bytes_of) / count / 1e3:.0f} kB on average, {min(bytes_of) / 1e3:.0f} to {max(bytes_of) / 1e3:.0f}")
+        bytes_of = list(
+            pool.imap_unordered(make, [(folder, i, sizes) for i in range(first, first + count)], chunksize=8)
+        )
+    print(
+        f"{count} pictures, {sum(bytes_of) / count / 1e3:.0f} kB on average, {min(bytes_of) / 1e3:.0f} to {max(bytes_of) / 1e3:.0f}"
+    )
 
 
 if __name__ == "__main__":

@@ -9,11 +9,10 @@ import pathlib
 import sys
 
 import cv2
-import numpy as np
-import pyarrow.parquet as pq
-
 import image_codec
 import image_loop
+import numpy as np
+import pyarrow.parquet as pq
 from check_images import difference
 
 
@@ -25,7 +24,7 @@ def main() -> None:
         for path, data in zip(table["path"].to_pylist(), table["bytes"].to_pylist(), strict=True):
             ours[pathlib.PurePath(path).name] = data
     found = {"partita": [], "python loop": []}
-    worst = {name: (-1.0, "", 0) for name in found}
+    worst = dict.fromkeys(found, (-1.0, "", 0))
     files = sorted(sources.glob("*.jpg"))
     for file in files:
         data = file.read_bytes()
@@ -43,8 +42,15 @@ def main() -> None:
         json.dumps(
             {
                 "images": len(files),
-                **{name: {"mean": round(float(np.mean(values)), 3), "worst": round(worst[name][0], 3), "worst_image": worst[name][1],
-                          "largest_in_worst": worst[name][2]} for name, values in found.items()},
+                **{
+                    name: {
+                        "mean": round(float(np.mean(values)), 3),
+                        "worst": round(worst[name][0], 3),
+                        "worst_image": worst[name][1],
+                        "largest_in_worst": worst[name][2],
+                    }
+                    for name, values in found.items()
+                },
             }
         )
     )

@@ -83,7 +83,9 @@ def ray(rows: int, partitions: int):
     ray.data.DataContext.get_current().enable_progress_bars = False
     ray.data.range(2).materialize()  # workers are up
     start = time.perf_counter()
-    data = ray.data.range(rows, override_num_blocks=partitions).map_batches(lambda batch: batch, batch_format="pyarrow", batch_size=None)
+    data = ray.data.range(rows, override_num_blocks=partitions).map_batches(
+        lambda batch: batch, batch_format="pyarrow", batch_size=None
+    )
     chunks = [batch["id"].combine_chunks() for batch in data.iter_batches(batch_size=None, batch_format="pyarrow")]
     seconds = time.perf_counter() - start
     return seconds, pa.chunked_array(chunks)

@@ -18,14 +18,25 @@ VENV = {"daft": "daft"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--memory", default="512MiB", help="Partita's budget; its cgroup has 768 MiB, a peer's 2 GiB [%(default)s]")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds after which a run counts as stalled [%(default)s]")
+    parser.add_argument(
+        "--memory", default="512MiB", help="Partita's budget; its cgroup has 768 MiB, a peer's 2 GiB [%(default)s]"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=300, help="seconds after which a run counts as stalled [%(default)s]"
+    )
 
 
 def make_sources(value_bytes: int) -> pathlib.Path:
     folder = paths.DATA / f"fat-{PARTITIONS}x{ROWS}x{value_bytes}"
     if not (folder / "_expected.json").exists():
-        command = [paths.python_of("peers"), paths.PEERS / "fat_data.py", folder, str(PARTITIONS), str(ROWS), str(value_bytes)]
+        command = [
+            paths.python_of("peers"),
+            paths.PEERS / "fat_data.py",
+            folder,
+            str(PARTITIONS),
+            str(ROWS),
+            str(value_bytes),
+        ]
         subprocess.run(command, check=True, env=peer_environment(paths.DATA))
     # Peers would read the file with the digests as data: they get a folder with the Parquet files alone.
     view = folder.with_name(folder.name + "-files")
@@ -82,7 +93,14 @@ def main(arguments: argparse.Namespace) -> int:
             **more,
         )
 
-    ours = [paths.program("partita"), "run", paths.BENCH / "pipelines" / "fat.yaml", "--memory", arguments.memory, "--quiet"]
+    ours = [
+        paths.program("partita"),
+        "run",
+        paths.BENCH / "pipelines" / "fat.yaml",
+        "--memory",
+        arguments.memory,
+        "--quiet",
+    ]
     ours += ["--set", f"in={files}", "--set", f"out={work / 'partita'}"]
     contenders = [contender("partita", ours, OUR_LIMIT, is_ours=True)]
     for name in ("loop", "duckdb", "polars", "daft", "dask", "ray"):

@@ -9,10 +9,9 @@ import pathlib
 import subprocess
 from collections.abc import Iterator
 
+import paths
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-import paths
 from harness import Contender, Run, peer_environment, play
 from results import Report, mib, number, outcome, table
 
@@ -26,7 +25,12 @@ IMG2DATASET_THREADS, IMG2DATASET_SHARDS = 16, 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--formats", default="parquet,webdataset", help="outputs [%(default)s]")
-    parser.add_argument("--sizes", choices=sorted(SIZES), default="exact", help="exact: 1024x768 and 768x1024; mixed: sides vary by 10 %%")
+    parser.add_argument(
+        "--sizes",
+        choices=sorted(SIZES),
+        default="exact",
+        help="exact: 1024x768 and 768x1024; mixed: sides vary by 10 %%",
+    )
     parser.add_argument("--memory", default="1GiB", help="Partita's budget [%(default)s]")
     parser.add_argument("--img2dataset-threads", type=int, default=IMG2DATASET_THREADS)
     parser.add_argument("--img2dataset-shards", type=int, default=IMG2DATASET_SHARDS)
@@ -36,14 +40,18 @@ def make_sources(count: int, sizes: str) -> tuple[pathlib.Path, str]:
     """Makes the pictures that are missing; returns their folder and a sentence about them."""
     folder = paths.DATA / f"pictures-{sizes}-{count}"
     command = [paths.python_of("img2dataset"), paths.PEERS / "pictures.py", folder, str(count), SIZES.get(sizes, sizes)]
-    about = subprocess.run(command, check=True, capture_output=True, text=True, env=peer_environment(paths.DATA)).stdout.strip()
+    about = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=peer_environment(paths.DATA)
+    ).stdout.strip()
     return folder, about
 
 
 @contextlib.contextmanager
 def server(folder: pathlib.Path) -> Iterator[str]:
     """Serves a folder; yields its URL. The server runs outside of the timed groups; its CPU time is nobody's."""
-    process = subprocess.Popen([paths.program("partita_image_server"), "--folder", folder], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [paths.program("partita_image_server"), "--folder", folder], stdout=subprocess.PIPE, text=True
+    )
     try:
         line = process.stdout.readline()
         if not line.startswith("listening on "):
@@ -61,14 +69,22 @@ def check_output(out: pathlib.Path, count: int, sources: pathlib.Path, every: in
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def contenders_for(output: str, url: str, urls: pathlib.Path, work: pathlib.Path, count: int, arguments: argparse.Namespace) -> list[Contender]:
+def contenders_for(
+    output: str, url: str, urls: pathlib.Path, work: pathlib.Path, count: int, arguments: argparse.Namespace
+) -> list[Contender]:
     def out(name: str) -> pathlib.Path:
         return work / output / name.replace(" ", "-")
 
     def peer(venv: str, script: str, *words: object) -> list[str]:
         return [str(word) for word in (paths.python_of(venv), paths.PEERS / script, urls, *words)]
 
-    ours = [paths.program("partita"), "run", paths.BENCH / "pipelines" / f"image_{output}.yaml", "--memory", arguments.memory]
+    ours = [
+        paths.program("partita"),
+        "run",
+        paths.BENCH / "pipelines" / f"image_{output}.yaml",
+        "--memory",
+        arguments.memory,
+    ]
     ours += ["--set", f"urls={urls}", "--set", f"out={out('partita')}", "--quiet"]
     shard_rows = -(-count // arguments.img2dataset_shards)
     made = [Contender("partita", [str(word) for word in ours], is_ours=True)]
@@ -77,14 +93,36 @@ def contenders_for(output: str, url: str, urls: pathlib.Path, work: pathlib.Path
         name = f"limit {variant}"
         made.append(Contender(name, [str(limit), url, str(count), f"{out(name)}.tar", variant], is_limit=True))
     made += [
-        Contender("img2dataset", peer("img2dataset", "image_img2dataset.py", out("img2dataset"), output, arguments.img2dataset_threads, shard_rows)),
-        Contender("python loop", peer("img2dataset", "image_loop.py", out("python loop"), output), note="hand-written, scaled decode"),
+        Contender(
+            "img2dataset",
+            peer(
+                "img2dataset",
+                "image_img2dataset.py",
+                out("img2dataset"),
+                output,
+                arguments.img2dataset_threads,
+                shard_rows,
+            ),
+        ),
+        Contender(
+            "python loop",
+            peer("img2dataset", "image_loop.py", out("python loop"), output),
+            note="hand-written, scaled decode",
+        ),
         Contender("ray data", peer("peers", "image_ray.py", out("ray data"), output)),
     ]
     if output == "parquet":
         made += [
-            Contender("daft udf", peer("daft", "image_daft.py", out("daft udf"), "udf"), note="its downloader, OpenCV in a function"),
-            Contender("daft udf process", peer("daft", "image_daft.py", out("daft udf process"), "udf-process"), note="the same, in processes"),
+            Contender(
+                "daft udf",
+                peer("daft", "image_daft.py", out("daft udf"), "udf"),
+                note="its downloader, OpenCV in a function",
+            ),
+            Contender(
+                "daft udf process",
+                peer("daft", "image_daft.py", out("daft udf process"), "udf-process"),
+                note="the same, in processes",
+            ),
             Contender(
                 "daft native",
                 peer("daft", "image_daft.py", out("daft native"), "native"),
@@ -113,8 +151,12 @@ def finish(contender: Contender, out: pathlib.Path, count: int, sources: pathlib
     def check(run: Run) -> None:
         every = 1 if not any(earlier.ok for earlier in contender.runs) else 10
         run.report["quality"] = quality = check_output(target, count, sources.resolve(), every)
-        allowed = 2.5 if contender.same_work else 12.0  # mean of 255; a shift by one pixel or swapped colours are far above
-        assert quality["from_encoded_reference"] < allowed, f"the pictures differ by {quality['from_encoded_reference']} of 255"
+        allowed = (
+            2.5 if contender.same_work else 12.0
+        )  # mean of 255; a shift by one pixel or swapped colours are far above
+        assert quality["from_encoded_reference"] < allowed, (
+            f"the pictures differ by {quality['from_encoded_reference']} of 255"
+        )
 
     contender.prepare, contender.check = prepare, check
 
@@ -125,7 +167,10 @@ def main(arguments: argparse.Namespace) -> int:
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "image")
     (work / "pictures").symlink_to(sources)
     parameters = {"images": count, "pictures": about, "memory of partita": arguments.memory, "rounds": arguments.repeat}
-    parameters |= {"threads of img2dataset": arguments.img2dataset_threads, "shards of img2dataset": arguments.img2dataset_shards}
+    parameters |= {
+        "threads of img2dataset": arguments.img2dataset_threads,
+        "shards of img2dataset": arguments.img2dataset_shards,
+    }
     report = Report("image" if arguments.sizes == "exact" else f"image-{arguments.sizes}", QUESTION, parameters)
     report.say(about + ".\n")
     with server(sources) as url:
@@ -133,7 +178,9 @@ def main(arguments: argparse.Namespace) -> int:
         names = [f"{i:06d}" for i in range(count)]
         pq.write_table(pa.table({"url": [f"{url}/{name}.jpg" for name in names], "key": names}), urls)
         subprocess.run(  # the server reads each file once; from here on it serves from memory
-            [paths.program("partita_bench_image_limit"), url, str(count), work / "warm.tar", "download"], check=True, stdout=subprocess.DEVNULL
+            [paths.program("partita_bench_image_limit"), url, str(count), work / "warm.tar", "download"],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         for output in arguments.formats.split(","):
             print(f"to {output}")
@@ -165,9 +212,20 @@ def summarise(report: Report, output: str, contenders: list[Contender], count: i
                 outcome(contender),
             ]
         )
-    header = ["to " + output, "images/s", "images/CPU s", "peak memory", "wall s", "off reference", "off encoded ref.", ""]
+    header = [
+        "to " + output,
+        "images/s",
+        "images/CPU s",
+        "peak memory",
+        "wall s",
+        "off reference",
+        "off encoded ref.",
+        "",
+    ]
     report.say(f"\n## {output}\n\n" + table(header, rows) + "\n")
-    report.say("Images a second: peers without imports and cluster start, Partita with everything. Off: mean of 255, see quality. * other work.")
+    report.say(
+        "Images a second: peers without imports and cluster start, Partita with everything. Off: mean of 255, see quality. * other work."
+    )
 
     def rate(contender: Contender) -> float:
         seconds = contender.median(lambda run: run.job_s)

@@ -7,11 +7,10 @@ import json
 import pathlib
 import re
 
+import paths
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-
-import paths
 from harness import Contender, play
 from results import Report, mib, number, outcome, table
 
@@ -55,7 +54,9 @@ def make_sources(files: int) -> tuple[pathlib.Path, pathlib.Path]:
             pq.write_table(rows, many / "data" / f"part-{i:05d}.parquet")
         (many / "done").touch()
     five.mkdir(parents=True, exist_ok=True)
-    rows = pa.table({"id": list(range(5)), "value": [0.5 * i for i in range(5)], "name": [f"name {i}" for i in range(5)]})
+    rows = pa.table(
+        {"id": list(range(5)), "value": [0.5 * i for i in range(5)], "name": [f"name {i}" for i in range(5)]}
+    )
     pq.write_table(rows, five / "five.parquet")
     return many / "data", five
 
@@ -64,7 +65,11 @@ def main(arguments: argparse.Namespace) -> int:
     files = max(5, round(FILES * arguments.scale))
     many, five = make_sources(files)
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "startup")
-    report = Report("startup", QUESTION, {"files": files, "rows a file": ROWS_PER_FILE, "rounds": arguments.repeat, "page cache": "warm"})
+    report = Report(
+        "startup",
+        QUESTION,
+        {"files": files, "rows a file": ROWS_PER_FILE, "rounds": arguments.repeat, "page cache": "warm"},
+    )
     partita = str(paths.program("partita"))
 
     def python_c(name: str, code: str) -> list[str]:
@@ -73,7 +78,15 @@ def main(arguments: argparse.Namespace) -> int:
     first = [Contender("partita", [partita, "inspect", str(many), "--rows", "1"], is_ours=True)]
     first += [Contender(name, python_c(name, code.format(data=many))) for name, code in FIRST_ROW.items()]
     out = work / "out"
-    run_five = [partita, "run", str(paths.BENCH / "pipelines" / "five_rows.yaml"), "--set", f"in={five}", "--set", f"out={out}"]
+    run_five = [
+        partita,
+        "run",
+        str(paths.BENCH / "pipelines" / "five_rows.yaml"),
+        "--set",
+        f"in={five}",
+        "--set",
+        f"out={out}",
+    ]
     last = [Contender("partita", run_five, is_ours=True)]
     last += [Contender(name, python_c(name, code.format(data=five, out=out))) for name, code in FIVE_ROWS.items()]
     for contender in last:
@@ -98,8 +111,19 @@ def main(arguments: argparse.Namespace) -> int:
             seconds = wall[c.name]
             ratio = seconds / wall["partita"] if seconds and wall.get("partita") else None
             cpu, peak = c.median(lambda run: run.cpu_s), c.median(lambda run: run.peak_bytes)
-            rows.append([c.name, number(seconds * 1000 if seconds else None), number(ratio), number(cpu * 1000 if cpu else None, 0), mib(peak), outcome(c)])
-        report.say(f"\n## {title}\n\n" + table(["", "wall ms", "times partita", "CPU ms", "peak memory", ""], rows) + "\n")
+            rows.append(
+                [
+                    c.name,
+                    number(seconds * 1000 if seconds else None),
+                    number(ratio),
+                    number(cpu * 1000 if cpu else None, 0),
+                    mib(peak),
+                    outcome(c),
+                ]
+            )
+        report.say(
+            f"\n## {title}\n\n" + table(["", "wall ms", "times partita", "CPU ms", "peak memory", ""], rows) + "\n"
+        )
         peers = {name: seconds for name, seconds in wall.items() if seconds and name != "partita"}
         if wall.get("partita") and peers:
             best = min(peers, key=lambda name: peers[name])
@@ -119,9 +143,10 @@ def check_first_row(contender: Contender) -> None:
 
 
 def check_five_rows(out: pathlib.Path) -> None:
-    found = ds.dataset([str(file) for file in sorted(out.rglob("*.parquet"))]).to_table(columns=["id", "value", "name", "twice"])
+    found = ds.dataset([str(file) for file in sorted(out.rglob("*.parquet"))]).to_table(
+        columns=["id", "value", "name", "twice"]
+    )
     found = found.sort_by("id").to_pydict()
     expected = {"id": list(range(5)), "value": [0.5 * i for i in range(5)], "name": [f"name {i}" for i in range(5)]}
     expected["twice"] = [2 * value for value in expected["value"]]
     assert found == expected, json.dumps(found)[:200]
-

@@ -29,7 +29,11 @@ def main(arguments: argparse.Namespace) -> int:
     partitions = max(20, round(PARTITIONS * arguments.scale))
     rows = partitions * ROWS_PER_PARTITION
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "tasks")
-    report = Report("tasks", QUESTION, {"partitions": partitions, "rows a partition": ROWS_PER_PARTITION, "rounds": arguments.repeat})
+    report = Report(
+        "tasks",
+        QUESTION,
+        {"partitions": partitions, "rows a partition": ROWS_PER_PARTITION, "rounds": arguments.repeat},
+    )
 
     def check(run: Run) -> None:
         assert run.report.get("rows") == rows, f"{run.report.get('rows')} rows"
@@ -57,7 +61,9 @@ def main(arguments: argparse.Namespace) -> int:
         for c in contenders
     ]
     report.say("\n" + table(["", "tasks/s", "job s", "CPU s of all", "peak memory", ""], rows_of_table) + "\n")
-    report.say("Job: peers without imports and start of their runtime; Partita from the pipeline's text to the last row.")
+    report.say(
+        "Job: peers without imports and start of their runtime; Partita from the pipeline's text to the last row."
+    )
     peers = {name: value for name, value in rate.items() if name != "partita"}
     if "partita" in rate and peers:
         best = max(peers, key=lambda name: peers[name])

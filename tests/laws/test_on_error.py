@@ -1,4 +1,4 @@
-"""Law 7: a bad row fails the run, is skipped and counted, or goes to the quarantine in row order: the user's choice, per step."""
+"""Law 7: a bad row fails the run, is skipped and counted, or goes to the quarantine: the user's choice, per step."""
 
 import shutil
 

@@ -143,7 +143,7 @@ def test_a_second_run_at_the_same_time_is_refused(workspace):
         "p.yaml",
         """
 steps:
-  - range: {n: 600000, rows_per_partition: 10000}
+  - range: {n: 200000, rows_per_partition: 10000}
   - with_columns: {t: "repeat(cast(id as string), 200)"}
   - write_parquet: {path: out, compression: zstd, compression_level: 15}
 """,
@@ -161,7 +161,7 @@ steps:
         assert "run" in second.stderr
     _, stderr = first.communicate()
     assert first.returncode == 0, stderr.decode()
-    assert workspace.dataset("out").manifest["num_rows"] == 600000
+    assert workspace.dataset("out").manifest["num_rows"] == 200000
 
 
 def test_the_lock_of_a_killed_run_is_free(workspace):
