@@ -15,7 +15,7 @@ step "build (release)"
 cmake --preset release -DPARTITA_BUILD_PYTHON=ON -DPARTITA_BUILD_SHARED=ON >/dev/null
 cmake --build --preset release
 step "Python types"
-MYPYPATH=build/release/python .venv/bin/mypy -p partita
+(cd build/release/python && ../../../.venv/bin/mypy --config-file ../../../pyproject.toml -p partita)
 step "C++ tests (release)"
 ctest --preset release -j2 -E '^python$'
 step "a foreign CMake project"

@@ -14,7 +14,20 @@ import cv2
 import numpy as np
 
 JPEG_QUALITY = 90
-WORDS = ["light", "field", "river", "stone", "window", "market", "bridge", "summer", "paper", "garden", "street", "morning"]
+WORDS = [
+    "light",
+    "field",
+    "river",
+    "stone",
+    "window",
+    "market",
+    "bridge",
+    "summer",
+    "paper",
+    "garden",
+    "street",
+    "morning",
+]
 
 
 def octaves(rng: np.random.Generator, height: int, width: int, channels: int, roughness: float) -> np.ndarray:
