@@ -214,6 +214,7 @@ def run(
             process.wait()
             ended = time.monotonic()
             killer.cancel()
+            killer.join()
             result.cpu_s = group.cpu_s()
             stop.set()
             if watch_memory:

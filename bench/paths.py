@@ -44,3 +44,14 @@ def empty(folder: pathlib.Path) -> pathlib.Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def clean(work: pathlib.Path) -> None:
+    """Removes what a question made in its folder; what programs printed stays in logs/."""
+    for entry in work.iterdir():
+        if entry.name == "logs":
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink()

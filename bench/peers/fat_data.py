@@ -1,6 +1,6 @@
 """Makes the fat rows: `fat_data.py FOLDER PARTITIONS ROWS VALUE_BYTES`; and checks a copy: `fat_data.py check OUT FOLDER`.
 
-A value is text of words drawn from a vocabulary of 50,000: Snappy makes it about 0.6 of its size, as it does with prose. One file a
+A value is text of words drawn from a vocabulary of 50,000, frequent ones far more often: Snappy makes it 0.9 of its size. One file a
 partition, one row group a file, columns id, bucket (four values), length and text.
 """
 

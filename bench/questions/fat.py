@@ -134,5 +134,5 @@ def main(arguments: argparse.Namespace) -> int:
         name = min(others, key=lambda key: others[key])
         report.say(f"\n**{others[name] / best['partita']:.2f} times {name}, the fastest engine that finished.**")
     report.write(arguments.tag)
-    paths.empty(work)
+    paths.clean(work)
     return 0

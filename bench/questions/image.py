@@ -191,7 +191,7 @@ def main(arguments: argparse.Namespace) -> int:
             report.add_runs(output, contenders)
             summarise(report, output, contenders, count)
     report.write(arguments.tag)
-    paths.empty(work)
+    paths.clean(work)
     return 0
 
 

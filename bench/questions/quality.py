@@ -74,5 +74,5 @@ def main(arguments: argparse.Namespace) -> int:
         "Mean of |difference| over pixels and channels, of 255; worst: the worst image's mean. No lossy encoder in between."
     )
     report.write(arguments.tag)
-    paths.empty(work)
+    paths.clean(work)
     return 0

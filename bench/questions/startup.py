@@ -129,7 +129,7 @@ def main(arguments: argparse.Namespace) -> int:
             best = min(peers, key=lambda name: peers[name])
             report.say(f"**{title}: partita takes {wall['partita'] / peers[best]:.3f} of {best}, the fastest peer.**")
     report.write(arguments.tag)
-    paths.empty(work)
+    paths.clean(work)
     return 0
 
 

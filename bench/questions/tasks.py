@@ -69,5 +69,5 @@ def main(arguments: argparse.Namespace) -> int:
         best = max(peers, key=lambda name: peers[name])
         report.say(f"\n**{rate['partita'] / peers[best]:.2f} times {best}, the fastest peer.**")
     report.write(arguments.tag)
-    paths.empty(work)
+    paths.clean(work)
     return 0

@@ -242,6 +242,7 @@ class FileSink final : public Sink {
       exec.set_use_threads(false);
       auto cast =
           arrow::compute::Cast(*batch.column(key), arrow::utf8(), arrow::compute::CastOptions::Safe(), &exec);
+      if (cast.status().IsOutOfMemory()) return cast.status();
       if (!cast.ok()) {
         return UserError("column '" + batch.schema()->field(key)->name() + "' of type " +
                              batch.schema()->field(key)->type()->ToString() + " cannot name folders",

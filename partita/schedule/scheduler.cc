@@ -83,6 +83,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
     } else if (event.kind == Kind::kTaskFailed && state == TaskState::kRunning) {
       const int attempt = ++stage.attempts[event.task.partition];
       if (!IsRetriable(event.status) || attempt >= options_.max_attempts) {
+        state = TaskState::kPending;  // it has ended: there is nothing to cancel
         Fail(event.status, &out);
         return out;
       }
