@@ -46,7 +46,7 @@ class Finished:
         return f"{' '.join(self.command)}\nexit {self.exit_code}\n{self.stdout}{self.stderr}"
 
 
-class Hang(AssertionError):
+class HangError(AssertionError):
     """A run did not end."""
 
 
@@ -71,7 +71,7 @@ class Workspace:
 
     def command(self, file: str, options: Mapping[str, Any] | None = None, verb: str = "run") -> list[str]:
         """`options` are flags: {"threads": 2, "fresh": True}."""
-        words = [str(self.binary), verb, file]
+        words = [str(self.binary), verb, *([file] if file else [])]
         for name, value in (options or {}).items():
             flag = "--" + name.replace("_", "-")
             if value is True:
@@ -98,7 +98,7 @@ class Workspace:
         except subprocess.TimeoutExpired:
             process.kill()
             stdout, stderr = process.communicate()
-            raise Hang(f"{' '.join(command)} did not end\n{stdout.decode()}{stderr.decode()}") from None
+            raise HangError(f"{' '.join(command)} did not end\n{stdout.decode()}{stderr.decode()}") from None
         return Finished(
             command,
             process.returncode,

@@ -1,7 +1,8 @@
-"""Makes the fat rows: `fat_data.py FOLDER PARTITIONS ROWS VALUE_BYTES`; and checks a copy: `fat_data.py check OUT FOLDER`.
+"""Makes the fat rows: `fat_data.py FOLDER PARTITIONS ROWS VALUE_BYTES LAYOUT`; and checks a copy: `fat_data.py check OUT FOLDER`.
 
 A value is text of words drawn from a vocabulary of 50,000, frequent ones far more often: Snappy makes it 0.9 of its size. One file a
-partition, one row group a file, columns id, bucket (four values), length and text.
+partition, columns id, bucket (four values), length and text. LAYOUT: pages (one row group a file, a page a value), groups (a row group a
+row) or whole (one row group and one page: what pyarrow writes when it is not told otherwise; whoever reads it must hold or stream 1.25 GiB).
 """
 
 import hashlib
@@ -35,7 +36,7 @@ def text_of(row: int, size: int, words: np.ndarray) -> bytes:
     return out.tobytes()[:size]
 
 
-def make(folder: pathlib.Path, partitions: int, rows: int, size: int) -> None:
+def make(folder: pathlib.Path, partitions: int, rows: int, size: int, layout: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     words = vocabulary()
     digests = {}
@@ -57,8 +58,9 @@ def make(folder: pathlib.Path, partitions: int, rows: int, size: int) -> None:
             use_dictionary=False,
             write_statistics=["id"],
             store_schema=False,
+            write_batch_size=1024 if layout == "whole" else 1,
         ) as writer:
-            writer.write_table(table, row_group_size=rows)
+            writer.write_table(table, row_group_size=1 if layout == "groups" else rows)
     (folder / "_expected.json").write_text(json.dumps({"size": size, "digests": digests}))
 
 
@@ -88,4 +90,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "check":
         check(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))
     else:
-        make(pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:5]))
+        make(pathlib.Path(sys.argv[1]), *map(int, sys.argv[2:5]), sys.argv[5])

@@ -22,12 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--memory", default="512MiB", help="Partita's budget; its cgroup has 768 MiB, a peer's 2 GiB [%(default)s]"
     )
     parser.add_argument(
+        "--layout",
+        choices=("pages", "groups", "whole"),
+        default="pages",
+        help="of the input: one row group a file with a page a value, a row group a row, or one page with all values [%(default)s]",
+    )
+    parser.add_argument(
         "--timeout", type=float, default=300, help="seconds after which a run counts as stalled [%(default)s]"
     )
 
 
-def make_sources(value_bytes: int) -> pathlib.Path:
-    folder = paths.DATA / f"fat-{PARTITIONS}x{ROWS}x{value_bytes}"
+def make_sources(value_bytes: int, layout: str) -> pathlib.Path:
+    folder = paths.DATA / f"fat-{layout}-{PARTITIONS}x{ROWS}x{value_bytes}"
     if not (folder / "_expected.json").exists():
         command = [
             paths.python_of("peers"),
@@ -36,6 +42,7 @@ def make_sources(value_bytes: int) -> pathlib.Path:
             str(PARTITIONS),
             str(ROWS),
             str(value_bytes),
+            layout,
         ]
         subprocess.run(command, check=True, env=peer_environment(paths.DATA))
     # Peers would read the file with the digests as data: they get a folder with the Parquet files alone.
@@ -61,7 +68,7 @@ def drop_page_cache() -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     value_bytes = max(1024, round(VALUE_BYTES * arguments.scale))
-    source = make_sources(value_bytes)
+    source = make_sources(value_bytes, arguments.layout)
     files = source.with_name(source.name + "-files")
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "fat")
     stored = sum(file.stat().st_size for file in files.iterdir())
@@ -69,12 +76,13 @@ def main(arguments: argparse.Namespace) -> int:
     parameters = {
         "rows": f"{PARTITIONS} x {ROWS}",
         "bytes a value": value_bytes,
+        "layout": arguments.layout,
         "snappy makes of it": f"{stored / total:.2f}",
         "limits": f"Partita {OUR_LIMIT >> 20} MiB (budget {arguments.memory}), peers {PEER_LIMIT >> 20} MiB",
         "rounds": arguments.repeat,
         "page cache": "dropped before each run",
     }
-    report = Report("fat", QUESTION, parameters)
+    report = Report("fat" if arguments.layout == "pages" else f"fat-{arguments.layout}", QUESTION, parameters)
 
     def contender(name: str, command: list[object], limit: int, **more: object) -> Contender:
         out = work / name.replace(" ", "-")

@@ -94,6 +94,7 @@ std::shared_ptr<BudgetPool> BudgetPool::NewChild(std::string name) {
 Status BudgetPool::Allocate(int64_t size, int64_t alignment, uint8_t** out) {
   ARROW_RETURN_NOT_OK(CheckRequest(size, alignment));
   if (size == 0) {
+    impl_->Ref();  // an empty buffer calls its pool when it dies, too
     *out = zero_size_area;
     return Status::OK();
   }
@@ -122,7 +123,11 @@ Status BudgetPool::Allocate(int64_t size, int64_t alignment, uint8_t** out) {
 }
 
 void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
-  if (size == 0 || buffer == nullptr || buffer == zero_size_area) return;
+  if (buffer == nullptr) return;
+  if (buffer == zero_size_area) {
+    impl_->Unref();
+    return;
+  }
   Budget::Impl& budget = *impl_->budget;
   const int64_t capacity = BlockCapacity(size, alignment);
   const int64_t inside_limit = impl_->UncountAllocation(capacity);
@@ -138,8 +143,14 @@ void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
 
 Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) {
   ARROW_RETURN_NOT_OK(CheckRequest(new_size, alignment));
-  if (old_size == 0) return Allocate(new_size, alignment, ptr);
+  if (old_size == 0) {
+    const bool had_area = *ptr == zero_size_area;
+    ARROW_RETURN_NOT_OK(Allocate(new_size, alignment, ptr));
+    if (had_area) impl_->Unref();
+    return Status::OK();
+  }
   if (new_size == 0) {
+    impl_->Ref();
     Free(*ptr, old_size, alignment);
     *ptr = zero_size_area;
     return Status::OK();

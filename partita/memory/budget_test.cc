@@ -356,4 +356,21 @@ TEST(Budget, TheNthAllocationFailsOnce) {
 }
 
 }  // namespace
+// An empty buffer holds no byte, and still calls its pool when it dies.
+TEST(BudgetPoolTest, AnEmptyBufferMayOutliveItsBudget) {
+  std::shared_ptr<arrow::Buffer> buffer;
+  std::shared_ptr<arrow::ResizableBuffer> grown;
+  {
+    auto pool = Budget::Make(1 << 20)->root()->NewChild("step");
+    buffer = *arrow::AllocateBuffer(0, pool.get());
+    grown = *arrow::AllocateResizableBuffer(0, pool.get());
+    ASSERT_TRUE(grown->Resize(100).ok());
+    ASSERT_TRUE(grown->Resize(0).ok());
+  }
+  EXPECT_EQ(buffer->size(), 0);
+  buffer.reset();
+  ASSERT_TRUE(grown->Resize(1000).ok());
+  grown.reset();
+}
+
 }  // namespace partita

@@ -81,7 +81,7 @@ StepSpec Projecting(const std::string& name, std::string summary, ArgSpec column
 }
 
 ArgSpec Columns(ArgType type, std::string doc) {
-  return {.name = "columns", .type = type, .required = true, .min = 1, .doc = std::move(doc)};
+  return {.name = "columns", .type = type, .required = true, .doc = std::move(doc)};
 }
 
 }  // namespace

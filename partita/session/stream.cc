@@ -27,7 +27,7 @@ class RunStream final : public RowStream {
   }
 
   ~RunStream() override {
-    control_.cancel.Cancel();
+    stop_.Cancel();  // our own: the caller's token may serve other runs
     if (collector_) collector_->Close();
     if (thread_.joinable()) thread_.join();
     collector_.reset();
@@ -50,7 +50,8 @@ class RunStream final : public RowStream {
     thread_ = std::thread([this] {
       LocalEngineOptions engine;
       engine.max_attempts = options_.max_attempts;
-      engine.cancel = control_.cancel;
+      engine.cancel = stop_;
+      engine.poll = [this] { return control_.cancel.Check(); };
       Status status = RunLocal(factory_.get(), context_, engine);
       control_.observer->memory_peak.store(context_.budget->peak_bytes());
       control_.observer->finished_us.store(env_->NowUnixMicros());
@@ -73,6 +74,7 @@ class RunStream final : public RowStream {
   CompiledPlan compiled_;
   RunOptions options_;
   RunControl control_;
+  CancelToken stop_;
   Observer own_;
   RunContext context_;
   std::unique_ptr<RunDirectory> directory_;

@@ -1,4 +1,4 @@
-"""Law 2: the budget is hard. Under a kernel limit of budget + 256 MiB a run is never killed, whatever the input looks like."""
+"""Law 2: the budget is hard. Under a kernel limit of budget + 256 MiB no run is killed, whatever its input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def run_limited(workspace, memory_mib, capsys, **options):
         with capsys.disabled():
             print(
                 f"\n  budget {memory_mib} MiB: cgroup peak {limit.peak_bytes // MIB}, accounted peak "
-                f"{memory['peak'] // MIB}, unaccounted {memory['unaccounted_peak'] // MIB} MiB, {finished.seconds:.1f} s"
+                f"{memory['peak'] // MIB}, unaccounted {memory['unaccounted_peak'] // MIB} MiB; "
+                f"{finished.seconds:.1f} s"
             )
     assert memory["peak"] <= memory_mib * MIB
     assert memory["unaccounted_peak"] < UNACCOUNTED
@@ -97,7 +98,7 @@ def test_fat_values_beside_small_columns(workspace, capsys, threads):
 def test_one_big_text_file(workspace, capsys, kind):
     size = int(192 * MIB * SCALE)
     r = random.Random(3)
-    words = ["%030x" % r.getrandbits(120) for _ in range(500)]
+    words = [f"{r.getrandbits(120):030x}" for _ in range(500)]
     path = workspace.path / f"in/a.{kind}"
     path.parent.mkdir()
     rows = 0

@@ -1,4 +1,4 @@
-"""Input, storage and names that no one would wish for: an error that says what and where, or the right rows. Never a crash or a hang."""
+"""Hostile input, storage and names: the right rows, or an error that says what and where; no crash, no hang."""
 
 import gzip
 import io
@@ -32,7 +32,7 @@ def fails_cleanly(workspace, reader, word=None, **options):
     return finished
 
 
-# ------------------------------------------------------------------------------------------------------------ damaged files
+# ------------------------------------------------------------ damaged files
 
 
 @pytest.mark.parametrize("cut", [0, 3, 4, 8, 11, 12, 100, -1, -4, -8, -9, -300])
@@ -165,7 +165,7 @@ def test_tar_members_never_leave_the_shard(workspace, name):
                 assert ".." not in member.split("/")
 
 
-# --------------------------------------------------------------------------------------------------- nothing there, or little
+# ------------------------------------------------------------ nothing there, or little
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "text", "webdataset"])
@@ -227,8 +227,9 @@ def test_zero_columns(workspace):
     workspace.write_table("in/a.parquet", rows(10))
     workspace.write(
         "p.yaml",
-        "steps:\n  - read_parquet: {path: in}\n  - drop: [%s]\n  - write_parquet: out\n"
-        % ", ".join(rows(0).column_names),
+        "steps:\n  - read_parquet: {{path: in}}\n  - drop: [{}]\n  - write_parquet: out\n".format(
+            ", ".join(rows(0).column_names)
+        ),
     )
     finished = workspace.run("p.yaml")
     if finished.exit_code == 0:
@@ -247,13 +248,14 @@ def test_limit_zero_reads_nothing(workspace):
 def test_ten_thousand_tiny_partitions(workspace):
     workspace.write(
         "p.yaml",
-        "steps:\n  - range: {n: 10000, rows_per_partition: 2}\n  - filter: id % 5 = 0\n  - limit: 1500\n  - write_jsonl: out\n",
+        "steps:\n  - range: {n: 10000, rows_per_partition: 2}\n  - filter: id % 5 = 0\n"
+        "  - limit: 1500\n  - write_jsonl: out\n",
     )
     workspace.run_ok("p.yaml", memory="64MiB", threads=8)
     assert [row["id"] for row in workspace.dataset("out").rows()] == list(range(0, 7500, 5))
 
 
-# ------------------------------------------------------------------------------------------------------------- names and links
+# ------------------------------------------------------------ names and links
 
 NAMES = [
     "a b.parquet",
@@ -330,7 +332,7 @@ def test_a_fifo_in_the_folder_does_not_hang(workspace):
     assert 0 <= finished.exit_code < 128, str(finished)
 
 
-# ----------------------------------------------------------------------------------------------------------------- storage
+# ------------------------------------------------------------ storage
 
 
 @pytest.fixture
@@ -358,8 +360,8 @@ def small_disk(workspace):
 def test_a_full_disk(workspace, small_disk, sink):
     workspace.write(
         "p.yaml",
-        "steps:\n  - range: {n: 900000, rows_per_partition: 50000}\n  - with_columns: {t: \"cast(id as string) || '-abcdefghijklmnopqrstuvwxyz'\"}\n  - %s\n"
-        % sink,
+        "steps:\n  - range: {n: 900000, rows_per_partition: 50000}\n"
+        f"  - with_columns: {{t: \"cast(id as string) || '-abcdefghijklmnopqrstuvwxyz'\"}}\n  - {sink}\n",
     )
     filler = small_disk / "filler"
     filler.write_bytes(bytes(8 * MIB))
@@ -368,7 +370,7 @@ def test_a_full_disk(workspace, small_disk, sink):
     assert "space" in finished.stderr
     assert "disk" in finished.stderr, "names the place"
     assert not workspace.dataset("disk/out").is_finished
-    # With room again the same command goes on from what is there. (Too large for this disk as a whole: so it says so again.)
+    # With room again the same command goes on from what is there. (All of it may not fit.)
     filler.unlink()
     before = workspace.dataset("disk/out").commit_lines()
     again = workspace.run("p.yaml", max_attempts=1)
@@ -382,7 +384,8 @@ def test_a_file_that_vanishes_between_plan_and_read(workspace):
         workspace.write_table(f"in/{i:02}.parquet", rows(1500))
     workspace.write(
         "p.yaml",
-        "steps:\n  - read_parquet: {path: in, partition_bytes: 1}\n  - write_parquet: {path: out, compression: zstd, compression_level: 19}\n",
+        "steps:\n  - read_parquet: {path: in, partition_bytes: 1}\n"
+        "  - write_parquet: {path: out, compression: zstd, compression_level: 19}\n",
     )
     process = workspace.start("p.yaml", options={"threads": 1})
     log = workspace.path / "out/_partita/commits.log"
