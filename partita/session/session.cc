@@ -9,6 +9,7 @@
 #include "partita/base/units.h"
 #include "partita/block/logical_bytes.h"
 #include "partita/engine/local_engine.h"
+#include "partita/schedule/stage_graph.h"
 
 namespace partita {
 
@@ -175,6 +176,21 @@ Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOpti
   context.directory = directory.get();
   context.threads = options.threads;
   ARROW_ASSIGN_OR_RAISE(auto factory, TaskFactory::Make(context));
+  // The scheduler knows what the commits so far make possible.
+  Scheduler scheduler(MakeStageGraph(compiled.plan, factory->scan_partitions()), {});
+  for (const auto& [key, commit] : directory->log()->commits()) {
+    if (key.second < kRetryPartitions) scheduler.Restore({key.first, key.second}, factory->RowsOf(commit));
+  }
+  (void)scheduler.Start(0);
+  const int64_t partitions = scheduler.partitions_of(task.stage);
+  if (partitions < 0) {
+    return UserError("stage " + std::to_string(task.stage) + " reads what earlier stages have not finished writing",
+                     "run every task of the stages above it first");
+  }
+  if (task.partition < 0 || task.partition >= partitions) {
+    return UserError("stage " + std::to_string(task.stage) + " has " + std::to_string(partitions) +
+                     " partitions; there is no " + std::to_string(task.partition));
+  }
 
   std::mutex mutex;
   std::condition_variable changed;
