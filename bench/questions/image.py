@@ -19,7 +19,7 @@ QUESTION = "JPEGs of about 1024x768 from a local server, shortest side 256, cent
 REPETITIONS = 3
 FULL_COUNT = 3000
 SIZES = {"exact": "1024x768,768x1024", "mixed": "mixed"}
-# img2dataset's threads and rows a shard: the best of 8, 16, 32, 64 threads and of 125 to 1500 rows on two cores.
+# img2dataset's threads a process, and shards: of the same number of rows, so that its two processes end together.
 IMG2DATASET_THREADS, IMG2DATASET_SHARDS = 16, 6
 
 

@@ -72,8 +72,13 @@ Collector::Collector(int inputs, int64_t limit, int64_t buffer_bytes)
       buffer_bytes_(buffer_bytes) {}
 
 void Collector::SetWake(std::function<void()> wake) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(wake_mutex_);
   wake_ = std::move(wake);
+}
+
+void Collector::CallWake() {
+  std::lock_guard lock(wake_mutex_);
+  if (wake_) wake_();
 }
 
 void Collector::SetPartitions(int input, int64_t partitions) {
@@ -134,21 +139,18 @@ Result<std::optional<std::shared_ptr<arrow::RecordBatch>>> Collector::Next() {
       if (batch->num_rows() > limit_left_) batch = batch->Slice(0, limit_left_);
       part.given_rows += batch->num_rows();
       limit_left_ -= batch->num_rows();
-      auto wake = wake_;
       lock.unlock();
-      if (wake) wake();
+      CallWake();
       return batch;
     }
     if (ended_) {
       if (!status_.ok()) return status_;
       return std::nullopt;
     }
-    if (wake_) {
-      auto wake = wake_;  // the head moved on: its sinks may write more now
-      lock.unlock();
-      wake();
-      lock.lock();
-    }
+    lock.unlock();
+    CallWake();  // the head moved on: its sinks may write more now
+    lock.lock();
+    if (Head() != head || ended_) continue;
     changed_.wait_for(lock, std::chrono::milliseconds(50));
     if (poll_) {
       lock.unlock();
@@ -159,15 +161,13 @@ Result<std::optional<std::shared_ptr<arrow::RecordBatch>>> Collector::Next() {
 }
 
 void Collector::Close() {
-  std::function<void()> wake;
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
     parts_.clear();
     buffered_ = 0;
-    wake = wake_;
   }
-  if (wake) wake();
+  CallWake();
 }
 
 }  // namespace partita

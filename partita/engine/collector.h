@@ -51,6 +51,8 @@ class Collector : public std::enable_shared_from_this<Collector> {
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  void CallWake();
+  std::mutex wake_mutex_;  // held while waking, so that the engine cannot go away meanwhile
   std::function<void()> wake_;
   std::function<Status()> poll_;
   std::map<Key, Part> parts_;

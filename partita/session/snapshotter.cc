@@ -68,6 +68,8 @@ struct Looker {
         fields.push_back(arrow::field(name, HiveType(files, name)));
       }
       source.schema = arrow::schema(std::move(fields));
+      // As the plan writes it: a plan read back from its file must give the same bytes (names of list elements, metadata).
+      ARROW_ASSIGN_OR_RAISE(source.schema, SchemaFromJson(SchemaToJson(*source.schema)));
     }
     return source;
   }

@@ -23,19 +23,18 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_ctrl_c(case: str) -> None:
     code = f"import partita as pt, pyarrow as pa\nprint('ready', flush=True)\n{CASES[case]}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(0.5)
-        assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        # It takes a twentieth of a second; a busy machine may need longer, a run that does not stop needs hours.
-        _, errors = process.communicate(timeout=20)
-    finally:
-        process.kill()
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            # It takes a fifth of a second; a busy machine may need longer, a run that does not stop needs hours.
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert "KeyboardInterrupt" in errors
     # Through an Arrow stream an error is text: there the consumer's exception may name it.
     assert process.returncode in ((1, -signal.SIGINT) if case == "stream" else (-signal.SIGINT,))

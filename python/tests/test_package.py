@@ -38,6 +38,12 @@ def test_arrow_is_shared_in_the_process() -> None:
     assert Path(next(iter(libraries))).parent == Path(pa.__file__).parent
 
 
+def test_tls_and_hashes_of_the_process_stay_whole() -> None:
+    # pyarrow's libparquet exports an OpenSSL of its own; nothing else may bind to it.
+    done = run("import partita, hashlib, ssl; ssl.create_default_context(); print(hashlib.new('sha3_256').digest_size)")
+    assert (done.returncode, done.stdout) == (0, "32\n")
+
+
 def test_heavy_libraries_are_not_imported() -> None:
     done = run("import sys, partita; print([m for m in ('pandas', 'polars', 'duckdb') if m in sys.modules])")
     assert done.stdout == "[]\n"
