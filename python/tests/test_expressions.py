@@ -119,7 +119,7 @@ SCHEMA = pa.schema(
         ("f", pa.float64()),
     ]
 )
-randomly = settings(deadline=None, max_examples=120, suppress_health_check=list(HealthCheck))
+randomly = settings(deadline=None, database=None, max_examples=120, suppress_health_check=list(HealthCheck))
 
 
 def make_table(data: list[tuple[Any, ...]]) -> pa.Table:

@@ -90,9 +90,7 @@ def test_rows_larger_than_the_budget_stream() -> None:
     assert ds.stats().memory_peak_bytes <= 32 << 20
 
 
-@pytest.mark.xfail(
-    reason="rows handed to the caller stay in the budget until they are dropped: DetachToCaller is not wired to streams yet"
-)
+@pytest.mark.xfail(reason="rows that the caller holds stay in the budget: DetachToCaller is not wired to streams")
 def test_all_rows_may_be_larger_than_the_budget() -> None:
     # What is handed out is beside the budget.
     assert pt.range(12_000_000).to_arrow(memory="32MiB").num_rows == 12_000_000
