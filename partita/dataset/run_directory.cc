@@ -239,7 +239,8 @@ Status RunDirectory::RemoveOrphans() {
         const std::string name = relative.empty() ? entry.name : relative + "/" + entry.name;
         if (entry.is_directory) {
           if (!entry.name.starts_with("_")) ARROW_RETURN_NOT_OK(Walk(path, name));
-        } else if (IsDataFile(entry.name) && !committed.contains(name)) {
+        } else if ((IsDataFile(entry.name) && !committed.contains(name)) ||
+                   entry.name.starts_with(std::string(kManifestName) + ".tmp-")) {
           ARROW_RETURN_NOT_OK(env->RemoveFile(path));
         }
       }
