@@ -111,7 +111,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]
     ours += ["--set", f"in={files}", "--set", f"out={work / 'partita'}"]
     contenders = [contender("partita", ours, OUR_LIMIT, is_ours=True)]
-    for name in ("loop", "duckdb", "polars", "daft", "dask", "ray"):
+    for name in ("loop", "duckdb", "duckdb_rows", "polars", "daft", "dask", "ray"):
         command = [paths.python_of(VENV.get(name, "peers")), paths.PEERS / "fat.py", name, files, work / name]
         contenders.append(contender(name, command, PEER_LIMIT, note="pyarrow, row by row" if name == "loop" else ""))
     if arguments.only:
