@@ -13,7 +13,6 @@
 
 namespace partita {
 
-inline constexpr int kQuarantineColumns = 8;
 std::shared_ptr<arrow::Schema> QuarantineSchema(const arrow::Schema& input);
 // `errors` of one node, in order.
 Result<std::shared_ptr<arrow::RecordBatch>> QuarantineBatch(const std::vector<const RowError*>& errors,

@@ -49,7 +49,6 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool idle() const { return running_ == 0 && async_calls_ == 0; }
   bool frugal() const { return init_.frugal; }
   bool stopping() const { return stopping_; }
-  bool committing() const { return ending_; }
   std::pair<WaitReason, StepCounters*> WhyWaiting() const;
   std::string Describe() const;  // for stall reports: step, row
 
