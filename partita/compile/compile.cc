@@ -95,6 +95,8 @@ PlanNode Freeze(DraftNode node) {
       out.op = node.component->spec->name;
       out.version = node.component->spec->version;
       out.args = node.component->args;
+      // Rows of several inputs may stand at the same place; what tells them apart depends on no step behind.
+      if (out.op == compile::kSampleOp) out.args["input"] = node.flow;
       break;
   }
   return out;

@@ -17,6 +17,7 @@ namespace partita::compile {
 struct DraftNode {
   enum class Kind { kFilter, kProject, kComponent } kind = Kind::kComponent;
   int input = -1;    // node of the stage; -1: its source
+  int flow = 0;      // which of the flows of the step this is: a union in front of it gives several
   std::string step;  // the user's name
   OnError on_error = OnError::kFail;
   Expression predicate;                  // kFilter

@@ -9,6 +9,7 @@
 #include "partita/compile/compile.h"
 #include "partita/compile/sources.h"
 #include "partita/expression/expression.h"
+#include "partita/pipeline/aggregate.h"
 #include "partita/pipeline/projection.h"
 #include "partita/pipeline/step_spec.h"
 
@@ -117,7 +118,7 @@ class Explainer {
       ARROW_ASSIGN_OR_RAISE(const auto partitions, ScanPartitions(plan_, index, snapshot_));
       title += ": " + Plural(partitions.size(), "partition") + RuleText(stage.source);
     } else {
-      title += ": " + ExchangePartitions(plan_.exchanges[stage.source.exchange]);
+      title += ": " + CutsText(plan_.exchanges[stage.source.exchange]);
     }
     Line(0, title + (stage.is_volatile ? "  [volatile]" : ""));
     ExplainSource(stage.source);
@@ -135,14 +136,46 @@ class Explainer {
     return " of at most one file and about " + FormatBytes(bytes);
   }
 
-  static std::string ExchangePartitions(const PlanExchange& exchange) {
+  static std::string CutsText(const PlanExchange& exchange) {
     if (exchange.kind == PlanExchange::Kind::kGather) return "1 partition";
+    if (exchange.partitions > 0) return Plural(exchange.partitions, "partition");
+    if (exchange.partition_bytes > 0) return "partitions of about " + FormatBytes(exchange.partition_bytes);
     return "partitions of " + Plural(exchange.rows_per_partition, "row") + ", the last one shorter";
+  }
+
+  // "sort by s, k descending", "shuffle with seed 7": what places the rows.
+  static std::string OrderText(const PlanExchange& exchange) {
+    std::string out(ExchangeKindName(exchange.kind));
+    if (exchange.kind == PlanExchange::Kind::kShuffle) out += " with seed " + std::to_string(exchange.seed);
+    std::vector<std::string> keys;
+    for (const auto& key : exchange.keys) {
+      keys.push_back(key.column + (key.descending ? " descending" : "") +
+                     (key.nulls_first ? " nulls first" : ""));
+    }
+    if (!keys.empty()) out += " by " + Joined(keys);
+    return out;
+  }
+
+  static std::string ReduceText(const Json& reduce) {
+    if (reduce.contains("keep")) {
+      const std::string keep = reduce["keep"].get<std::string>();
+      return keep == "none" ? "of equal keys keeps no row" : "of equal keys keeps the " + keep + " row";
+    }
+    auto aggregates = AggregatesFromJson(reduce.value("aggregates", Json::array()));
+    std::vector<std::string> texts;
+    for (const auto& one : aggregates.ok() ? *aggregates : std::vector<AggregateSpec>()) {
+      texts.push_back(one.name + " = " + AggregateText(one));
+    }
+    return "of equal keys computes: " + Joined(texts);
   }
 
   void ExplainSource(const PlanSource& source) {
     if (source.kind == PlanSource::Kind::kExchange) {
-      Line(1, "read exchange " + std::to_string(source.exchange));
+      const PlanExchange& exchange = plan_.exchanges[source.exchange];
+      Line(1, "read exchange " + std::to_string(source.exchange) + " (" + OrderText(exchange) + " for " +
+                  exchange.step + ")");
+      Line(2, "columns: " + Joined(exchange.schema->field_names()));
+      if (source.reduce.is_object()) Line(2, ReduceText(source.reduce));
     } else {
       std::string line = source.step;
       if (source.step != source.op) line += " (" + source.op + ")";
@@ -207,17 +240,22 @@ class Explainer {
       limit = sink.limit;
     } else {
       const PlanExchange& exchange = plan_.exchanges[output.target];
-      const bool gather = exchange.kind == PlanExchange::Kind::kGather;
-      out += "exchange " + std::to_string(output.target) + " (" + (gather ? "gather" : "rebalance") +
-             " for " + exchange.step + ")";
+      out += "exchange " + std::to_string(output.target) + " (" + OrderText(exchange) + " for " +
+             exchange.step + ")";
+      if (exchange.limit >= 0 && exchange.is_sorted()) {
+        return out + Inputs(output, exchange.inputs) + ", its first " + Plural(exchange.limit, "row");
+      }
       inputs = exchange.inputs;
       limit = exchange.limit;
     }
-    if (inputs > 1) {
-      out += ", input " + std::to_string(output.input_index + 1) + " of " + std::to_string(inputs);
-    }
+    out += Inputs(output, inputs);
     if (limit >= 0) out += ", " + Plural(limit, "row") + " in all";
     return out;
+  }
+
+  static std::string Inputs(const PlanOutput& output, int inputs) {
+    if (inputs <= 1) return "";
+    return ", input " + std::to_string(output.input_index + 1) + " of " + std::to_string(inputs);
   }
 
   const Plan& plan_;

@@ -35,6 +35,7 @@ Result<GraphStep> ResolveStep(const PipelineStep& declared, const std::vector<Gr
   if (by_name.count(declared.name) > 0) {
     return UserError("two steps are named '" + declared.name + "'", "give each step its own `name`");
   }
+  ARROW_RETURN_NOT_OK(CheckOnError(declared.op, declared.on_error));
   ARROW_ASSIGN_OR_RAISE(step.args, NormaliseArgs(*step.spec, declared.args));
   for (const auto& input : declared.inputs) {
     auto found = by_name.find(input);

@@ -38,6 +38,7 @@ Status AtStep(Status status, const PipelineStep& step);
 inline constexpr char kUnionOp[] = "union";
 inline constexpr char kLimitOp[] = "limit";
 inline constexpr char kCollectOp[] = "collect";
+inline constexpr char kSampleOp[] = "sample";
 
 // A sink's `exact`: files of exactly so many rows across partitions. 0: not asked for.
 Result<int64_t> ExactRows(const GraphStep& sink);

@@ -15,11 +15,17 @@ namespace {
 
 constexpr int64_t kLeastReadBytes = 2 * kMiB;  // of what has no format: ranges, memory, an exchange
 constexpr int64_t kLeastWriteBytes = 4 * kMiB;
+// A sorted exchange holds rows to sort, resp. one block of each run that it merges, and the blocks that come
+// and go.
+constexpr int64_t kBlockBytes = 4 * kMiB;
+constexpr int64_t kLeastSortBytes = 8 * kMiB + 2 * kBlockBytes;
 constexpr int64_t kLeastCollectBytes = 1 * kMiB;
 constexpr int64_t kLeastStepBytes = 1 * kMiB;
 
-int64_t LeastOf(const PlanSource& source) {
-  const Format* format = source.kind == PlanSource::Kind::kScan ? FindFormat(source.format) : nullptr;
+int64_t LeastOf(const Plan& plan, const PlanSource& source) {
+  const bool is_scan = source.kind == PlanSource::Kind::kScan;
+  if (!is_scan && plan.exchanges[source.exchange].is_sorted()) return kLeastSortBytes;
+  const Format* format = is_scan ? FindFormat(source.format) : nullptr;
   return format == nullptr ? kLeastReadBytes : format->least_read_bytes();
 }
 
@@ -34,14 +40,16 @@ int64_t LeastOfWriter(const std::string& format_name) {
 }
 
 int64_t LeastOf(const Plan& plan, const PlanOutput& output) {
-  if (output.kind == PlanOutput::Kind::kExchange) return kLeastWriteBytes;
+  if (output.kind == PlanOutput::Kind::kExchange) {
+    return plan.exchanges[output.target].is_sorted() ? kLeastSortBytes : kLeastWriteBytes;
+  }
   const PlanSink& sink = plan.sinks[output.target];
   return sink.format.empty() ? kLeastCollectBytes : LeastOfWriter(sink.format);
 }
 
 int64_t LeastOf(const Plan& plan, const PlanStage& stage) {
   std::vector<int64_t> to_node(stage.nodes.size());  // from the source to the node, both included
-  const int64_t source = LeastOf(stage.source);
+  const int64_t source = LeastOf(plan, stage.source);
   int64_t widest = source;
   bool quarantines = stage.source.on_error == OnError::kQuarantine;
   for (size_t i = 0; i < stage.nodes.size(); ++i) {

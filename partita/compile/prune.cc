@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "partita/pipeline/aggregate.h"
+
 namespace partita::compile {
 namespace {
 
@@ -103,6 +105,28 @@ Status AlignOutputs(Draft* draft, DraftStage* stage) {
   return Status::OK();
 }
 
+// Keys are exchanged also when nobody needs them behind it: rows are placed by them. What aggregates are made
+// of is not seen behind it.
+Status PruneExchange(Names needed, PlanSource* source, PlanExchange* exchange) {
+  Names exchanged;
+  for (auto& key : exchange->key_names()) exchanged.insert(std::move(key));
+  needed.insert(exchanged.begin(), exchanged.end());
+  source->schema = Keep(*source->schema, needed);
+  const bool aggregates = source->reduce.is_object() && source->reduce.contains("aggregates");
+  if (!aggregates) {
+    exchange->schema = source->schema;
+    return Status::OK();
+  }
+  ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(source->reduce["aggregates"]));
+  std::erase_if(specs, [&](const AggregateSpec& spec) { return needed.count(spec.name) == 0; });
+  for (const auto& spec : specs) {
+    if (!spec.column.empty()) exchanged.insert(spec.column);
+  }
+  source->reduce["aggregates"] = AggregatesToJson(specs);
+  exchange->schema = Keep(*exchange->schema, exchanged);
+  return Status::OK();
+}
+
 Status PruneStage(Draft* draft, DraftStage* stage) {
   const size_t count = stage->nodes.size();
   std::vector<Names> needed(count + 1);  // [node + 1]; [0] is the source
@@ -111,9 +135,11 @@ Status PruneStage(Draft* draft, DraftStage* stage) {
     auto& node = stage->nodes[i];
     needed[node.input + 1].merge(NeededOfInput(*stage->OutputOf(node.input), needed[i + 1], &node));
   }
-  stage->source.schema = Keep(*stage->source.schema, needed[0]);
-  if (stage->source.kind == PlanSource::Kind::kExchange) {
-    draft->exchanges[stage->source.exchange].schema = stage->source.schema;
+  if (stage->source.kind == PlanSource::Kind::kScan) {
+    stage->source.schema = Keep(*stage->source.schema, needed[0]);
+  } else {
+    ARROW_RETURN_NOT_OK(
+        PruneExchange(std::move(needed[0]), &stage->source, &draft->exchanges[stage->source.exchange]));
   }
   for (size_t i = 0; i < count; ++i) {
     auto& node = stage->nodes[i];

@@ -18,7 +18,10 @@ std::vector<int> SamePartitions(const Graph& graph, int step) {
     const auto& candidate = graph.steps[i];
     const bool below =
         std::any_of(candidate.inputs.begin(), candidate.inputs.end(), [&](int input) { return seen[input]; });
-    if (!below || candidate.spec->name == kLimitOp) continue;
+    if (!below || candidate.spec->name == kLimitOp || candidate.spec->is_exchange ||
+        candidate.spec->name == kSampleOp) {
+      continue;
+    }
     seen[i] = true;
     found.push_back(static_cast<int>(i));
   }

@@ -26,7 +26,8 @@ bool KnowsRows(const std::string& format);
 //                       cut within a partition, so smaller partitions would make them shorter than the user
 //                       asked for.
 //   partition_bytes     the source's own argument; default 128 MiB.
-// Wishes and sinks behind an exchange (limit, exact) do not count: there, rows change partition anyway.
+// Wishes and sinks behind a sample do not count either: which rows it keeps must not depend on what follows.
+// Wishes and sinks behind an exchange (limit, sort, exact) do not count: there, rows change partition anyway.
 Status ResolvePartitionRule(const Graph& graph, int step, Json* args);
 
 // Formats that cannot say how many rows a file has (CSV, JSONL, text) are cut by bytes also when rows are

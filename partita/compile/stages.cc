@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "partita/compile/exchange_steps.h"
 #include "partita/compile/sources.h"
 
 namespace partita::compile {
@@ -22,6 +23,8 @@ struct Flows {
   // Rows in all, still to be cut. Whoever can cut by itself (collect, an exact sink) does; else an exchange
   // is made.
   int64_t limit = -1;
+  // Rows that there are at most in all, since the exchange that gives them keeps no more; -1: not known.
+  int64_t at_most = -1;
 };
 
 int64_t SmallerLimit(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
@@ -48,6 +51,7 @@ class StageBuilder {
     if (step.is(StepKind::kSink)) return AddSink(index);
     if (step.spec->name == kUnionOp) return AddUnion(index);
     if (step.spec->name == kLimitOp) return AddLimit(index);
+    if (step.spec->is_exchange) return AddExchangeStep(index);
     return AddTransform(index);
   }
 
@@ -71,6 +75,7 @@ class StageBuilder {
     for (const Flow& flow : Cut(step.inputs[0]).flows) {
       DraftNode node;
       node.input = flow.node;
+      node.flow = static_cast<int>(flows_[index].flows.size());
       node.step = step.declared->name;
       node.on_error = step.declared->on_error;
       node.output = bound_[index].output;
@@ -117,7 +122,22 @@ class StageBuilder {
     ARROW_ASSIGN_OR_RAISE(int64_t rows, GetInt(step.args, "n"));
     if (rows < 0) return UserError("a limit cannot be negative");
     const Flows& input = flows_[step.inputs[0]];
-    flows_[index] = {input.flows, SmallerLimit(input.limit, rows)};
+    flows_[index] = input;
+    if (input.at_most < 0 || input.at_most > rows) flows_[index].limit = SmallerLimit(input.limit, rows);
+    return Status::OK();
+  }
+
+  // sort, distinct, ...: a limit before it cuts the rows that go in; one behind a sort or shuffle becomes
+  // part of it.
+  Status AddExchangeStep(int index) {
+    const auto& step = graph_.steps[index];
+    ARROW_ASSIGN_OR_RAISE(ExchangeStep made, ExchangeOf(step, *bound_[step.inputs[0]].output));
+    const int64_t first_rows = FirstRowsWanted(graph_, index);
+    if (first_rows >= 0 && KeepFirstRows(first_rows, &made.exchange)) flows_[index].at_most = first_rows;
+    const bool in_order = !made.exchange.is_sorted();
+    const Flows input = in_order ? flows_[step.inputs[0]] : Cut(step.inputs[0]);
+    flows_[index].flows = AddExchange(std::move(made.exchange), index, input).flows;
+    draft_.stages.back().source.reduce = std::move(made.reduce);
     return Status::OK();
   }
 
@@ -160,18 +180,18 @@ class StageBuilder {
   Flows AddExchange(PlanExchange exchange, int step, const Flows& input) {
     const int target = static_cast<int>(draft_.exchanges.size());
     exchange.step = graph_.steps[step].declared->name;
-    exchange.schema = bound_[step].output;
+    exchange.schema = bound_[graph_.steps[step].inputs[0]].output;
     exchange.inputs = static_cast<int>(input.flows.size());
-    exchange.limit = input.limit;
+    if (!exchange.is_sorted()) exchange.limit = input.limit;
     AddOutputs(PlanOutput::Kind::kExchange, target, input);
 
     DraftStage stage;
     stage.source.kind = PlanSource::Kind::kExchange;
     stage.source.exchange = target;
-    stage.source.schema = exchange.schema;
+    stage.source.schema = bound_[step].output;
     draft_.exchanges.push_back(std::move(exchange));
     draft_.stages.push_back(std::move(stage));
-    return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}, -1};
+    return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}};
   }
 
   void AddOutputs(PlanOutput::Kind kind, int target, const Flows& input) {

@@ -17,8 +17,9 @@ std::string ToLine(const TaskCommit& commit) {
   for (const auto& output : commit.outputs) {
     Json files = Json::array();
     for (const auto& file : output.files) files.push_back({file.path, file.rows, file.size_bytes});
-    outputs.push_back(
-        {{"o", output.output}, {"d", output.dataset}, {"r", output.rows}, {"f", std::move(files)}});
+    Json entry = {{"o", output.output}, {"d", output.dataset}, {"r", output.rows}, {"f", std::move(files)}};
+    if (output.bytes > 0) entry["b"] = output.bytes;
+    outputs.push_back(std::move(entry));
   }
   Json steps = Json::array();
   for (const auto& s : commit.steps) steps.push_back({s.rows_in, s.rows_out, s.skipped, s.quarantined});
@@ -54,7 +55,8 @@ bool ParseLine(std::string_view line, TaskCommit* out) {
       CommittedOutput output{.output = o.at("o").get<int>(),
                              .dataset = o.at("d").get<int>(),
                              .rows = o.at("r").get<int64_t>(),
-                             .files = {}};
+                             .files = {},
+                             .bytes = o.value("b", int64_t{0})};
       for (const auto& f : o.at("f")) {
         output.files.push_back({f.at(0).get<std::string>(), f.at(1).get<int64_t>(), f.at(2).get<int64_t>()});
       }
@@ -87,9 +89,8 @@ Result<std::unique_ptr<CommitLog>> CommitLog::Open(Env* env, const std::string& 
     while (!rest.empty()) {
       const auto newline = rest.find('\n');
       TaskCommit commit;
-      if (newline != std::string_view::npos && ParseLine(rest.substr(0, newline), &commit)) {
-        log->Apply(std::move(commit));
-      }
+      // A last line that lacks nothing but its end is whole: the checksum says so, now and when it is read again.
+      if (ParseLine(rest.substr(0, newline), &commit)) log->Apply(std::move(commit));
       if (newline == std::string_view::npos) {
         torn = true;
         break;
@@ -107,7 +108,13 @@ std::unique_ptr<CommitLog> CommitLog::InMemory() { return std::make_unique<Commi
 Status CommitLog::Append(TaskCommit commit) {
   const std::string line = stream_ ? ToLine(commit) : std::string();
   std::lock_guard lock(mutex_);
-  if (stream_) ARROW_RETURN_NOT_OK(stream_->Write(line.data(), static_cast<int64_t>(line.size())));
+  if (stream_) {
+    // Part of a line that did not fit on the disk must not swallow the next one.
+    if (torn_) ARROW_RETURN_NOT_OK(stream_->Write("\n", 1));
+    const Status written = stream_->Write(line.data(), static_cast<int64_t>(line.size()));
+    torn_ = !written.ok();
+    ARROW_RETURN_NOT_OK(written);
+  }
   Apply(std::move(commit));
   return Status::OK();
 }

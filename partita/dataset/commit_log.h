@@ -32,6 +32,7 @@ struct CommittedOutput {
   int dataset = -1;  // index in RunDirectory's datasets; -1: an exchange
   int64_t rows = 0;
   std::vector<CommittedFile> files;
+  int64_t bytes = 0;  // logical; of exchanges alone, whose partitions may follow from it
 };
 inline constexpr int kQuarantineOutput = 1 << 20;
 
@@ -83,6 +84,7 @@ class CommitLog {
   mutable std::mutex mutex_;
   std::map<Key, TaskCommit> commits_;
   std::shared_ptr<arrow::io::OutputStream> stream_;
+  bool torn_ = false;  // the last write failed, perhaps in the middle of a line
 };
 
 }  // namespace partita

@@ -77,8 +77,8 @@ class LocalRun {
   void Restore() {
     for (const auto& [key, commit] : context_.directory->log()->commits()) {
       if (key.second >= kRetryPartitions) continue;
-      const auto rows = factory_->RowsOf(commit);
-      scheduler_.Restore({key.first, key.second}, rows);
+      const auto [rows, bytes] = factory_->MadeBy(commit);
+      scheduler_.Restore({key.first, key.second}, rows, bytes);
       const auto& stage = context_.plan->stages[static_cast<size_t>(key.first)];
       for (size_t i = 0; i < commit.steps.size() && i <= stage.nodes.size(); ++i) {
         const std::string& name = i == 0 ? stage.source.step : stage.nodes[i - 1].step;
@@ -118,7 +118,10 @@ class LocalRun {
       auto rows = factory_->Commit(std::move(end));
       event.kind = rows.ok() ? SchedulerEvent::Kind::kTaskCommitted : SchedulerEvent::Kind::kTaskFailed;
       event.status = rows.status();
-      if (rows.ok()) event.rows = std::move(*rows);
+      if (rows.ok()) {
+        event.rows = std::move(rows->rows);
+        event.bytes = std::move(rows->bytes);
+      }
     }
     std::unique_lock lock(mutex_);
     --live_;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "partita/exchange/file_exchange.h"
 #include "partita/operator/file_sink.h"
 
 namespace partita {
@@ -32,6 +31,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   auto& c = factory->context_;
   factory->datasets_ = DatasetsOf(*c.plan);
   factory->attempt_ = c.env->RandomHex(4);
+  factory->exchanges_ = std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads);
   for (size_t s = 0; s < c.plan->stages.size(); ++s) {
     StageProgram::Init init;
     init.plan = c.plan;
@@ -84,8 +84,8 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
     }
     init.make_source = [scan = std::move(scan)]() mutable { return MakeScan(std::move(scan)); };
   } else {
-    init.make_source = [this, exchange = stage.source.exchange, partition = task.partition] {
-      return MakeExchange(exchange, partition);
+    init.make_source = [this, source = &stage.source, partition = task.partition] {
+      return exchanges_->MakeSource(*source, partition, NextAttempt());
     };
   }
   init.make_sink = [this, task](int output) { return MakeSink(task, output); };
@@ -105,7 +105,7 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
     }
     const auto dataset = static_cast<size_t>(datasets_.quarantine);
     init.partition = DatasetPartition(task.stage, task.partition);
-    init.attempt = attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1));
+    init.attempt = NextAttempt();
     init.temporary_dir = context_.directory->TemporaryDir(dataset);
     init.spill_dir = context_.directory->SpillDir();
     init.env = context_.env;
@@ -119,44 +119,11 @@ const std::string& TaskFactory::StepOf(int stage, int node) const {
   return node < 0 ? plan_stage.source.step : plan_stage.nodes[static_cast<size_t>(node)].step;
 }
 
-Result<std::unique_ptr<Source>> TaskFactory::MakeExchange(int exchange, int64_t partition) const {
-  const auto& plan_exchange = context_.plan->exchanges[static_cast<size_t>(exchange)];
-  std::vector<std::pair<std::pair<int, int64_t>, ExchangeShare>> shares;
-  const std::string folder = context_.directory->ExchangeDir(exchange);
-  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
-    const auto& outputs = context_.plan->stages[s].outputs;
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      if (outputs[o].kind != PlanOutput::Kind::kExchange || outputs[o].target != exchange) continue;
-      for (const auto& commit : context_.directory->log()->OfStage(static_cast<int>(s))) {
-        for (const auto& output : commit.outputs) {
-          if (output.output != static_cast<int>(o)) continue;
-          const int input = outputs[o].input_index;
-          shares.push_back({{input, commit.partition},
-                            {JoinPath(folder, ExchangeFileName(input, commit.partition)), output.rows}});
-        }
-      }
-    }
-  }
-  std::sort(shares.begin(), shares.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<ExchangeShare> ordered;
-  for (auto& share : shares) ordered.push_back(std::move(share.second));
-  const int64_t limit = plan_exchange.limit >= 0 ? plan_exchange.limit : INT64_MAX;
-  if (plan_exchange.kind == PlanExchange::Kind::kGather)
-    return MakeExchangeSource(std::move(ordered), 0, limit);
-  const int64_t first = partition * plan_exchange.rows_per_partition;
-  return MakeExchangeSource(std::move(ordered), first,
-                            std::min(plan_exchange.rows_per_partition, limit - first));
-}
-
 Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_index) {
   const auto& output =
       context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
-  const std::string attempt = attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1));
-  if (output.kind == PlanOutput::Kind::kExchange) {
-    return MakeExchangeSink(context_.env, context_.directory->ExchangeDir(output.target),
-                            ExchangeFileName(output.input_index, task.partition), attempt,
-                            context_.plan->exchanges[static_cast<size_t>(output.target)].schema);
-  }
+  if (output.kind == PlanOutput::Kind::kExchange)
+    return exchanges_->MakeSink(output, task.partition, NextAttempt());
   const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
   if (sink.op == "collect") {
     auto it = context_.collectors.find(output.target);
@@ -168,14 +135,14 @@ Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_inde
   FileSinkInit init;
   init.sink = &sink;
   init.partition = DatasetPartition(output.input_index, task.partition);
-  init.attempt = attempt;
+  init.attempt = NextAttempt();
   init.temporary_dir = context_.directory->TemporaryDir(dataset);
   init.spill_dir = context_.directory->SpillDir();
   init.env = context_.env;
   return MakeFileSink(std::move(init));
 }
 
-Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
+Result<MadeRows> TaskFactory::Commit(TaskEnd end) {
   const auto& stage = context_.plan->stages[static_cast<size_t>(end.stage)];
   TaskCommit commit;
   commit.stage = end.stage;
@@ -186,14 +153,15 @@ Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
     CommittedOutput committed;
     committed.output = output.output;
     committed.rows = output.rows;
+    committed.bytes = output.bytes;
     std::string prefix;
     if (output.output >= kQuarantineOutput) {
       committed.dataset = datasets_.quarantine;
-      prefix = "step=" + StepOf(end.stage, output.output - kQuarantineOutput - 1) + "/";
+      prefix = "__step=" + StepOf(end.stage, output.output - kQuarantineOutput - 1) + "/";
     } else {
       const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
       if (plan_output.kind == PlanOutput::Kind::kExchange) {
-        const std::string folder = context_.directory->ExchangeDir(plan_output.target);
+        const std::string folder = exchanges_->Folder(plan_output.target);
         for (const auto& file : output.files) {
           ARROW_RETURN_NOT_OK(context_.env->Rename(file.temporary, JoinPath(folder, file.path)));
         }
@@ -209,119 +177,45 @@ Result<std::vector<int64_t>> TaskFactory::Commit(TaskEnd end) {
     }
     commit.outputs.push_back(std::move(committed));
   }
-  auto rows = RowsOf(commit);
+  auto made = MadeBy(commit);
   ARROW_RETURN_NOT_OK(context_.directory->Commit(pending, std::move(commit)));
   for (const auto& output : stage.outputs) {
     if (output.kind != PlanOutput::Kind::kSink) continue;
     auto it = context_.collectors.find(output.target);
     if (it != context_.collectors.end()) it->second->TaskDone(output.input_index, end.partition);
   }
-  return rows;
-}
-
-// Are all tasks of the stages that read `exchange` committed?
-bool TaskFactory::ReadersDone(int exchange) const {
-  const auto& plan_exchange = context_.plan->exchanges[static_cast<size_t>(exchange)];
-  int64_t rows = 0;
-  for (const auto& [key, commit] : context_.directory->log()->commits()) {
-    if (key.second >= kRetryPartitions) continue;
-    const auto& outputs = context_.plan->stages[static_cast<size_t>(key.first)].outputs;
-    const auto by_output = RowsOf(commit);
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      if (outputs[o].kind == PlanOutput::Kind::kExchange && outputs[o].target == exchange)
-        rows += by_output[o];
-    }
-  }
-  if (plan_exchange.limit >= 0) rows = std::min(rows, plan_exchange.limit);
-  const int64_t per = plan_exchange.rows_per_partition;
-  const int64_t partitions = plan_exchange.kind == PlanExchange::Kind::kGather ? 1 : (rows + per - 1) / per;
-  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
-    const auto& source = context_.plan->stages[s].source;
-    if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
-    for (int64_t p = 0; p < partitions; ++p) {
-      if (!context_.directory->log()->Contains(static_cast<int>(s), p)) return false;
-    }
-  }
-  return true;
-}
-
-Status TaskFactory::DropLostExchanges() {
-  auto* log = context_.directory->log();
-  // Later stages first: a reader that is dropped needs the files of the stage above it.
-  for (size_t x = context_.plan->exchanges.size(); x-- > 0;) {
-    const int exchange = static_cast<int>(x);
-    if (ReadersDone(exchange)) continue;
-    bool lost_volatile = false;
-    for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
-      const auto& stage = context_.plan->stages[s];
-      for (size_t o = 0; o < stage.outputs.size(); ++o) {
-        if (stage.outputs[o].kind != PlanOutput::Kind::kExchange || stage.outputs[o].target != exchange)
-          continue;
-        for (const auto& commit : log->OfStage(static_cast<int>(s))) {
-          if (commit.partition >= kRetryPartitions) continue;
-          const std::string path = JoinPath(context_.directory->ExchangeDir(exchange),
-                                            ExchangeFileName(stage.outputs[o].input_index, commit.partition));
-          ARROW_ASSIGN_OR_RAISE(auto status, context_.env->Stat(path));
-          if (status.exists) continue;
-          log->Drop({static_cast<int>(s), commit.partition});
-          context_.directory->NotComplete();
-          lost_volatile = lost_volatile || stage.is_volatile;
-        }
-      }
-    }
-    if (!lost_volatile) continue;
-    for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
-      const auto& source = context_.plan->stages[s].source;
-      if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
-      for (const auto& commit : log->OfStage(static_cast<int>(s)))
-        log->Drop({static_cast<int>(s), commit.partition});
-    }
-  }
-  return Status::OK();
-}
-
-std::vector<int64_t> TaskFactory::RowsOf(const TaskCommit& commit) const {
-  std::vector<int64_t> rows(context_.plan->stages[static_cast<size_t>(commit.stage)].outputs.size(), 0);
-  for (const auto& output : commit.outputs) {
-    if (output.output < static_cast<int>(rows.size())) rows[static_cast<size_t>(output.output)] = output.rows;
-  }
-  return rows;
+  return made;
 }
 
 // Tasks that ran ahead of a limit and turned out not to be needed: whether they ran depends on timing, so
 // what they quarantined does not count. The partition in which the limit is reached counts whole.
 std::set<CommitLog::Key> TaskFactory::BeyondLimits() const {
-  std::set<CommitLog::Key> needed, all;
-  std::map<int, std::vector<std::pair<int, int>>> writers;  // exchange -> (stage, output) by input
-  for (size_t s = 0; s < context_.plan->stages.size(); ++s) {
-    const auto& outputs = context_.plan->stages[s].outputs;
-    bool limited = !outputs.empty();
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      const bool exchange = outputs[o].kind == PlanOutput::Kind::kExchange;
-      limited =
-          limited && exchange && context_.plan->exchanges[static_cast<size_t>(outputs[o].target)].limit >= 0;
-      if (!exchange) continue;
-      auto& list = writers[outputs[o].target];
-      list.resize(std::max(list.size(), static_cast<size_t>(outputs[o].input_index) + 1));
-      list[static_cast<size_t>(outputs[o].input_index)] = {static_cast<int>(s), static_cast<int>(o)};
-    }
+  const auto& plan = *context_.plan;
+  const auto* log = context_.directory->log();
+  std::set<CommitLog::Key> beyond;
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const auto& outputs = plan.stages[s].outputs;
+    const bool limited =
+        !outputs.empty() && std::all_of(outputs.begin(), outputs.end(), [&](const PlanOutput& output) {
+          return output.kind == PlanOutput::Kind::kExchange &&
+                 plan.exchanges[static_cast<size_t>(output.target)].has_prefix_limit();
+        });
     if (!limited) continue;
-    for (const auto& commit : context_.directory->log()->OfStage(static_cast<int>(s))) {
-      if (commit.partition < kRetryPartitions) all.insert({commit.stage, commit.partition});
+    for (const auto& commit : log->OfStage(static_cast<int>(s))) {
+      if (commit.partition < kRetryPartitions) beyond.insert({commit.stage, commit.partition});
     }
   }
-  for (const auto& [exchange, list] : writers) {
-    int64_t left = context_.plan->exchanges[static_cast<size_t>(exchange)].limit;
-    for (const auto& [stage, output] : list) {
-      for (const auto& commit : context_.directory->log()->OfStage(stage)) {
+  for (size_t x = 0; x < plan.exchanges.size() && !beyond.empty(); ++x) {
+    int64_t left = plan.exchanges[x].limit;
+    for (const auto& writer : WritersOf(plan, static_cast<int>(x))) {
+      for (const auto& commit : log->OfStage(writer.stage)) {
         if (left <= 0 || commit.partition >= kRetryPartitions) break;
-        needed.insert({commit.stage, commit.partition});
-        left -= RowsOf(commit)[static_cast<size_t>(output)];
+        beyond.erase({commit.stage, commit.partition});
+        left -= MadeBy(commit).rows[static_cast<size_t>(writer.output)];
       }
     }
   }
-  for (const auto& key : needed) all.erase(key);
-  return all;
+  return beyond;
 }
 
 std::vector<Manifest> TaskFactory::Manifests(const std::string& plan_hash,

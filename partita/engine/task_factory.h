@@ -11,6 +11,7 @@
 
 #include "partita/dataset/run_directory.h"
 #include "partita/engine/collector.h"
+#include "partita/engine/exchange_store.h"
 #include "partita/execute/worker_pool.h"
 #include "partita/schedule/scheduler.h"
 
@@ -54,20 +55,17 @@ class TaskFactory {
   // The partitions of a stage that reads an exchange follow from the commits of the stages that write it.
   Result<TaskInit> MakeTask(TaskId task, bool frugal);
   // Renames and logs. Returns the rows of each output of the stage, as the scheduler wants them.
-  Result<std::vector<int64_t>> Commit(TaskEnd end);
-  // Rows of a committed task by output.
-  std::vector<int64_t> RowsOf(const TaskCommit& commit) const;
-  // Drops commits whose exchange files are gone where a task that reads them must still run; with a volatile
-  // writer, what was made from its lost rows too. Call before the run starts.
-  Status DropLostExchanges();
+  Result<MadeRows> Commit(TaskEnd end);
+  MadeRows MadeBy(const TaskCommit& commit) const { return partita::MadeBy(*context_.plan, commit); }
+  // See ExchangeStore::DropLost. Call before the run starts.
+  Status DropLostExchanges() { return exchanges_->DropLost(); }
   // The manifests of all datasets, from the log.
   std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
 
  private:
   std::set<CommitLog::Key> BeyondLimits() const;
   const std::string& StepOf(int stage, int node) const;  // node -1: the source
-  bool ReadersDone(int exchange) const;
-  Result<std::unique_ptr<Source>> MakeExchange(int exchange, int64_t partition) const;
+  std::string NextAttempt() { return attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1)); }
   Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);
 
   RunContext context_;
@@ -76,6 +74,7 @@ class TaskFactory {
   std::vector<std::vector<Partition>> partitions_;  // scan stages
   std::vector<int64_t> scan_partitions_;
   std::vector<std::unique_ptr<PlanSink>> quarantine_sinks_;  // by (stage, node), kept for their args
+  std::unique_ptr<ExchangeStore> exchanges_;
   std::mutex mutex_;
   std::string attempt_;  // of this process: distinguishes temporary files
   std::atomic<int64_t> next_attempt_{0};

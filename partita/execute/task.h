@@ -34,6 +34,7 @@ struct TaskOutput {
   int output = 0;  // as in CommittedOutput
   int64_t rows = 0;
   std::vector<OutputFile> files;
+  int64_t bytes = 0;  // logical; of exchanges alone
 };
 
 struct TaskEnd {

@@ -74,8 +74,11 @@ TaskRun::TaskRun(TaskInit init, WorkerPool* pool, int64_t age)
     contexts_.push_back(ctx);
   }
   lanes_.resize(init_.program->stage().outputs.size() + (init_.program->quarantines ? 1 : 0));
-  for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i)
-    lanes_[i].limit = init_.program->stage().outputs[i].limit;
+  for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) {
+    const auto& output = init_.program->stage().outputs[i];
+    lanes_[i].limit = output.limit;
+    lanes_[i].measured = output.kind == PlanOutput::Kind::kExchange;
+  }
   totals_.resize(init_.program->nodes().size() + 1);
 }
 
@@ -86,7 +89,7 @@ TaskRun::~TaskRun() = default;
 
 bool TaskRun::MayRetry(int64_t blocked_epoch, int64_t bytes, bool oldest, int64_t epoch) const {
   if (blocked_epoch < 0) return true;
-  if (blocked_epoch == epoch) return false;
+  if (blocked_epoch == epoch || !pool_->retries_left()) return false;
   if (oldest) return true;
   const auto* budget = pool_->options().budget;
   return budget->available_bytes() >= std::max(4 * bytes, budget->limit_bytes() / 8);
@@ -115,7 +118,8 @@ bool TaskRun::MayRead(bool oldest, int64_t epoch) const {
 
 bool TaskRun::HasOutput(const Ticket& ticket, int lane) const {
   if (lane == quarantine_lane()) {
-    return std::any_of(ticket.errors.begin(), ticket.errors.end(), [](const RowError& e) { return e.quarantined; });
+    return std::any_of(ticket.errors.begin(), ticket.errors.end(),
+                       [](const RowError& e) { return e.quarantined; });
   }
   return !ticket.outputs[static_cast<size_t>(lane)].empty();
 }
@@ -152,9 +156,11 @@ Action TaskRun::Claim(bool oldest, int64_t epoch) {
       ++running_;
       return {Action::Kind::kConsume, it->second, static_cast<int>(i)};
     }
-    // The oldest ticket was refused: what it has so far leaves first, so that a step that makes much of little can go on.
+    // The oldest ticket was refused: what it has so far leaves first, so that a step that makes much of
+    // little can go on.
     if (!ready_.empty() && ready_.front()->seq == lane.next_seq && ready_.front()->blocked_epoch >= 0 &&
-        HasOutput(*ready_.front(), static_cast<int>(i)) && (quarantine || lane.saturated() || lane.sink->ready()) &&
+        HasOutput(*ready_.front(), static_cast<int>(i)) &&
+        (quarantine || lane.saturated() || lane.sink->ready()) &&
         MayRetry(lane.blocked_epoch, 0, oldest, epoch)) {
       lane.busy = true;
       ++ready_.front()->draining;
@@ -362,6 +368,10 @@ Status TaskRun::WriteBlock(Lane* lane, const OperatorContext& ctx, const Block& 
     int64_t taken = 0;
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
     Status status = lane->sink->Write(block.Slice(lane->offset, slice), ctx, &taken);
+    if (lane->measured && taken > 0) {
+      ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(*block.batch->Slice(lane->offset, taken)));
+      lane->bytes += bytes;
+    }
     lane->offset += taken;
     lane->rows += taken;
     rows -= taken;
@@ -448,7 +458,7 @@ Status TaskRun::Finish(int index) {
     for (auto& [node, sink] : quarantine_sinks_) {
       if (!sink) continue;
       ARROW_ASSIGN_OR_RAISE(auto files, sink->Finish(ctx));
-      end_.outputs.push_back({kQuarantineOutput + node + 1, quarantine_rows_[node], std::move(files)});
+      end_.outputs.push_back({kQuarantineOutput + node + 1, quarantine_rows_[node], std::move(files), 0});
       sink.reset();
     }
     return Status::OK();
@@ -474,7 +484,8 @@ void TaskRun::End() {
       for (const auto& file : lanes_[i].files) {
         init_.program->output_counters[i]->bytes_out.fetch_add(file.size_bytes, std::memory_order_relaxed);
       }
-      end_.outputs.push_back({static_cast<int>(i), lanes_[i].rows, std::move(lanes_[i].files)});
+      end_.outputs.push_back(
+          {static_cast<int>(i), lanes_[i].rows, std::move(lanes_[i].files), lanes_[i].bytes});
     }
     for (const auto& total : totals_)
       end_.steps.push_back({total.rows_in, total.rows_out, total.skipped, total.quarantined});
@@ -597,7 +608,8 @@ void TaskRun::Complete(Action* action) {
       lane.block = 0;
       lane.offset = 0;
       if (action->partial) {
-        if (action->lane != quarantine_lane()) action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
+        if (action->lane != quarantine_lane())
+          action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
         if (AllSaturated()) Drain();
         break;
       }

@@ -65,6 +65,8 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
     int64_t next_seq = 0;
     bool busy = false, finished = false;
     int64_t limit = -1, rows = 0;
+    bool measured = false;  // an exchange: logical bytes are counted
+    int64_t bytes = 0;
     size_t block = 0;  // position in the head ticket
     int64_t offset = 0;
     int64_t blocked_epoch = -1;  // memory epoch after it was refused; -1: it was not

@@ -62,10 +62,12 @@ int64_t WorkerPool::running() const {
 
 void WorkerPool::Wake() {
   std::lock_guard lock(mutex_);
+  refusals_ = 0;
   if (sleeping_ > 0) wake_.notify_all();
 }
 
 void WorkerPool::NoteRefusal() {
+  ++refusals_;
   if (waiter_) return;
   waiter_ = true;
   options_.budget->AddWaiter();
@@ -98,7 +100,7 @@ void WorkerPool::Work() {
       options_.observer->current_wait.store(static_cast<int>(reason), std::memory_order_relaxed);
       const int64_t start = options_.env->MonotonicNanos();
       ++sleeping_;
-      wake_.wait_for(lock, std::chrono::milliseconds(100));
+      if (wake_.wait_for(lock, std::chrono::milliseconds(100)) == std::cv_status::timeout) refusals_ = 0;
       --sleeping_;
       if (counters != nullptr) {
         counters->wait_ns[static_cast<size_t>(reason)].fetch_add(options_.env->MonotonicNanos() - start,
@@ -114,7 +116,10 @@ void WorkerPool::Work() {
     task->Execute(&action);
     progress_.fetch_add(1, std::memory_order_relaxed);
     lock.lock();
-    if (action.result.ok()) ++successes_;
+    if (action.result.ok()) {
+      ++successes_;
+      refusals_ = 0;
+    }
     task->Complete(&action);
     if (task->ended()) {
       tasks_.erase(std::find(tasks_.begin(), tasks_.end(), task));
@@ -136,6 +141,7 @@ void WorkerPool::Escalate() {
   for (const auto& task : tasks_) {
     if (!task->idle() || task->stopping()) return;  // something is under way and will free memory
   }
+  refusals_ = 0;
   if (cache_dropped_at_ != successes_) {
     // The first means is to try once more: bytes may have been freed between the refusal and now.
     cache_dropped_at_ = successes_;

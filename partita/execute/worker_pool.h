@@ -48,6 +48,9 @@ class WorkerPool {
   std::mutex& mutex() { return mutex_; }
   int64_t epoch() const { return epoch_.load(std::memory_order_acquire); }
   void NoteRefusal();  // [locked]
+  // [locked] Refused work frees what it had, which looks like memory that came back: tasks would wake each
+  // other for ever. After so many refusals without any work done, only escalation goes on.
+  bool retries_left() const { return refusals_ < kMostRefusals; }
 
  private:
   void Work();
@@ -70,6 +73,8 @@ class WorkerPool {
   std::atomic<int64_t> progress_{0};
   // Actions that were done, not refused. Escalation goes on to the next means while this stands still.
   int64_t successes_ = 0, cache_dropped_at_ = -1;
+  static constexpr int kMostRefusals = 32;
+  int refusals_ = 0;  // since something was done
   int64_t last_progress_ = -1, last_progress_ns_ = 0, last_stall_ns_ = 0;
 };
 

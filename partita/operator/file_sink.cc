@@ -47,26 +47,26 @@ class FileSeries {
         schema_(std::move(schema)),
         folder_(std::move(folder)),
         number_(number),
-        cutter_(max_rows, max_bytes),
-        saved_cutter_(cutter_) {}
+        cutter_(max_rows, max_bytes) {}
 
   Status Write(const std::shared_ptr<arrow::RecordBatch>& batch, const OperatorContext& ctx, int64_t* taken) {
-    saved_cutter_ = cutter_;
+    ARROW_RETURN_NOT_OK(CloseIfDue());
+    const LogicalCutter before = cutter_;
     ARROW_ASSIGN_OR_RAISE(auto cuts, cutter_.Next(*batch));
     for (size_t i = 0; i < cuts.lengths.size(); ++i) {
       const int64_t length = cuts.lengths[i];
-      const bool cut_after = i + 1 < cuts.lengths.size() || cuts.ends_with_cut;
-      if (length > 0) {
-        Status written = WritePiece(batch->Slice(*taken, length), ctx);
-        if (!written.ok()) {
-          // Bring the cutter to the rows that were taken, so that the caller may go on with the rest.
-          cutter_ = saved_cutter_;
-          if (*taken > 0) ARROW_RETURN_NOT_OK(cutter_.Next(*batch->Slice(0, *taken)).status());
-          return written;
-        }
+      Status status = length > 0 ? WritePiece(batch->Slice(*taken, length), ctx) : Status::OK();
+      if (status.ok()) {
         *taken += length;
+        close_due_ = i + 1 < cuts.lengths.size() || cuts.ends_with_cut;
+        status = CloseIfDue();
       }
-      if (cut_after) ARROW_RETURN_NOT_OK(CloseFile());
+      if (!status.ok()) {
+        // Bring the cutter to the rows that were taken, so that the caller may go on with the rest.
+        cutter_ = before;
+        if (*taken > 0) ARROW_RETURN_NOT_OK(cutter_.Next(*batch->Slice(0, *taken)).status());
+        return status;
+      }
     }
     return Status::OK();
   }
@@ -121,6 +121,13 @@ class FileSeries {
     return Status::OK();
   }
 
+  Status CloseIfDue() {
+    if (!close_due_) return Status::OK();
+    ARROW_RETURN_NOT_OK(CloseFile());
+    close_due_ = false;
+    return Status::OK();
+  }
+
   Status CloseFile() {
     if (!writer_) return Status::OK();
     ARROW_RETURN_NOT_OK(writer_->Finish());
@@ -146,7 +153,8 @@ class FileSeries {
   std::shared_ptr<arrow::Schema> schema_;
   std::string folder_;
   int number_;
-  LogicalCutter cutter_, saved_cutter_;
+  LogicalCutter cutter_;
+  bool close_due_ = false;  // a cut was reached; closing the file may have been refused
   std::shared_ptr<arrow::io::OutputStream> stream_;
   std::unique_ptr<FileWriter> writer_;
   std::string file_name_, open_temporary_;

@@ -1,10 +1,9 @@
 #include "partita/operator/filter.h"
 
 #include <arrow/api.h>
-#include <arrow/compute/api_vector.h>
-#include <arrow/compute/exec.h>
 
 #include "partita/base/json.h"
+#include "partita/block/select_rows.h"
 #include "partita/expression/expression.h"
 
 namespace partita {
@@ -33,11 +32,9 @@ class Filter final : public Transform {
           arrow::RecordBatch::Make(in.batch->schema(), kept, std::vector<std::shared_ptr<arrow::Array>>{});
       return out.Emit(std::move(result));
     }
-    arrow::compute::ExecContext exec(ctx.pool.get());
-    exec.set_use_threads(false);
-    arrow::compute::FilterOptions options(arrow::compute::FilterOptions::DROP);
-    ARROW_ASSIGN_OR_RAISE(auto filtered, arrow::compute::Filter(in.batch, array, options, &exec));
-    result.batch = filtered.record_batch();
+    ARROW_ASSIGN_OR_RAISE(
+        result.batch,
+        SelectRows(*in.batch, std::static_pointer_cast<arrow::BooleanArray>(array), ctx.pool.get()));
     return out.Emit(std::move(result));
   }
 

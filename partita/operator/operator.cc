@@ -4,6 +4,7 @@
 
 #include "partita/operator/filter.h"
 #include "partita/operator/project.h"
+#include "partita/operator/sample.h"
 
 namespace partita {
 namespace {
@@ -31,11 +32,13 @@ const TransformFactory* FindTransform(std::string_view name) {
 
 void RegisterBuiltinTransforms() {
   static const bool done = [] {
-    TransformFactory filter, project;
+    TransformFactory filter, project, sample;
     filter.make = MakeFilter;
     project.make = MakeProject;
+    sample.make = MakeSample;
     (void)RegisterTransform("filter", std::move(filter));
     (void)RegisterTransform("project", std::move(project));
+    (void)RegisterTransform("sample", std::move(sample));
     return true;
   }();
   (void)done;

@@ -10,6 +10,7 @@
 #include "partita/base/units.h"
 #include "partita/block/schema.h"
 #include "partita/expression/expression.h"
+#include "partita/pipeline/aggregate.h"
 
 namespace partita {
 namespace {
@@ -104,6 +105,18 @@ Result<Json> ToStringList(const Json& value) {
   return value;
 }
 
+Result<Json> ToBoolList(const Json& value) {
+  const Json items = value.is_array() ? value : Json::array({value});
+  if (items.empty()) return Expected("true, false, or a list of them", value);
+  Json out = Json::array();
+  for (const Json& item : items) {
+    auto one = ToBool(item);
+    if (!one.ok()) return Expected("true, false, or a list of them", value);
+    out.push_back(*one);
+  }
+  return out;
+}
+
 Result<Json> ToStringMap(const Json& value) {
   if (!value.is_object()) return Expected("a map of strings", value);
   for (const auto& [key, item] : value.items()) {
@@ -161,6 +174,39 @@ Result<Json> ToExpressionMap(const Json& value) {
   return out;
 }
 
+Status AddAggregate(const std::string& name, const Json& text, std::set<std::string>* names, Json* out) {
+  if (name.empty()) return UserError("an aggregate needs a name for its column");
+  if (!names->insert(name).second) return UserError("column '" + name + "' is given twice");
+  if (!text.is_string()) {
+    return UserError("column '" + name + "': expected an aggregate like sum(v), not " + Shown(text));
+  }
+  auto aggregate = ParseAggregate(name, text.get_ref<const std::string&>());
+  if (!aggregate.ok()) {
+    const ErrorDetail* detail = DetailOf(aggregate.status());
+    return UserError("column '" + name + "': " + MessageOf(aggregate.status()),
+                     detail == nullptr ? "" : detail->context.hint);
+  }
+  out->push_back(Json::array({name, AggregateText(*aggregate)}));
+  return Status::OK();
+}
+
+// A map, or a list of pairs (["total", "sum(v)"]) and maps, which keep their order.
+Result<Json> ToAggregateMap(const Json& value) {
+  Json out = Json::array();
+  std::set<std::string> names;
+  for (const Json& item : value.is_array() ? value : Json::array({value})) {
+    if (item.is_array() && item.size() == 2 && item[0].is_string()) {
+      ARROW_RETURN_NOT_OK(AddAggregate(item[0].get_ref<const std::string&>(), item[1], &names, &out));
+    } else if (item.is_object()) {
+      for (const auto& [name, text] : item.items())
+        ARROW_RETURN_NOT_OK(AddAggregate(name, text, &names, &out));
+    } else {
+      return Expected("a map of new column to an aggregate like {total: sum(v)}", item);
+    }
+  }
+  return out;
+}
+
 Result<Json> ToString(const Json& value) {
   if (!value.is_string()) return Expected("a string", value);
   return value;
@@ -196,12 +242,16 @@ Result<Json> Coerce(ArgType type, const Json& value) {
       return ToColumn(value);
     case ArgType::kStringList:
       return ToStringList(value);
+    case ArgType::kBoolList:
+      return ToBoolList(value);
     case ArgType::kStringMap:
       return ToStringMap(value);
     case ArgType::kExpression:
       return ToExpression(value);
     case ArgType::kExpressionMap:
       return ToExpressionMap(value);
+    case ArgType::kAggregateMap:
+      return ToAggregateMap(value);
     case ArgType::kTypeMap:
       return ToTypeMap(value);
     case ArgType::kJson:
@@ -259,12 +309,16 @@ std::string_view ArgTypeName(ArgType type) {
       return "column";
     case ArgType::kStringList:
       return "string list";
+    case ArgType::kBoolList:
+      return "bool list";
     case ArgType::kStringMap:
       return "string map";
     case ArgType::kExpression:
       return "expression";
     case ArgType::kExpressionMap:
       return "expression map";
+    case ArgType::kAggregateMap:
+      return "aggregate map";
     case ArgType::kTypeMap:
       return "type map";
     case ArgType::kJson:

@@ -9,7 +9,7 @@ namespace partita {
 void RegisterBuiltinSteps() {
   static std::once_flag once;
   std::call_once(once, [] {
-    for (auto list : {BuiltinSources, BuiltinTransforms, BuiltinSinks}) {
+    for (auto list : {BuiltinSources, BuiltinTransforms, BuiltinExchanges, BuiltinSinks}) {
       for (StepSpec& spec : list()) ARROW_CHECK_OK(RegisterStep(std::move(spec)));
     }
   });

@@ -9,6 +9,7 @@ namespace partita {
 
 std::vector<StepSpec> BuiltinSources();
 std::vector<StepSpec> BuiltinTransforms();
+std::vector<StepSpec> BuiltinExchanges();  // transforms in which rows change partition
 std::vector<StepSpec> BuiltinSinks();
 
 }  // namespace partita

@@ -65,6 +65,16 @@ Result<StepBinding> BindAsIs(const Json&, const SchemaPtr& input) {
   return binding;
 }
 
+Result<StepBinding> BindSample(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(const double fraction, GetDouble(args, "fraction"));
+  ARROW_ASSIGN_OR_RAISE(const double offset, GetDouble(args, "offset"));
+  constexpr double kRoundingError = 1e-9;  // of fractions that should add up to 1
+  if (fraction + offset > 1 + kRoundingError) {
+    return UserError("sample: `offset` and `fraction` together are more than 1");
+  }
+  return BindAsIs(args, input);
+}
+
 StepSpec Transform(std::string name, std::string summary, std::vector<ArgSpec> args, BindStep bind) {
   StepSpec spec;
   spec.name = std::move(name);
@@ -103,6 +113,28 @@ std::vector<StepSpec> BuiltinTransforms() {
                  Columns(ArgType::kExpressionMap, "A map of column to expression.")),
       Transform("cast", "Changes types of columns; a value that does not fit is a bad row.",
                 {Columns(ArgType::kTypeMap, "A map of column to type.")}, BindCast),
+      Transform("sample",
+                "Keeps a random part of the rows: each row by itself, so that the number is about the "
+                "fraction, not exactly.",
+                {{.name = "fraction",
+                  .type = ArgType::kFloat,
+                  .required = true,
+                  .min = 0,
+                  .max = 1,
+                  .doc = "The part of the rows to keep, 0.1 for a tenth."},
+                 {.name = "seed",
+                  .type = ArgType::kInt,
+                  .default_json = "0",
+                  .min = 0,
+                  .doc = "The same seed keeps the same rows of the same source."},
+                 {.name = "offset",
+                  .type = ArgType::kFloat,
+                  .default_json = "0.0",
+                  .min = 0,
+                  .max = 1,
+                  .doc = "Samples of one seed share no row where their ranges from offset to offset + "
+                         "fraction do not overlap."}},
+                BindSample),
       Transform("limit", "Keeps the first rows, in the order of the dataset.",
                 {{.name = "n", .type = ArgType::kInt, .required = true, .min = 0, .doc = "Number of rows."}},
                 BindAsIs),

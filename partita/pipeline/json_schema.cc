@@ -31,9 +31,13 @@ Json TypeSchema(const ArgSpec& arg) {
       return Ref("text");
     case ArgType::kStringList:
       return Ref("texts");
+    case ArgType::kBoolList:
+      return Ref("bools");
     case ArgType::kStringMap:
     case ArgType::kTypeMap:
       return Ref("text_map");
+    case ArgType::kAggregateMap:
+      return Ref("aggregates");
     case ArgType::kExpression:
       return Ref("expression");
     case ArgType::kExpressionMap:
@@ -45,7 +49,8 @@ Json TypeSchema(const ArgSpec& arg) {
 }
 
 bool IsMapType(ArgType type) {
-  return type == ArgType::kExpressionMap || type == ArgType::kStringMap || type == ArgType::kTypeMap;
+  return type == ArgType::kExpressionMap || type == ArgType::kAggregateMap || type == ArgType::kStringMap ||
+         type == ArgType::kTypeMap;
 }
 
 Json ArgSchema(const ArgSpec& arg) {
@@ -94,6 +99,14 @@ Json CommonDefs() {
        {{"type", "string"}, {"description", "A parameter like ${name}, or the value in quotes."}}},
       {"text", scalar},
       {"texts", {{"anyOf", Json::array({scalar, {{"type", "array"}, {"items", scalar}}})}}},
+      {"bools",
+       {{"anyOf", Json::array({{{"type", "boolean"}},
+                               Ref("parameter"),
+                               {{"type", "array"}, {"items", {{"type", "boolean"}}}, {"minItems", 1}}})}}},
+      {"aggregates",
+       {{"description", "A map of new column to an aggregate like sum(v) or count()."},
+        {"anyOf", Json::array({{{"type", "object"}, {"additionalProperties", {{"type", "string"}}}},
+                               {{"type", "array"}}})}}},
       {"text_map", {{"type", "object"}, {"additionalProperties", scalar}}},
       {"bytes",
        {{"description", "Bytes: 1048576, \"1MiB\", \"2GB\"."},

@@ -84,6 +84,18 @@ Result<OnError> ParseOnError(std::string_view name) {
                    "choose fail, skip or quarantine");
 }
 
+bool CanHaveBadRows(std::string_view op) {
+  const StepSpec* spec = FindStep(op);
+  return spec == nullptr || !spec->is_exchange;
+}
+
+Status CheckOnError(std::string_view op, OnError policy) {
+  if (policy == OnError::kFail || CanHaveBadRows(op)) return Status::OK();
+  return UserError("on_error: " + std::string(OnErrorName(policy)) + " has no meaning at '" +
+                       std::string(op) + "', which moves rows and finds none bad",
+                   "give on_error to the step that may find bad rows");
+}
+
 Json Pipeline::ToJson() const {
   Json list = Json::array();
   for (const PipelineStep& step : steps) list.push_back(StepToJson(step));

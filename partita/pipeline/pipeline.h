@@ -16,6 +16,10 @@ namespace partita {
 enum class OnError { kFail, kSkip, kQuarantine };
 std::string_view OnErrorName(OnError value);  // "fail", "skip", "quarantine"
 Result<OnError> ParseOnError(std::string_view name);
+// Whether a step can skip or quarantine rows; those that place or group all rows together
+// (StepSpec::is_exchange) cannot.
+bool CanHaveBadRows(std::string_view op);
+Status CheckOnError(std::string_view op, OnError policy);
 
 struct PipelineStep {
   std::string name;            // unique; the op's name where the user gave none ("filter", "filter_2", ...)

@@ -31,9 +31,11 @@ enum class ArgType {
   kSeconds,        // 10 or "500ms"; normalised to a float
   kColumn,         // a column's name
   kStringList,     // a list of strings; a single string is a list of one
+  kBoolList,       // a list of bools; a single bool is a list of one
   kStringMap,      // {string: string}
   kExpression,     // text or JSON of an expression; normalised to JSON
   kExpressionMap,  // {new column: expression}; order kept: normalised to [[name, expression JSON], ...]
+  kAggregateMap,   // {new column: aggregate like "sum(v)"}; order kept: normalised to [[name, text], ...]
   kTypeMap,        // {column: type}
   kJson,           // anything
 };
@@ -67,6 +69,9 @@ struct StepSpec {
   std::string summary;  // one sentence
   std::vector<ArgSpec> args;
   bool is_volatile = false;  // two runs may give other bytes (a download)
+  // Rows change partition: compile makes an exchange of it. It computes no row, so that only on_error: fail
+  // has a meaning.
+  bool is_exchange = false;
   int64_t rows_per_partition =
       0;  // a source is cut in partitions of at most so many rows when this step follows; 0: no wish
   int64_t least_bytes =

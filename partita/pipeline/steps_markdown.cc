@@ -36,7 +36,8 @@ std::string LimitsOf(const ArgSpec& arg) {
   if (!text.empty()) text += ".";
   // "At least one path" is what `required` says already.
   const bool counted = arg.type == ArgType::kStringList || arg.type == ArgType::kStringMap ||
-                       arg.type == ArgType::kTypeMap || arg.type == ArgType::kExpressionMap;
+                       arg.type == ArgType::kTypeMap || arg.type == ArgType::kExpressionMap ||
+                       arg.type == ArgType::kAggregateMap;
   if (counted) return text;
   if (arg.min && arg.max) return text + " From " + Number(*arg.min) + " to " + Number(*arg.max) + ".";
   if (arg.min) text += " At least " + Number(*arg.min) + ".";
@@ -71,7 +72,8 @@ std::string StepsMarkdown() {
       "How a pipeline file is written: [pipeline.md](pipeline.md).\n\n"
       "Types: `bytes` are written as 1048576 or 1MiB, `seconds` as 10 or 500ms, an `expression` with SQL's "
       "operators; a `string list` "
-      "may be one string; a `type map` names a type for each column.\n\n";
+      "may be one string, a `bool list` one bool; a `type map` names a type for each column, an `aggregate map` an "
+      "aggregate like sum(v) for each new column.\n\n";
   for (const auto& [kind, title] :
        {std::pair{StepKind::kSource, "Sources"}, std::pair{StepKind::kTransform, "Transforms"},
         std::pair{StepKind::kSink, "Sinks"}}) {

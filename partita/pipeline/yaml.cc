@@ -1,5 +1,8 @@
 // pipeline.yaml -> Pipeline. yaml_reader.h reads values; here is what the file means.
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
+
+#include <sstream>
 
 #include "partita/block/schema.h"
 #include "partita/pipeline/arg_value.h"
@@ -30,7 +33,8 @@ bool IsIn(const std::vector<std::string>& keys, const std::string& key) {
 }
 
 bool IsMapType(ArgType type) {
-  return type == ArgType::kExpressionMap || type == ArgType::kStringMap || type == ArgType::kTypeMap;
+  return type == ArgType::kExpressionMap || type == ArgType::kAggregateMap || type == ArgType::kStringMap ||
+         type == ArgType::kTypeMap;
 }
 
 const StepSpec* FindPublicStep(const std::string& op) {
@@ -131,6 +135,7 @@ class PipelineReader {
       auto parsed = ParseOnError(text);
       if (!parsed.ok()) return in_.Located(on_error->second, parsed.status());
       step.on_error = *parsed;
+      ARROW_RETURN_NOT_OK(in_.Located(on_error->second, CheckOnError(step.op, step.on_error)));
     }
     ARROW_ASSIGN_OR_RAISE(step.args, ReadArgs(*spec, op));
     out_.steps.push_back(std::move(step));
@@ -288,6 +293,40 @@ bool FindBadText(std::string_view text, YAML::Mark* at) {
   return false;
 }
 
+// Looks for content behind the first document. (YAML::LoadAll goes on for ever where text that is no YAML follows it.)
+class SecondDocument final : public YAML::EventHandler {
+ public:
+  bool IsIn(std::string_view text) {
+    std::istringstream stream{std::string(text)};
+    YAML::Parser parser(stream);
+    if (!parser.HandleNextDocument(*this)) return false;
+    found_ = false;
+    return parser.HandleNextDocument(*this) && found_;
+  }
+  YAML::Mark mark = YAML::Mark::null_mark();
+
+ private:
+  void Found(const YAML::Mark& at) {
+    if (!found_) mark = at;
+    found_ = true;
+  }
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark& at, YAML::anchor_t) override { Found(at); }
+  void OnScalar(const YAML::Mark& at, const std::string&, YAML::anchor_t, const std::string&) override { Found(at); }
+  void OnSequenceStart(const YAML::Mark& at, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    Found(at);
+  }
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& at, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    Found(at);
+  }
+  void OnMapEnd() override {}
+
+  bool found_ = false;
+};
+
 }  // namespace
 
 Result<Pipeline> ParsePipelineYaml(std::string_view text, std::string_view file,
@@ -298,13 +337,15 @@ Result<Pipeline> ParsePipelineYaml(std::string_view text, std::string_view file,
   YAML::Mark bad = YAML::Mark::null_mark();
   if (FindBadText(text, &bad)) return in.Error(bad, "the file is no UTF-8 text", "save it as UTF-8");
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.empty() || documents[0].IsNull()) {
+    SecondDocument second;
+    if (second.IsIn(text)) {
+      return in.Error(second.mark, "the file holds two documents", "keep one pipeline a file");
+    }
+    const YAML::Node document = YAML::Load(std::string(text));
+    if (document.IsNull()) {
       return in.Error(YAML::Mark::null_mark(), "the file is empty", "list steps under `steps:`");
     }
-    if (documents.size() > 1)
-      return in.Error(documents[1], "the file holds two documents", "keep one pipeline a file");
-    return PipelineReader(file, set).Read(documents[0]);
+    return PipelineReader(file, set).Read(document);
   } catch (const YAML::Exception& error) {
     return in.Error(error.mark, "this is no YAML: " + error.msg);
   } catch (const std::exception& error) {

@@ -100,7 +100,8 @@ void EmitExpressionMap(YAML::Emitter& out, const Json& value) {
 
 void EmitArg(YAML::Emitter& out, const ArgSpec* spec, const Json& value) {
   if (spec != nullptr && spec->type == ArgType::kExpression) return EmitExpression(out, value);
-  if (spec != nullptr && spec->type == ArgType::kExpressionMap) return EmitExpressionMap(out, value);
+  if (spec != nullptr && (spec->type == ArgType::kExpressionMap || spec->type == ArgType::kAggregateMap))
+    return EmitExpressionMap(out, value);
   EmitJson(out, value);
 }
 

@@ -277,6 +277,7 @@ Result<Json> YamlReader::Argument(const YAML::Node& node, ArgType type) {
     case ArgType::kTypeMap:
       return TextMap(node);
     case ArgType::kExpressionMap:
+    case ArgType::kAggregateMap:
       return ExpressionMap(node);
     default:
       return Value(node);

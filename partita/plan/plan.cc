@@ -101,6 +101,7 @@ Json ToJson(const PlanNode& node);
 Json ToJson(const PlanOutput& output);
 Json ToJson(const PlanStage& stage);
 Json ToJson(const PlanSink& sink);
+Json ToJson(const PlanOrderKey& key);
 Json ToJson(const PlanExchange& exchange);
 
 template <typename T>
@@ -114,6 +115,7 @@ Json ToJson(const PlanSource& source) {
   if (source.kind == PlanSource::Kind::kExchange) {
     return {{"kind", "exchange"},
             {"exchange", source.exchange},
+            {"reduce", source.reduce},
             {"schema", SchemaJson(source.schema)},
             {"limit", source.limit}};
   }
@@ -131,10 +133,11 @@ Json ToJson(const PlanSource& source) {
 Result<PlanSource> SourceFromJson(const Json& value) {
   PlanSource out;
   if (value.is_object() && value.contains("kind") && value["kind"] == "exchange") {
-    ObjectReader in(value, "a source", {"kind", "exchange", "schema", "limit"});
+    ObjectReader in(value, "a source", {"kind", "exchange", "reduce", "schema", "limit"});
     ARROW_RETURN_NOT_OK(in.Check());
     out.kind = PlanSource::Kind::kExchange;
     ARROW_RETURN_NOT_OK(in.Read("exchange", &out.exchange));
+    out.reduce = value["reduce"];
     ARROW_RETURN_NOT_OK(in.Read("schema", &out.schema));
     ARROW_RETURN_NOT_OK(in.Read("limit", &out.limit));
     return out;
@@ -241,27 +244,59 @@ Result<PlanSink> SinkFromJson(const Json& value) {
   return out;
 }
 
+Json ToJson(const PlanOrderKey& key) {
+  return {{"column", key.column}, {"descending", key.descending}, {"nulls_first", key.nulls_first}};
+}
+
+Result<PlanOrderKey> OrderKeyFromJson(const Json& value) {
+  PlanOrderKey out;
+  ObjectReader in(value, "a key", {"column", "descending", "nulls_first"});
+  ARROW_RETURN_NOT_OK(in.Check());
+  ARROW_RETURN_NOT_OK(in.Read("column", &out.column));
+  ARROW_RETURN_NOT_OK(in.Read("descending", &out.descending));
+  ARROW_RETURN_NOT_OK(in.Read("nulls_first", &out.nulls_first));
+  return out;
+}
+
 Json ToJson(const PlanExchange& exchange) {
-  return {{"kind", exchange.kind == PlanExchange::Kind::kGather ? "gather" : "rebalance"},
+  return {{"kind", std::string(ExchangeKindName(exchange.kind))},
           {"step", exchange.step},
           {"schema", SchemaJson(exchange.schema)},
           {"inputs", exchange.inputs},
           {"limit", exchange.limit},
-          {"rows_per_partition", exchange.rows_per_partition}};
+          {"rows_per_partition", exchange.rows_per_partition},
+          {"keys", ListToJson(exchange.keys)},
+          {"seed", exchange.seed},
+          {"partitions", exchange.partitions},
+          {"partition_bytes", exchange.partition_bytes}};
 }
 
 Result<PlanExchange> ExchangeFromJson(const Json& value) {
   PlanExchange out;
-  ObjectReader in(value, "an exchange", {"kind", "step", "schema", "inputs", "limit", "rows_per_partition"});
+  using Kind = PlanExchange::Kind;
+  ObjectReader in(value, "an exchange",
+                  {"kind", "step", "schema", "inputs", "limit", "rows_per_partition", "keys", "seed",
+                   "partitions", "partition_bytes"});
   ARROW_RETURN_NOT_OK(in.Check());
-  ARROW_RETURN_NOT_OK(in.ReadKind<PlanExchange::Kind>(
-      "kind", {{"gather", PlanExchange::Kind::kGather}, {"rebalance", PlanExchange::Kind::kRebalance}},
-      &out.kind));
+  ARROW_RETURN_NOT_OK(in.ReadKind<Kind>("kind",
+                                        {{ExchangeKindName(Kind::kGather), Kind::kGather},
+                                         {ExchangeKindName(Kind::kRebalance), Kind::kRebalance},
+                                         {ExchangeKindName(Kind::kSort), Kind::kSort},
+                                         {ExchangeKindName(Kind::kShuffle), Kind::kShuffle},
+                                         {ExchangeKindName(Kind::kHash), Kind::kHash}},
+                                        &out.kind));
   ARROW_RETURN_NOT_OK(in.Read("step", &out.step));
   ARROW_RETURN_NOT_OK(in.Read("schema", &out.schema));
   ARROW_RETURN_NOT_OK(in.Read("inputs", &out.inputs));
   ARROW_RETURN_NOT_OK(in.Read("limit", &out.limit));
   ARROW_RETURN_NOT_OK(in.Read("rows_per_partition", &out.rows_per_partition));
+  ARROW_RETURN_NOT_OK(in.ReadList("keys", OrderKeyFromJson, &out.keys));
+  int64_t seed = 0;
+  ARROW_RETURN_NOT_OK(in.Read("seed", &seed));
+  if (seed < 0) return in.Bad("has a negative seed");
+  out.seed = static_cast<uint64_t>(seed);
+  ARROW_RETURN_NOT_OK(in.Read("partitions", &out.partitions));
+  ARROW_RETURN_NOT_OK(in.Read("partition_bytes", &out.partition_bytes));
   return out;
 }
 
@@ -277,6 +312,28 @@ Status CheckVersion(const Json& value) {
 }
 
 }  // namespace
+
+std::vector<std::string> PlanExchange::key_names() const {
+  std::vector<std::string> names;
+  for (const PlanOrderKey& key : keys) names.push_back(key.column);
+  return names;
+}
+
+std::string_view ExchangeKindName(PlanExchange::Kind kind) {
+  switch (kind) {
+    case PlanExchange::Kind::kGather:
+      return "gather";
+    case PlanExchange::Kind::kRebalance:
+      return "rebalance";
+    case PlanExchange::Kind::kSort:
+      return "sort";
+    case PlanExchange::Kind::kShuffle:
+      return "shuffle";
+    case PlanExchange::Kind::kHash:
+      return "hash";
+  }
+  return "gather";
+}
 
 Json Plan::ToJson() const {
   return {{"partita_plan", version},

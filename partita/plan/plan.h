@@ -1,8 +1,10 @@
-// The plan: the compiled, frozen pipeline. Data only; portable JSON; hashed. Says what is computed, never how.
+// The plan: the compiled, frozen pipeline. Data only; portable JSON; hashed. Says what is computed, never
+// how.
 //
-// A stage is a tree: one source, transforms below it, outputs at its nodes. A task is one stage on one partition; all outputs of a task
-// become visible together or not at all, so a row that several sinks take is computed once. A union needs no operator: a sink (or
-// exchange) simply has several inputs, and its partitions are numbered input by input.
+// A stage is a tree: one source, transforms below it, outputs at its nodes. A task is one stage on one
+// partition; all outputs of a task become visible together or not at all, so a row that several sinks take is
+// computed once. A union needs no operator: a sink (or exchange) simply has several inputs, and its
+// partitions are numbered input by input.
 #pragma once
 
 #include <cstdint>
@@ -21,21 +23,30 @@ class Schema;
 
 namespace partita {
 
-inline constexpr int kPlanVersion = 1;
+inline constexpr int kPlanVersion = 2;  // 2: sorted exchanges
+
+// Counts that a plan may state; more is a mistake or hostile.
+inline constexpr int64_t kMaxExchangePartitions = 1'000'000;
 
 struct PlanSource {
   enum class Kind { kScan, kExchange } kind = Kind::kScan;
   // Scan: a source step on its snapshot.
-  std::string step;  // the user's name; finds the SourceSnapshot
-  std::string op;    // "read_parquet"
-  std::string format;  // "parquet"
+  std::string step;            // the user's name; finds the SourceSnapshot
+  std::string op;              // "read_parquet"
+  std::string format;          // "parquet"
   Json args = Json::object();  // normalised
   Json filter;                 // expression JSON or null: a hint, units that cannot match are skipped
   // Exchange: the index in Plan::exchanges.
   int exchange = -1;
+  // Exchange of kind hash: what is done to rows as they leave, equal keys standing together. null, or
+  //   {"op": "distinct", "keep": "first" | "last" | "none"}
+  //       one row of equal keys; none: keys that stand more than once are left out
+  //   {"op": "aggregate", "aggregates": [...]}
+  //       one row of equal keys: the keys, then results (AggregatesFromJson, pipeline/aggregate.h)
+  Json reduce;
   std::shared_ptr<arrow::Schema> schema;  // the columns that are read, after projection pushdown
-  int64_t limit = -1;  // rows needed from each partition at most; -1: all
-  OnError on_error = OnError::kFail;  // of rows that the source cannot parse
+  int64_t limit = -1;                     // rows needed from each partition at most; -1: all
+  OnError on_error = OnError::kFail;      // of rows that the source cannot parse
 };
 
 struct PlanNode {
@@ -50,10 +61,11 @@ struct PlanNode {
 
 struct PlanOutput {
   enum class Kind { kSink, kExchange } kind = Kind::kSink;
-  int node = -1;         // whose rows; -1: the source's
-  int target = -1;       // index in Plan::sinks or Plan::exchanges
-  int input_index = 0;   // which of the target's inputs this is: rows of input k come before those of input k + 1
-  int64_t limit = -1;    // rows taken from each partition at most
+  int node = -1;    // whose rows; -1: the source's
+  int target = -1;  // index in Plan::sinks or Plan::exchanges
+  // Which of the target's inputs this is: rows of input k come before those of input k + 1.
+  int input_index = 0;
+  int64_t limit = -1;  // rows taken from each partition at most
 };
 
 struct PlanStage {
@@ -65,24 +77,55 @@ struct PlanStage {
 
 struct PlanSink {
   std::string step;
-  std::string op;      // "write_parquet"; "collect" hands blocks to the caller
-  std::string format;  // "parquet"; "" for collect
+  std::string op;              // "write_parquet"; "collect" hands blocks to the caller
+  std::string format;          // "parquet"; "" for collect
   Json args = Json::object();  // normalised; args["path"] is the dataset's folder
   std::shared_ptr<arrow::Schema> schema;
   int inputs = 1;
   int64_t limit = -1;  // collect: rows in partition order, then the run stops early
 };
 
+struct PlanOrderKey {
+  std::string column;
+  bool descending = false;
+  bool nulls_first = false;  // whatever the direction
+  bool operator==(const PlanOrderKey&) const = default;
+};
+
 struct PlanExchange {
-  // gather: one output partition, all input rows in (input, partition, ordinal) order.
-  // rebalance: the same order, cut in partitions of exactly rows_per_partition rows (the last is short).
-  enum class Kind { kGather, kRebalance } kind = Kind::kGather;
+  // gather:    one partition of all input rows in the order of their positions (input, partition, ordinal).
+  // rebalance: the same order, cut every rows_per_partition rows (the last is short), or in `partitions`
+  //            pieces: piece i begins at row i * rows / partitions.
+  // sort:      all rows in the order of `keys`, ties by row position. Partitions are ranges of that order of
+  //            about equal rows, cut at (key, position), so that a hot key splits.
+  // shuffle:   all rows in the order of a keyed hash of (seed, row position). Partitions are equal ranges of
+  //            the hash.
+  // hash:      rows with equal `keys` share a partition, in it in the order (hash of keys, row position).
+  //            Partitions are equal ranges of the hash.
+  // `schema` always holds the key columns, also when no later step reads them.
+  enum class Kind { kGather, kRebalance, kSort, kShuffle, kHash } kind = Kind::kGather;
   std::string step;  // the step that asked for it ("limit", "write_webdataset")
   std::shared_ptr<arrow::Schema> schema;
   int inputs = 1;
-  int64_t limit = -1;               // rows in all
+  // Rows in all; -1: all. Of gather and rebalance: the first rows of the first inputs, so that later inputs
+  // need not be made. Of sort and shuffle (then partitions = 1): the first rows of the order, so that all
+  // inputs must be looked at.
+  int64_t limit = -1;
   int64_t rows_per_partition = -1;  // rebalance
+  std::vector<PlanOrderKey> keys;   // sort, hash (hash: only names, the flags are false)
+  uint64_t seed = 0;                // shuffle; below 2^63
+  // Sort, shuffle, hash, and rebalance instead of rows_per_partition. -1: follows from partition_bytes once
+  // the exchange is complete.
+  int64_t partitions = -1;
+  int64_t partition_bytes = -1;  // sort, shuffle, hash without `partitions`: logical bytes to aim at
+
+  // Rows are sorted by something: key, random number or hash.
+  bool is_sorted() const { return kind != Kind::kGather && kind != Kind::kRebalance; }
+  // Once the first inputs have so many rows, the others are not needed.
+  bool has_prefix_limit() const { return limit >= 0 && !is_sorted(); }
+  std::vector<std::string> key_names() const;
 };
+std::string_view ExchangeKindName(PlanExchange::Kind kind);  // "gather", "sort", ...
 
 struct Plan {
   int version = kPlanVersion;

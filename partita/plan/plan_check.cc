@@ -6,6 +6,7 @@
 #include <set>
 
 #include "partita/expression/expression.h"
+#include "partita/plan/exchange_check.h"
 
 namespace partita {
 namespace {
@@ -19,16 +20,6 @@ std::string Where(size_t stage) { return "stage " + std::to_string(stage); }
 
 const std::shared_ptr<arrow::Schema>& SchemaAt(const PlanStage& stage, int node) {
   return node < 0 ? stage.source.schema : stage.nodes[static_cast<size_t>(node)].output;
-}
-
-// Nullability and metadata may differ between the inputs of a union.
-bool SameColumns(const arrow::Schema& a, const arrow::Schema& b) {
-  if (a.num_fields() != b.num_fields()) return false;
-  for (int i = 0; i < a.num_fields(); ++i) {
-    if (a.field(i)->name() != b.field(i)->name() || !a.field(i)->type()->Equals(*b.field(i)->type()))
-      return false;
-  }
-  return true;
 }
 
 class Checker {
@@ -63,16 +54,7 @@ class Checker {
         return BadPlan("a sink has " + std::to_string(sink.inputs) + " inputs");
       if (sink.limit < -1) return BadPlan("a sink has a negative limit");
     }
-    for (const PlanExchange& exchange : plan_.exchanges) {
-      if (exchange.inputs < 1 || exchange.inputs > kMaxInputs) {
-        return BadPlan("an exchange has " + std::to_string(exchange.inputs) + " inputs");
-      }
-      if (exchange.limit < -1) return BadPlan("an exchange has a negative limit");
-      const bool rebalance = exchange.kind == PlanExchange::Kind::kRebalance;
-      if (rebalance ? exchange.rows_per_partition < 1 : exchange.rows_per_partition != -1) {
-        return BadPlan("an exchange has rows_per_partition " + std::to_string(exchange.rows_per_partition));
-      }
-    }
+    for (const PlanExchange& exchange : plan_.exchanges) ARROW_RETURN_NOT_OK(CheckExchange(exchange));
     return Status::OK();
   }
 
@@ -101,10 +83,7 @@ class Checker {
                        ", which there is not");
       }
       readers_.insert(source.exchange);
-      if (!SameColumns(*plan_.exchanges[static_cast<size_t>(source.exchange)].schema, *source.schema)) {
-        return BadPlan(Where(index) + " reads other columns than its exchange has");
-      }
-      return Status::OK();
+      return CheckExchangeSource(source, plan_.exchanges[static_cast<size_t>(source.exchange)]);
     }
     if (source.step.empty() || source.op.empty())
       return BadPlan(Where(index) + " has a source without step or op");

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "partita/schedule/stage_graph.h"
+
 namespace partita {
 
 Scheduler::Scheduler(StageGraph graph, SchedulerOptions options)
@@ -10,6 +12,7 @@ Scheduler::Scheduler(StageGraph graph, SchedulerOptions options)
   sink_prefix_.resize(graph_.sinks.size());
   exchange_prefix_.resize(graph_.exchanges.size());
   exchange_rows_.resize(graph_.exchanges.size(), 0);
+  exchange_bytes_.resize(graph_.exchanges.size(), 0);
   for (size_t s = 0; s < stages_.size(); ++s) {
     stages_[s].partitions = graph_.stages[s].partitions;
     if (stages_[s].partitions >= 0) stages_[s].state.resize(static_cast<size_t>(stages_[s].partitions));
@@ -31,7 +34,7 @@ Scheduler::Prefix* Scheduler::PrefixOf(const StageGraph::Stage::Output& output) 
   return &prefixes[static_cast<size_t>(output.target)];
 }
 
-void Scheduler::Restore(TaskId task, const std::vector<int64_t>& rows) {
+void Scheduler::Restore(TaskId task, const std::vector<int64_t>& rows, const std::vector<int64_t>& bytes) {
   if (task.stage < 0 || task.stage >= static_cast<int>(stages_.size())) return;
   OpenStages();
   auto& stage = stages_[static_cast<size_t>(task.stage)];
@@ -41,7 +44,7 @@ void Scheduler::Restore(TaskId task, const std::vector<int64_t>& rows) {
   state = TaskState::kDone;
   ++stage.done;
   ++done_;
-  Count(task, rows);
+  Count(task, rows, bytes);
   OpenStages();
 }
 
@@ -74,7 +77,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
       state = TaskState::kDone;
       ++stage.done;
       ++done_;
-      Count(event.task, event.rows);
+      Count(event.task, event.rows, event.bytes);
       OpenStages();
       SkipUnneeded(&out);
     } else if (event.kind == Kind::kTaskPreempted && state == TaskState::kRunning) {
@@ -119,11 +122,14 @@ bool Scheduler::IsDone(TaskId task) const {
          stage.state[static_cast<size_t>(task.partition)] == TaskState::kDone;
 }
 
-void Scheduler::Count(TaskId task, const std::vector<int64_t>& rows) {
+void Scheduler::Count(TaskId task, const std::vector<int64_t>& rows, const std::vector<int64_t>& bytes) {
   const auto& outputs = graph_.stages[static_cast<size_t>(task.stage)].outputs;
   for (size_t o = 0; o < outputs.size() && o < rows.size(); ++o) {
     const auto& output = outputs[o];
-    if (output.exchange) exchange_rows_[static_cast<size_t>(output.target)] += rows[o];
+    if (output.exchange) {
+      exchange_rows_[static_cast<size_t>(output.target)] += rows[o];
+      if (o < bytes.size()) exchange_bytes_[static_cast<size_t>(output.target)] += bytes[o];
+    }
     const auto& target =
         (output.exchange ? graph_.exchanges : graph_.sinks)[static_cast<size_t>(output.target)];
     if (target.limit < 0) continue;
@@ -173,12 +179,9 @@ void Scheduler::OpenStages() {
     if (x < 0) {
       stage.ready = true;
     } else if (ExchangeComplete(x)) {
-      const auto& exchange = graph_.exchanges[static_cast<size_t>(x)];
-      int64_t rows = exchange_rows_[static_cast<size_t>(x)];
-      if (exchange.limit >= 0) rows = std::min(rows, exchange.limit);
-      stage.partitions = exchange.rows_per_partition > 0
-                             ? (rows + exchange.rows_per_partition - 1) / exchange.rows_per_partition
-                             : 1;
+      const auto exchange = static_cast<size_t>(x);
+      stage.partitions =
+          ExchangePartitions(graph_.exchanges[exchange], exchange_rows_[exchange], exchange_bytes_[exchange]);
       stage.state.resize(static_cast<size_t>(stage.partitions));
       stage.ready = true;
     }

@@ -35,10 +35,13 @@ struct StageGraph {
     };
     std::vector<Output> outputs;
   };
-  struct Target {                     // a sink or an exchange
-    int64_t limit = -1;               // rows in all
+  struct Target {        // a sink or an exchange
+    int64_t limit = -1;  // rows of its first inputs, in all: with so many, the others need not run
     int64_t rows_per_partition = -1;  // exchanges: rebalance
     bool exchange = false;
+    // Exchanges: a fixed number of partitions, or one for so many logical bytes; -1: neither.
+    int64_t partitions = -1;
+    int64_t partition_bytes = -1;
   };
   std::vector<Stage> stages;
   std::vector<Target> sinks, exchanges;
@@ -52,7 +55,7 @@ struct SchedulerOptions {
 
 struct SchedulerEvent {
   enum class Kind {
-    kTaskCommitted,  // rows: by output of its stage
+    kTaskCommitted,  // rows, bytes: by output of its stage
     kTaskFailed,     // status
     kTaskPreempted,  // gave its memory back; runs again, not an attempt
     kTick,           // time passed
@@ -63,6 +66,7 @@ struct SchedulerEvent {
   std::vector<int64_t> rows;
   Status status;
   int max_running = 0;
+  std::vector<int64_t> bytes = {};  // logical bytes, as `rows`; empty: none of them is known, nor needed
 };
 
 struct Instruction {
@@ -83,7 +87,7 @@ class Scheduler {
   Scheduler(StageGraph graph, SchedulerOptions options);
 
   // A task that an earlier run committed. Only before Start.
-  void Restore(TaskId task, const std::vector<int64_t>& rows);
+  void Restore(TaskId task, const std::vector<int64_t>& rows, const std::vector<int64_t>& bytes = {});
   std::vector<Instruction> Start(int64_t now_ms);
   std::vector<Instruction> Step(const SchedulerEvent& event, int64_t now_ms);
   // When the next kTick is due; INT64_MAX: never.
@@ -121,7 +125,7 @@ class Scheduler {
     std::vector<std::map<int64_t, int64_t>> done_rows;  // by input: rows of done partitions beyond the prefix
   };
 
-  void Count(TaskId task, const std::vector<int64_t>& rows);
+  void Count(TaskId task, const std::vector<int64_t>& rows, const std::vector<int64_t>& bytes);
   void Advance(Prefix* prefix, const StageGraph::Target& target);
   void SkipUnneeded(std::vector<Instruction>* out);
   void OpenStages();
@@ -135,7 +139,7 @@ class Scheduler {
   SchedulerOptions options_;
   std::vector<Stage> stages_;
   std::vector<Prefix> sink_prefix_, exchange_prefix_;
-  std::vector<int64_t> exchange_rows_;
+  std::vector<int64_t> exchange_rows_, exchange_bytes_;
   struct Due {
     int64_t at_ms;
     TaskId task;

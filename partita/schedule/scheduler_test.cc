@@ -10,6 +10,8 @@
 #include <random>
 #include <set>
 
+#include "partita/schedule/stage_graph.h"
+
 namespace partita {
 namespace {
 
@@ -39,6 +41,14 @@ StageGraph RandomGraph(Random* random) {
   const auto target = [&](bool exchange) {
     StageGraph::Target made;
     made.exchange = exchange;
+    if (exchange && random->OneIn(3)) {  // sorted: no prefix of the inputs is enough
+      if (random->OneIn(2)) {
+        made.partitions = 1 + random->Below(20);
+      } else {
+        made.partition_bytes = 1 + random->Below(900);
+      }
+      return made;
+    }
     if (random->OneIn(3)) made.limit = random->Below(200);
     if (exchange && random->OneIn(2)) made.rows_per_partition = 1 + random->Below(40);
     return made;
@@ -91,6 +101,12 @@ std::vector<int64_t> RowsOf(const StageGraph& graph, TaskId task) {
   return rows;
 }
 
+std::vector<int64_t> BytesOf(const StageGraph& graph, TaskId task) {
+  std::vector<int64_t> bytes = RowsOf(graph, task);
+  for (size_t o = 0; o < bytes.size(); ++o) bytes[o] *= 5 + static_cast<int64_t>(o);
+  return bytes;
+}
+
 // What must hold, told in the plainest way: no counters kept, everything counted anew.
 class Model {
  public:
@@ -139,14 +155,22 @@ class Model {
     if (stage.reads_exchange < 0) return stage.partitions;
     if (!ExchangeComplete(stage.reads_exchange)) return -1;
     const auto& spec = graph_->exchanges[static_cast<size_t>(stage.reads_exchange)];
-    if (spec.rows_per_partition <= 0) return 1;
-    int64_t rows = 0;
+    if (spec.partitions > 0) return spec.partitions;
+    if (spec.rows_per_partition <= 0 && spec.partition_bytes <= 0) return 1;
+    int64_t rows = 0, bytes = 0;
     for (const auto& task : committed) {
       const auto& outputs = graph_->stages[static_cast<size_t>(task.stage)].outputs;
       for (size_t o = 0; o < outputs.size(); ++o) {
-        if (outputs[o].exchange && outputs[o].target == stage.reads_exchange)
+        if (!outputs[o].exchange || outputs[o].target != stage.reads_exchange) continue;
+        if (spec.partition_bytes > 0) {
+          bytes += BytesOf(*graph_, task)[o];
+        } else {
           rows += RowsOf(*graph_, task)[o];
+        }
       }
+    }
+    if (spec.partition_bytes > 0) {
+      return std::max<int64_t>(1, (bytes + spec.partition_bytes - 1) / spec.partition_bytes);
     }
     if (spec.limit >= 0) rows = std::min(rows, spec.limit);
     return (rows + spec.rows_per_partition - 1) / spec.rows_per_partition;
@@ -190,7 +214,7 @@ class Simulation {
 
   void Restore(const std::set<TaskId>& tasks) {
     for (const TaskId task : tasks) {
-      scheduler_->Restore(task, RowsOf(graph_, task));
+      scheduler_->Restore(task, RowsOf(graph_, task), BytesOf(graph_, task));
       if (scheduler_->IsDone(task)) model_.committed.insert(task), restored_.insert(task);
     }
   }
@@ -206,9 +230,7 @@ class Simulation {
     if (finished_) CheckFinished();
     // What comes after the end is no news.
     for (const TaskId task : std::set<TaskId>(running_)) {
-      EXPECT_TRUE(
-          scheduler_->Step({Kind::kTaskCommitted, task, RowsOf(graph_, task), Status::OK(), 0}, now_ms_)
-              .empty());
+      EXPECT_TRUE(scheduler_->Step(Committed(task), now_ms_).empty());
     }
     EXPECT_TRUE(scheduler_->Step({}, now_ms_ + 1000000).empty());
   }
@@ -255,7 +277,11 @@ class Simulation {
       EXPECT_TRUE(model_.committed.insert(task).second) << "committed twice";
       ++commits_;
     }
-    Tell({Kind::kTaskCommitted, task, RowsOf(graph_, task), Status::OK(), 0});
+    Tell(Committed(task));
+  }
+
+  SchedulerEvent Committed(TaskId task) const {
+    return {Kind::kTaskCommitted, task, RowsOf(graph_, task), Status::OK(), 0, BytesOf(graph_, task)};
   }
 
   void Tell(const SchedulerEvent& event) { Obey(scheduler_->Step(event, now_ms_)); }
@@ -432,6 +458,63 @@ TEST(Scheduler, ALimitStopsTheReading) {
   instructions = scheduler.Step({Kind::kTaskCommitted, {1, 0}, {10}, Status::OK(), 0}, 3);
   ASSERT_EQ(instructions.size(), 1u);
   EXPECT_EQ(instructions[0].kind, Do::kFinishRun);
+}
+
+// What is sorted can come from any input: although one task has enough rows for the limit, all are made
+// first.
+TEST(Scheduler, TheFirstRowsOfAnOrderNeedAllInputs) {
+  PlanExchange first;
+  first.kind = PlanExchange::Kind::kSort;
+  first.limit = 10;
+  first.partitions = 1;
+  StageGraph graph = Chain(3, -1);
+  graph.exchanges[0] = TargetOf(first);
+  Scheduler scheduler(graph, {.max_running_tasks = 3});
+  ASSERT_EQ(scheduler.Start(0).size(), 3u);
+  EXPECT_TRUE(scheduler.Step({Kind::kTaskCommitted, {0, 0}, {50}, Status::OK(), 0, {500}}, 1).empty());
+  EXPECT_TRUE(scheduler.Step({Kind::kTaskCommitted, {0, 1}, {50}, Status::OK(), 0, {500}}, 2).empty());
+  const auto instructions = scheduler.Step({Kind::kTaskCommitted, {0, 2}, {50}, Status::OK(), 0, {500}}, 3);
+  ASSERT_EQ(instructions.size(), 1u);
+  EXPECT_EQ(instructions[0].task, (TaskId{1, 0}));
+  EXPECT_EQ(scheduler.partitions_of(1), 1);
+}
+
+TEST(Scheduler, PartitionsFollowFromLogicalBytes) {
+  PlanExchange sorted;
+  sorted.kind = PlanExchange::Kind::kSort;
+  sorted.partition_bytes = 100;
+  StageGraph graph = Chain(2, -1);
+  graph.exchanges[0] = TargetOf(sorted);
+  Scheduler scheduler(graph, {.max_running_tasks = 9});
+  scheduler.Restore({0, 0}, {7}, {130});
+  ASSERT_EQ(scheduler.Start(0).size(), 1u);
+  EXPECT_EQ(scheduler.Step({Kind::kTaskCommitted, {0, 1}, {7}, Status::OK(), 0, {71}}, 1).size(), 3u);
+  EXPECT_EQ(scheduler.partitions_of(1), 3);
+}
+
+TEST(ExchangePartitions, OneRuleForEachKind) {
+  const auto of = [](PlanExchange::Kind kind, int64_t partitions, int64_t partition_bytes, int64_t rows,
+                     int64_t bytes) {
+    PlanExchange exchange;
+    exchange.kind = kind;
+    exchange.partitions = partitions;
+    exchange.partition_bytes = partition_bytes;
+    return ExchangePartitions(TargetOf(exchange), rows, bytes);
+  };
+  using K = PlanExchange::Kind;
+  EXPECT_EQ(of(K::kGather, -1, -1, 100, 1000), 1);
+  EXPECT_EQ(of(K::kRebalance, 7, -1, 3, 10), 7) << "some are empty";
+  EXPECT_EQ(of(K::kSort, 7, -1, 0, 0), 7);
+  EXPECT_EQ(of(K::kSort, -1, 100, 0, 0), 1);
+  EXPECT_EQ(of(K::kHash, -1, 100, 5, 100), 1);
+  EXPECT_EQ(of(K::kShuffle, -1, 100, 5, 101), 2);
+  EXPECT_EQ(of(K::kHash, -1, 1, 5, INT64_MAX), kMaxExchangePartitions);
+  PlanExchange exact;
+  exact.kind = K::kRebalance;
+  exact.rows_per_partition = 10;
+  exact.limit = 25;
+  EXPECT_EQ(ExchangePartitions(TargetOf(exact), 1000, 0), 3);
+  EXPECT_EQ(ExchangePartitions(TargetOf(exact), 0, 0), 0);
 }
 
 TEST(Scheduler, BacksOffLongerEachTime) {

@@ -107,4 +107,52 @@ steps:
   - select: {path: path, size: size, head: "binary_slice(bytes, 0, 8)"}
   - write_parquet: out/files
 """,
+    "sort": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 700}
+  - sort: {by: [lang, width], descending: [false, true], partitions: 5}
+  - write_parquet: {path: out/a, row_group_size: 300}
+""",
+    "top": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 700}
+  - sort: {by: width, descending: true}
+  - limit: 500
+  - write_jsonl: out/a
+""",
+    "random_shuffle": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 500}
+  - random_shuffle: {seed: 11, partitions: 4}
+  - write_parquet: out/a
+  - select: [id]
+  - repartition: {n: 3}
+  - write_jsonl: out/b
+""",
+    "distinct": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 400}
+  - with_columns: {bucket: width % 101}
+    name: base
+  - distinct: {by: [bucket, lang], keep: last}
+  - write_parquet: out/last
+  - select: [lang]
+    input: base
+  - distinct:
+  - write_jsonl: out/langs
+""",
+    "group_by": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 300}
+  - with_columns: {bucket: width % 37}
+  - group_by: {by: [lang, bucket], aggregates: {n: count(), s: sum(score), m: mean(width), d: std(score), ids: list(id), least: min(caption)}}
+  - filter: n > 1
+  - write_parquet: out/a
+""",
+    "repartition_by_key": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 600}
+  - repartition: {n: 6, by: [lang]}
+  - write_webdataset: {path: out/a, extensions: {body: bin}}
+""",
 }

@@ -1,0 +1,195 @@
+#include "partita/engine/exchange_store.h"
+
+#include <algorithm>
+
+#include "partita/exchange/file_exchange.h"
+#include "partita/exchange/group_source.h"
+#include "partita/exchange/sorted_sink.h"
+#include "partita/exchange/sorted_source.h"
+#include "partita/schedule/stage_graph.h"
+
+namespace partita {
+
+std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
+  std::vector<ExchangeWriter> writers;
+  for (size_t s = 0; s < plan.stages.size(); ++s) {
+    const auto& outputs = plan.stages[s].outputs;
+    for (size_t o = 0; o < outputs.size(); ++o) {
+      if (outputs[o].kind != PlanOutput::Kind::kExchange || outputs[o].target != exchange) continue;
+      writers.push_back({static_cast<int>(s), static_cast<int>(o), outputs[o].input_index});
+    }
+  }
+  std::sort(writers.begin(), writers.end(),
+            [](const auto& a, const auto& b) { return a.input_index < b.input_index; });
+  return writers;
+}
+
+MadeRows MadeBy(const Plan& plan, const TaskCommit& commit) {
+  const size_t outputs = plan.stages[static_cast<size_t>(commit.stage)].outputs.size();
+  MadeRows made{std::vector<int64_t>(outputs, 0), std::vector<int64_t>(outputs, 0)};
+  for (const auto& output : commit.outputs) {
+    if (output.output < 0 || output.output >= static_cast<int>(outputs)) continue;  // a quarantine
+    made.rows[static_cast<size_t>(output.output)] = output.rows;
+    made.bytes[static_cast<size_t>(output.output)] = output.bytes;
+  }
+  return made;
+}
+
+ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory,
+                             std::shared_ptr<Budget> budget, int threads)
+    : plan_(plan),
+      env_(env),
+      directory_(directory),
+      budget_(std::move(budget)),
+      pool_(budget_->root()->NewChild("exchange")),
+      threads_(threads),
+      shares_(plan->exchanges.size()) {}
+
+ExchangeStore::~ExchangeStore() = default;
+
+std::string ExchangeStore::PathOf(int exchange, int input_index, int64_t partition) const {
+  return JoinPath(Folder(exchange), ExchangeFileName(input_index, partition));
+}
+
+// What one task may hold before it sorts and writes: with every thread's task and one more at it, a third of
+// the budget is left for what is read and written meanwhile.
+int64_t ExchangeStore::HoldBytes() const {
+  return std::clamp<int64_t>(budget_->limit_bytes() / (3 * (threads_ + 1)), 1 << 20, int64_t{1} << 30);
+}
+
+std::vector<ExchangeStore::Committed> ExchangeStore::CommittedOf(int exchange) const {
+  std::vector<Committed> shares;
+  for (const auto& writer : WritersOf(*plan_, exchange)) {
+    for (const auto& commit : directory_->log()->OfStage(writer.stage)) {
+      if (commit.partition >= kRetryPartitions) continue;
+      const auto made = MadeBy(*plan_, commit);
+      const auto o = static_cast<size_t>(writer.output);
+      shares.push_back({writer.input_index, commit.partition, made.rows[o], made.bytes[o]});
+    }
+  }
+  return shares;
+}
+
+int64_t ExchangeStore::PartitionsOf(int exchange, const std::vector<Committed>& shares) const {
+  int64_t rows = 0, bytes = 0;
+  for (const auto& share : shares) {
+    rows += share.rows;
+    bytes += share.bytes;
+  }
+  return ExchangePartitions(TargetOf(plan_->exchanges[static_cast<size_t>(exchange)]), rows, bytes);
+}
+
+Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, int64_t partition,
+                                                      const std::string& attempt) const {
+  const auto& exchange = plan_->exchanges[static_cast<size_t>(output.target)];
+  const std::string name = ExchangeFileName(output.input_index, partition);
+  if (!exchange.is_sorted())
+    return MakeExchangeSink(env_, Folder(output.target), name, attempt, exchange.schema);
+  SortedSinkInit init;
+  init.env = env_;
+  init.exchange = &exchange;
+  init.folder = Folder(output.target);
+  init.name = name;
+  init.attempt = attempt;
+  init.input_index = output.input_index;
+  init.partition = partition;
+  init.hold_bytes = HoldBytes();
+  return MakeSortedSink(std::move(init));
+}
+
+Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange) {
+  std::lock_guard lock(mutex_);
+  auto& known = shares_[static_cast<size_t>(exchange)];
+  if (known) return known;
+  const auto committed = CommittedOf(exchange);
+  std::vector<SortedShare> shares;
+  for (const auto& share : committed) {
+    shares.push_back(
+        {PathOf(exchange, share.input_index, share.partition), share.input_index, share.partition});
+  }
+  ARROW_ASSIGN_OR_RAISE(
+      known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)], std::move(shares),
+                                PartitionsOf(exchange, committed), pool_));
+  return known;
+}
+
+Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& source, int64_t partition,
+                                                          const std::string& attempt) {
+  const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
+  if (exchange.is_sorted()) {
+    SortedSourceInit init;
+    init.env = env_;
+    init.exchange = &exchange;
+    ARROW_ASSIGN_OR_RAISE(init.shares, SharesOf(source.exchange));
+    init.partition = partition;
+    init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
+    init.hold_bytes = HoldBytes();
+    ARROW_ASSIGN_OR_RAISE(auto rows, MakeSortedSource(std::move(init)));
+    if (source.reduce.is_null()) return rows;
+    return MakeGroupSource(exchange, source, std::move(rows), pool_);
+  }
+  const auto committed = CommittedOf(source.exchange);
+  std::vector<ExchangeShare> shares;
+  int64_t rows = 0;
+  for (const auto& share : committed) {
+    shares.push_back({PathOf(source.exchange, share.input_index, share.partition), share.rows});
+    rows += share.rows;
+  }
+  if (exchange.limit >= 0) rows = std::min(rows, exchange.limit);
+  int64_t first = 0, end = rows;
+  if (exchange.rows_per_partition > 0) {
+    first = partition * exchange.rows_per_partition;
+    end = std::min(rows, first + exchange.rows_per_partition);
+  } else if (exchange.partitions > 0) {
+    const auto cut = [&](int64_t p) {
+      return static_cast<int64_t>(static_cast<__int128>(rows) * p / exchange.partitions);
+    };
+    first = cut(partition);
+    end = cut(partition + 1);
+  }
+  return MakeExchangeSource(std::move(shares), first, std::max<int64_t>(0, end - first));
+}
+
+// Are all tasks of the stages that read `exchange` committed?
+bool ExchangeStore::ReadersDone(int exchange) const {
+  const int64_t partitions = PartitionsOf(exchange, CommittedOf(exchange));
+  for (size_t s = 0; s < plan_->stages.size(); ++s) {
+    const auto& source = plan_->stages[s].source;
+    if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+    for (int64_t p = 0; p < partitions; ++p) {
+      if (!directory_->log()->Contains(static_cast<int>(s), p)) return false;
+    }
+  }
+  return true;
+}
+
+Status ExchangeStore::DropLost() {
+  auto* log = directory_->log();
+  // Later exchanges first: a reader that is dropped needs the files of the stage above it.
+  for (size_t x = plan_->exchanges.size(); x-- > 0;) {
+    const int exchange = static_cast<int>(x);
+    if (ReadersDone(exchange)) continue;
+    bool lost_volatile = false;
+    for (const auto& writer : WritersOf(*plan_, exchange)) {
+      for (const auto& commit : log->OfStage(writer.stage)) {
+        if (commit.partition >= kRetryPartitions) continue;
+        ARROW_ASSIGN_OR_RAISE(auto status,
+                              env_->Stat(PathOf(exchange, writer.input_index, commit.partition)));
+        if (status.exists) continue;
+        log->Drop({writer.stage, commit.partition});
+        directory_->NotComplete();
+        lost_volatile = lost_volatile || plan_->stages[static_cast<size_t>(writer.stage)].is_volatile;
+      }
+    }
+    if (!lost_volatile) continue;
+    for (size_t s = 0; s < plan_->stages.size(); ++s) {
+      const auto& source = plan_->stages[s].source;
+      if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+      for (const auto& commit : log->OfStage(static_cast<int>(s)))
+        log->Drop({static_cast<int>(s), commit.partition});
+    }
+  }
+  return Status::OK();
+}
+
+}  // namespace partita

@@ -1,0 +1,76 @@
+// The exchanges of a run on its own storage: who writes which, what is committed, and how a task writes and
+// reads one. The commit log is the only truth; files are found by stage, output and partition. Thread-safety:
+// const methods from any thread; DropLost before the run starts.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "partita/dataset/run_directory.h"
+#include "partita/operator/operator.h"
+#include "partita/plan/plan.h"
+#include "partita/schedule/scheduler.h"
+
+namespace partita {
+
+class SortedShares;
+
+// An output of a stage that feeds an exchange.
+struct ExchangeWriter {
+  int stage = 0;
+  int output = 0;
+  int input_index = 0;
+};
+std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange);  // by input
+
+// What a committed task made: rows and logical bytes by output of its stage.
+struct MadeRows {
+  std::vector<int64_t> rows, bytes;
+};
+MadeRows MadeBy(const Plan& plan, const TaskCommit& commit);
+
+class ExchangeStore {
+ public:
+  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget.
+  ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory, std::shared_ptr<Budget> budget,
+                int threads);
+  ~ExchangeStore();
+
+  // Where committed files of an exchange stand.
+  std::string Folder(int exchange) const { return directory_->ExchangeDir(exchange); }
+  Result<std::unique_ptr<Sink>> MakeSink(const PlanOutput& output, int64_t partition,
+                                         const std::string& attempt) const;
+  // All tasks that write it are committed (or not needed).
+  Result<std::unique_ptr<Source>> MakeSource(const PlanSource& source, int64_t partition,
+                                             const std::string& attempt);
+  // Forgets commits whose exchange files are gone where a task that reads them must still run; with a
+  // volatile writer, what was made from its lost rows too.
+  Status DropLost();
+
+ private:
+  struct Committed {
+    int input_index = 0;
+    int64_t partition = 0;
+    int64_t rows = 0, bytes = 0;
+  };
+  std::vector<Committed> CommittedOf(int exchange) const;  // in (input, partition) order
+  int64_t PartitionsOf(int exchange, const std::vector<Committed>& shares) const;
+  std::string PathOf(int exchange, int input_index, int64_t partition) const;
+  bool ReadersDone(int exchange) const;
+  Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
+  int64_t HoldBytes() const;
+
+  const Plan* plan_;
+  Env* env_;
+  RunDirectory* directory_;
+  std::shared_ptr<Budget> budget_;
+  std::shared_ptr<BudgetPool> pool_;
+  int threads_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const SortedShares>> shares_;  // by exchange, once they are read
+};
+
+}  // namespace partita

@@ -1,0 +1,295 @@
+#include "partita/exchange/sorted_sink.h"
+
+#include <arrow/api.h>
+
+#include <algorithm>
+#include <queue>
+#include <unordered_set>
+
+#include "partita/block/logical_bytes.h"
+#include "partita/runs/sort_rows.h"
+
+namespace partita {
+namespace {
+
+constexpr char kKeyColumn[] = "__key";
+// Rows of the sample that range bounds come from. With s rows and n partitions, partitions differ in size by
+// about sqrt(n / s).
+constexpr size_t kSampleRows = 8192;
+constexpr uint64_t kSampleSeed = 0x70617274697461ULL;
+
+bool StoresKey(const PlanExchange& exchange) { return exchange.kind != PlanExchange::Kind::kSort; }
+
+Result<KeyEncoder> EncoderOf(const PlanExchange& exchange) {
+  std::vector<KeyColumn> columns;
+  for (const auto& key : exchange.keys) {
+    columns.push_back({exchange.schema->GetFieldIndex(key.column), key.descending, key.nulls_first});
+  }
+  return KeyEncoder::Make(*exchange.schema, std::move(columns));
+}
+
+// Adds what `data` keeps alive and `seen` does not have yet.
+int64_t NewBytes(const arrow::ArrayData& data, std::unordered_set<const void*>* seen) {
+  int64_t bytes = 0;
+  for (const auto& buffer : data.buffers) {
+    if (buffer && seen->insert(buffer->parent() ? buffer->parent().get() : buffer.get()).second) {
+      bytes += buffer->parent() ? buffer->parent()->capacity() : buffer->capacity();
+    }
+  }
+  for (const auto& child : data.child_data) bytes += NewBytes(*child, seen);
+  if (data.dictionary) bytes += NewBytes(*data.dictionary, seen);
+  return bytes;
+}
+
+class SortedSink final : public Sink {
+ public:
+  SortedSink(SortedSinkInit init, KeyEncoder encoder)
+      : init_(std::move(init)), encoder_(std::move(encoder)), schema_(RunSchema(*init_.exchange)) {
+    temporary_ = JoinPath(init_.folder, init_.name + ".tmp-" + init_.attempt);
+  }
+  ~SortedSink() override { Abort(); }
+
+  Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
+    if (block.num_rows() == 0) return Status::OK();
+    // A run whose writing was refused half-way is finished before anything is added.
+    if (held_bytes_ >= init_.hold_bytes || !items_.empty()) ARROW_RETURN_NOT_OK(Flush(ctx));
+    Status status = Hold(block, ctx);
+    if (status.IsOutOfMemory() && !held_.empty()) {
+      ARROW_RETURN_NOT_OK(Flush(ctx));
+      status = Hold(block, ctx);
+    }
+    ARROW_RETURN_NOT_OK(status);
+    *taken = block.num_rows();
+    return Status::OK();
+  }
+
+  Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
+    ARROW_RETURN_NOT_OK(Open());
+    ARROW_RETURN_NOT_OK(Flush(ctx));
+    std::vector<SampledRow> sample;
+    for (; !sample_.empty(); sample_.pop()) sample.push_back(sample_.top());
+    ARROW_RETURN_NOT_OK(writer_->Close(std::move(sample)));
+    OutputFile file;
+    file.path = init_.name;
+    file.temporary = temporary_;
+    file.rows = writer_->index().rows;
+    file.size_bytes = writer_->size_bytes();
+    writer_.reset();
+    finished_ = true;
+    return std::vector<OutputFile>{std::move(file)};
+  }
+
+  void Abort() override {
+    if (finished_) return;
+    writer_.reset();
+    if (opened_) (void)init_.env->RemoveFile(temporary_);
+    opened_ = false;
+    Drop();
+  }
+
+ private:
+  struct Later {
+    bool operator()(const SampledRow& a, const SampledRow& b) const { return a.hash < b.hash; }
+  };
+
+  Status Open() {
+    if (writer_) return Status::OK();
+    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
+    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, schema_));
+    opened_ = true;
+    return Status::OK();
+  }
+
+  Result<RowKeys> KeysOfBlock(const Block& block, arrow::MemoryPool* pool) const {
+    if (init_.exchange->kind == PlanExchange::Kind::kShuffle) {
+      std::vector<uint64_t> numbers(static_cast<size_t>(block.num_rows()));
+      for (int64_t i = 0; i < block.num_rows(); ++i) {
+        numbers[static_cast<size_t>(i)] =
+            ShuffleKey(init_.exchange->seed, init_.input_index, init_.partition, block.ordinals.At(i));
+      }
+      return NumberKeys(numbers, pool);
+    }
+    ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block.batch, pool));
+    if (init_.exchange->kind == PlanExchange::Kind::kHash) return HashKeys(keys, pool);
+    return keys;
+  }
+
+  Status Hold(const Block& block, const OperatorContext& ctx) {
+    if (!cushion_.bytes()) {
+      ARROW_ASSIGN_OR_RAISE(cushion_, ctx.pool->Reserve(CushionBytes()));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto keys, KeysOfBlock(block, ctx.pool.get()));
+    const int64_t items = (held_rows_ + block.num_rows()) * static_cast<int64_t>(sizeof(SortItem));
+    if (!items_memory_) {
+      ARROW_ASSIGN_OR_RAISE(auto reservation, ctx.pool->Reserve(items));
+      items_memory_ = std::make_unique<Reservation>(std::move(reservation));
+    } else {
+      ARROW_RETURN_NOT_OK(items_memory_->Resize(items));
+    }
+    held_bytes_ += keys.size_bytes() + block.num_rows() * static_cast<int64_t>(sizeof(SortItem));
+    for (const auto& column : block.batch->columns()) held_bytes_ += NewBytes(*column->data(), &seen_);
+    held_rows_ += block.num_rows();
+    held_.push_back(block);
+    batches_.push_back(block.batch);
+    keys_.push_back(std::move(keys));
+    return Status::OK();
+  }
+
+  void Drop() {
+    held_.clear();
+    batches_.clear();
+    keys_.clear();
+    seen_.clear();
+    items_memory_.reset();
+    cushion_.Release();
+    held_rows_ = held_bytes_ = 0;
+    items_.clear();
+    items_.shrink_to_fit();
+    flushed_ = 0;
+  }
+
+  int64_t CushionBytes() const { return 3 * FrameBytes(init_.hold_bytes); }
+
+  // Writes what is held as a run. After a refusal it goes on where it stopped.
+  Status Flush(const OperatorContext& ctx) {
+    if (held_.empty()) return Status::OK();
+    ARROW_RETURN_NOT_OK(Open());
+    if (items_.empty()) Sort();
+    cushion_.Release();
+    const auto rows = static_cast<double>(items_.size());
+    int64_t bytes = 0;
+    for (const auto& batch : batches_) {
+      ARROW_ASSIGN_OR_RAISE(const int64_t b, LogicalBytes(*batch));
+      bytes += b;
+    }
+    const double row_bytes = std::max(1.0, static_cast<double>(bytes) / rows);
+    const auto per_frame =
+        std::clamp<size_t>(static_cast<size_t>(static_cast<double>(FrameBytes(init_.hold_bytes)) / row_bytes),
+                           1, size_t{64} << 10);
+    std::vector<RowPick> picks;
+    size_t count = per_frame;
+    while (flushed_ < items_.size()) {
+      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+      count = std::min(count, items_.size() - flushed_);
+      const Status status = WriteFrame(count, ctx, &picks);
+      if (status.IsOutOfMemory() && count > 1) {
+        count /= 2;
+        continue;
+      }
+      ARROW_RETURN_NOT_OK(status);
+      flushed_ += count;
+    }
+    writer_->EndRun();
+    Drop();
+    return Status::OK();
+  }
+
+  void Sort() {
+    items_.reserve(static_cast<size_t>(held_rows_));
+    for (size_t b = 0; b < held_.size(); ++b) {
+      for (int64_t r = 0; r < held_[b].num_rows(); ++r) {
+        items_.push_back({keys_[b].prefix(r), static_cast<uint32_t>(b), static_cast<uint32_t>(r)});
+      }
+    }
+    SortRows(items_, keys_);
+    const int64_t limit =
+        init_.exchange->limit;  // what is behind the first rows of any run is behind them in all
+    if (limit >= 0 && static_cast<int64_t>(items_.size()) > limit) items_.resize(static_cast<size_t>(limit));
+  }
+
+  Status WriteFrame(size_t count, const OperatorContext& ctx, std::vector<RowPick>* picks) {
+    picks->clear();
+    for (size_t i = flushed_; i < flushed_ + count; ++i) picks->push_back({items_[i].batch, items_[i].row});
+    std::shared_ptr<arrow::RecordBatch> batch;
+    if (count == 1) {  // a fat row is not copied
+      const auto& item = items_[flushed_];
+      batch = batches_[item.batch]->Slice(item.row, 1);
+    } else {
+      ARROW_ASSIGN_OR_RAISE(batch, Interleave(init_.exchange->schema, batches_, *picks, ctx.pool.get()));
+    }
+    if (StoresKey(*init_.exchange)) {
+      ARROW_ASSIGN_OR_RAISE(auto buffer,
+                            arrow::AllocateBuffer(static_cast<int64_t>(count) * 8, ctx.pool.get()));
+      auto* out = reinterpret_cast<uint64_t*>(buffer->mutable_data());
+      for (size_t i = 0; i < count; ++i) out[i] = items_[flushed_ + i].key.hi;
+      auto columns = batch->columns();
+      columns.push_back(std::make_shared<arrow::UInt64Array>(static_cast<int64_t>(count), std::move(buffer)));
+      batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(count), std::move(columns));
+    }
+    const auto& first = items_[flushed_];
+    const int64_t run = writer_->run(), rank = writer_->rank();
+    ARROW_RETURN_NOT_OK(writer_->Append(*batch, PointOf(keys_[first.batch], first.row), ctx.pool.get()));
+    if (init_.exchange->kind == PlanExchange::Kind::kSort) Sample(count, run, rank);
+    return Status::OK();
+  }
+
+  void Sample(size_t count, int64_t run, int64_t rank) {
+    for (size_t i = flushed_; i < flushed_ + count; ++i, ++rank) {
+      const auto& item = items_[i];
+      const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
+                                       held_[item.batch].ordinals.At(item.row));
+      if (sample_.size() == kSampleRows) {
+        if (hash >= sample_.top().hash) continue;
+        sample_.pop();
+      }
+      sample_.push({hash, PointOf(keys_[item.batch], item.row), run, rank});
+    }
+  }
+
+  SortedSinkInit init_;
+  KeyEncoder encoder_;
+  std::shared_ptr<arrow::Schema> schema_;
+  std::string temporary_;
+  std::unique_ptr<RunFileWriter> writer_;
+  bool opened_ = false, finished_ = false;
+
+  std::vector<Block> held_;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of held_
+  std::vector<RowKeys> keys_;                                 // of held_
+  std::unordered_set<const void*> seen_;
+  std::unique_ptr<Reservation> items_memory_;  // for items_, claimed as rows come
+  Reservation cushion_;                        // for what writing a frame needs
+  int64_t held_rows_ = 0, held_bytes_ = 0;
+  std::vector<SortItem> items_;
+  size_t flushed_ = 0;
+  std::priority_queue<SampledRow, std::vector<SampledRow>, Later> sample_;  // largest hash on top
+};
+
+}  // namespace
+
+int64_t FrameBytes(int64_t hold_bytes) { return std::clamp<int64_t>(hold_bytes / 256, 16 << 10, 256 << 10); }
+
+std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange) {
+  if (!StoresKey(exchange)) return exchange.schema;
+  auto fields = exchange.schema->fields();
+  fields.push_back(arrow::field(kKeyColumn, arrow::uint64(), /*nullable=*/false));
+  return arrow::schema(std::move(fields));
+}
+
+Result<KeysOf> RunKeys(const PlanExchange& exchange) {
+  if (!StoresKey(exchange)) {
+    ARROW_ASSIGN_OR_RAISE(auto encoder, EncoderOf(exchange));
+    return KeysOf([encoder](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) {
+      return encoder.Encode(batch, pool);
+    });
+  }
+  return KeysOf([](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) -> Result<RowKeys> {
+    const auto& column = batch.column(batch.num_columns() - 1);
+    if (column->type_id() != arrow::Type::UINT64) return BugError("a run without its key");
+    RowKeys keys;
+    keys.rows = batch.num_rows();
+    ARROW_ASSIGN_OR_RAISE(keys.prefixes,
+                          arrow::AllocateBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
+    auto* out = reinterpret_cast<KeyPrefix*>(keys.prefixes->mutable_data());
+    const auto* in = static_cast<const arrow::UInt64Array&>(*column).raw_values();
+    for (int64_t i = 0; i < keys.rows; ++i) out[i] = {in[i], 0};
+    return keys;
+  });
+}
+
+Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init) {
+  ARROW_ASSIGN_OR_RAISE(auto encoder, EncoderOf(*init.exchange));
+  return std::make_unique<SortedSink>(std::move(init), std::move(encoder));
+}
+
+}  // namespace partita

@@ -1,0 +1,34 @@
+// The writing side of a sorted exchange (sort, shuffle, hash): a task's rows leave as sorted runs in one run
+// file. Rows are held until they fill their share of the budget or memory is refused, then sorted and
+// written; how many runs that makes is a physical matter.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "partita/operator/operator.h"
+#include "partita/plan/plan.h"
+#include "partita/runs/merge.h"
+
+namespace partita {
+
+struct SortedSinkInit {
+  Env* env = nullptr;
+  const PlanExchange* exchange = nullptr;  // outlives the sink
+  std::string folder, name, attempt;       // writes `folder`/<name>.tmp-<attempt>
+  int input_index = 0;
+  int64_t partition = 0;
+  int64_t hold_bytes = 64 << 20;
+};
+Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
+
+// The columns of a sorted exchange's run files: the exchange's, and the 64-bit key where it is not made of
+// columns alone.
+std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange);
+// The keys of what is in such a file.
+Result<KeysOf> RunKeys(const PlanExchange& exchange);
+// How large a frame should be.
+int64_t FrameBytes(int64_t hold_bytes);
+
+}  // namespace partita

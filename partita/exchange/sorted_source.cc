@@ -1,0 +1,201 @@
+#include "partita/exchange/sorted_source.h"
+
+#include <arrow/api.h>
+
+#include <algorithm>
+
+#include "partita/exchange/sorted_sink.h"
+
+namespace partita {
+namespace {
+
+constexpr size_t kSampleRows = 8192;
+constexpr size_t kMaxFanIn = 128;  // files are open while they are merged
+
+// The first key of partition p where keys are spread evenly over 64 bits.
+KeyPoint EvenBound(int64_t p, int64_t partitions) {
+  const auto at = (static_cast<unsigned __int128>(p) << 64) / static_cast<unsigned __int128>(partitions);
+  return {{static_cast<uint64_t>(at), 0}, {}};
+}
+
+class SortedSource final : public Source {
+ public:
+  SortedSource(SortedSourceInit init, KeysOf keys_of) : init_(std::move(init)), keys_of_(std::move(keys_of)) {
+    slices_ = init_.shares->SlicesOf(init_.partition);
+    left_ = init_.exchange->limit >= 0 ? init_.exchange->limit : INT64_MAX;
+  }
+
+  ~SortedSource() override {
+    merger_.reset();
+    for (const auto& path : scratch_files_) (void)init_.env->RemoveFile(path);
+  }
+
+  Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
+    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+    if (!merger_) {
+      ARROW_RETURN_NOT_OK(MergeGroups(ctx));
+      merger_ = std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_);
+    }
+    if (left_ == 0) return std::nullopt;
+    ARROW_ASSIGN_OR_RAISE(auto batch, merger_->Next(ctx.target_block_bytes, ctx.pool.get()));
+    if (!batch) return std::nullopt;
+    if (batch->num_rows() > left_) batch = batch->Slice(0, left_);
+    Block block;
+    block.ordinals = RowOrdinals::Range(done_, batch->num_rows());
+    done_ += batch->num_rows();
+    left_ -= batch->num_rows();
+    block.batch = std::move(batch);
+    return block;
+  }
+
+ private:
+  size_t FanIn() const {
+    int64_t frame = FrameBytes(init_.hold_bytes);
+    for (const auto& slice : slices_) {
+      for (const auto& f : slice.index->runs[slice.run]) frame = std::max(frame, f.length);
+    }
+    return std::clamp<size_t>(static_cast<size_t>(init_.hold_bytes / (2 * frame)), 2, kMaxFanIn);
+  }
+
+  // Until few enough are left: consecutive runs become one, so that their order stays.
+  Status MergeGroups(const OperatorContext& ctx) {
+    const size_t fan_in = FanIn();
+    while (slices_.size() > fan_in) {
+      // A last round of few groups would read most rows for nothing: only as many as must go are merged
+      // first.
+      const size_t count = std::min(fan_in, slices_.size() - fan_in + 1);
+      std::vector<RunSlice> group(
+          slices_.begin() + static_cast<std::ptrdiff_t>(next_group_),
+          slices_.begin() + static_cast<std::ptrdiff_t>(std::min(next_group_ + count, slices_.size())));
+      ARROW_ASSIGN_OR_RAISE(auto merged, MergeGroup(group, ctx));
+      const auto at = slices_.begin() + static_cast<std::ptrdiff_t>(next_group_);
+      *at = std::move(merged);
+      slices_.erase(at + 1, at + static_cast<std::ptrdiff_t>(group.size()));
+      next_group_ = next_group_ + 2 <= slices_.size() ? next_group_ + 1 : 0;
+    }
+    return Status::OK();
+  }
+
+  Result<RunSlice> MergeGroup(std::vector<RunSlice> group, const OperatorContext& ctx) {
+    const std::string path = init_.scratch + "-" + std::to_string(scratch_files_.size());
+    const auto schema = RunSchema(*init_.exchange);
+    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(std::string(DirName(path))));
+    scratch_files_.push_back(path);
+    ARROW_ASSIGN_OR_RAISE(auto writer, RunFileWriter::Open(init_.env, path, schema));
+    RunMerger merger(init_.env, std::move(group), schema, keys_of_);
+    while (true) {
+      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+      ARROW_ASSIGN_OR_RAISE(auto batch, merger.Next(FrameBytes(init_.hold_bytes), ctx.pool.get()));
+      if (!batch) break;
+      ARROW_RETURN_NOT_OK(writer->Append(*batch, {}, ctx.pool.get()));
+    }
+    ARROW_RETURN_NOT_OK(writer->Close({}));
+    RunSlice slice;
+    slice.path = path;
+    auto index = writer->index();
+    if (index.runs.empty()) index.runs.emplace_back();
+    slice.index = std::make_shared<const RunIndex>(std::move(index));
+    return slice;
+  }
+
+  SortedSourceInit init_;
+  KeysOf keys_of_;
+  std::vector<RunSlice> slices_;
+  size_t next_group_ = 0;
+  std::vector<std::string> scratch_files_;
+  std::unique_ptr<RunMerger> merger_;
+  int64_t done_ = 0, left_ = 0;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExchange& exchange,
+                                                         std::vector<SortedShare> shares, int64_t partitions,
+                                                         const std::shared_ptr<BudgetPool>& pool) {
+  struct Sampled {
+    SampledRow row;
+    size_t share = 0;
+  };
+  auto made = std::make_shared<SortedShares>();
+  std::vector<Sampled> sample;
+  const auto smaller = [](const Sampled& a, const Sampled& b) { return a.row.hash < b.row.hash; };
+  int64_t bytes = 0;
+  ARROW_ASSIGN_OR_RAISE(auto memory, pool->Reserve(0));
+  made->memory_ = std::make_unique<Reservation>(std::move(memory));
+  for (size_t s = 0; s < shares.size(); ++s) {
+    ARROW_ASSIGN_OR_RAISE(auto index, RunFileReader::ReadIndex(env, shares[s].path, pool.get()));
+    for (auto& row : index.sample) {
+      if (row.run < 0 || row.run >= static_cast<int64_t>(index.runs.size())) {
+        return EnvironmentError("'" + shares[s].path + "' is damaged",
+                                "the same command redoes the lost work", false);
+      }
+      sample.push_back({std::move(row), s});
+    }
+    index.sample = {};
+    if (sample.size() > kSampleRows) {
+      std::nth_element(sample.begin(), sample.begin() + kSampleRows, sample.end(), smaller);
+      sample.resize(kSampleRows);
+    }
+    made->rows_ += index.rows;
+    bytes += index.size_bytes();
+    ARROW_RETURN_NOT_OK(made->memory_->Resize(bytes));
+    made->indexes_.push_back(std::make_shared<const RunIndex>(std::move(index)));
+  }
+  made->shares_ = std::move(shares);
+  if (exchange.kind == PlanExchange::Kind::kSort) {
+    std::sort(sample.begin(), sample.end(), [](const Sampled& a, const Sampled& b) {
+      const int c = ComparePoints(a.row.point, b.row.point);
+      if (c != 0) return c < 0;
+      return std::tie(a.share, a.row.run, a.row.rank) < std::tie(b.share, b.row.run, b.row.rank);
+    });
+    for (int64_t p = 1; p < partitions; ++p) {
+      if (sample.empty()) break;
+      const auto at =
+          static_cast<size_t>(static_cast<__int128>(p) * static_cast<int64_t>(sample.size()) / partitions);
+      const auto& [row, share] = sample[at];
+      // A key that is longer than a point holds cannot split: all rows that look the same stand behind the
+      // bound.
+      made->bounds_.push_back({row.point, row.point.whole.size() < kMaxPointBytes, share, row.run, row.rank});
+    }
+  } else {
+    for (int64_t p = 1; p < partitions; ++p)
+      made->bounds_.push_back({EvenBound(p, partitions), false, 0, 0, 0});
+  }
+  return made;
+}
+
+// The bound at the beginning of `partition`, as run `run` of `share` sees it.
+std::optional<RunBound> SortedShares::BoundIn(int64_t partition, size_t share, size_t run) const {
+  if (partition <= 0 || partition > static_cast<int64_t>(bounds_.size())) return std::nullopt;
+  const Bound& bound = bounds_[static_cast<size_t>(partition - 1)];
+  RunBound result{bound.point, 1, 0};
+  if (bound.exact) {
+    const auto here = std::pair(share, static_cast<int64_t>(run)), row = std::pair(bound.share, bound.run);
+    result.tie = here < row ? -1 : here == row ? 0 : 1;
+    result.rank = bound.rank;
+  }
+  return result;
+}
+
+std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
+  std::vector<RunSlice> slices;
+  for (size_t s = 0; s < shares_.size(); ++s) {
+    for (size_t r = 0; r < indexes_[s]->runs.size(); ++r) {
+      RunSlice slice;
+      slice.path = shares_[s].path;
+      slice.index = indexes_[s];
+      slice.run = r;
+      slice.lower = BoundIn(partition, s, r);
+      slice.upper = BoundIn(partition + 1, s, r);
+      slices.push_back(std::move(slice));
+    }
+  }
+  return slices;
+}
+
+Result<std::unique_ptr<Source>> MakeSortedSource(SortedSourceInit init) {
+  ARROW_ASSIGN_OR_RAISE(auto keys_of, RunKeys(*init.exchange));
+  return std::make_unique<SortedSource>(std::move(init), std::move(keys_of));
+}
+
+}  // namespace partita

@@ -1,0 +1,284 @@
+// sum, mean, var and std of integers; sum and mean of decimals.
+#include <arrow/array.h>
+#include <arrow/type.h>
+#include <arrow/util/decimal.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "partita/operator/aggregate_kinds.h"
+#include "partita/operator/aggregate_sums.h"
+#include "partita/operator/aggregate_wide_integer.h"
+
+namespace partita {
+namespace {
+
+Status SumOverflow(const arrow::DataType& type) {
+  return DataError("the sum of a group passes the range of " + type.ToString(),
+                   "cast the column to float64 with with_columns first");
+}
+
+// Integers of any width, sums and squares in integers.
+class IntegerMoment final : public AggregateBase {
+ public:
+  explicit IntegerMoment(const AggregateInit& init)
+      : AggregateBase(init.input, init.output, init.pool),
+        function_(init.function),
+        counts_(init.pool),
+        sums_(init.pool),
+        squares_(init.pool) {}
+  int64_t size_bytes() const override {
+    return counts_.size_bytes() + sums_.size_bytes() + squares_.size_bytes();
+  }
+
+ protected:
+  Status Grow(uint32_t num_groups) override {
+    ARROW_RETURN_NOT_OK(counts_.Resize(num_groups));
+    ARROW_RETURN_NOT_OK(sums_.Resize(num_groups));
+    return with_squares() ? squares_.Resize(num_groups) : Status::OK();
+  }
+
+  Status Add(const arrow::Array* column, Groups groups) override {
+    switch (column->type_id()) {
+      case arrow::Type::INT8:
+        return AddAs<int8_t>(*column, groups);
+      case arrow::Type::UINT8:
+        return AddAs<uint8_t>(*column, groups);
+      case arrow::Type::INT16:
+        return AddAs<int16_t>(*column, groups);
+      case arrow::Type::UINT16:
+        return AddAs<uint16_t>(*column, groups);
+      case arrow::Type::INT32:
+        return AddAs<int32_t>(*column, groups);
+      case arrow::Type::UINT32:
+        return AddAs<uint32_t>(*column, groups);
+      case arrow::Type::INT64:
+      case arrow::Type::DURATION:
+        return AddAs<int64_t>(*column, groups);
+      case arrow::Type::UINT64:
+        return AddAs<uint64_t>(*column, groups);
+      default:
+        return BugError("no integer");
+    }
+  }
+
+  Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    switch (function_) {
+      case AggregateFunction::kSum:
+        return output_->id() == arrow::Type::UINT64 ? MakeSums<uint64_t>(count, pool)
+                                                    : MakeSums<int64_t>(count, pool);
+      case AggregateFunction::kMean:
+        return BuildArray<double>(
+            output_, count, pool,
+            [&](int64_t g) {
+              return static_cast<double>(sums_[Index(g)]) / static_cast<double>(counts_[Index(g)]);
+            },
+            [&](int64_t g) { return counts_[Index(g)] == 0; });
+      default:
+        return BuildArray<double>(
+            output_, count, pool, [&](int64_t g) { return VarianceOf(Index(g)); },
+            [&](int64_t g) { return counts_[Index(g)] < 2; });
+    }
+  }
+
+  void Forget(uint32_t count) override {
+    counts_.DropFront(count);
+    sums_.DropFront(count);
+    squares_.DropFront(count);
+  }
+
+ private:
+  static size_t Index(int64_t g) { return static_cast<size_t>(g); }
+  bool with_squares() const {
+    return function_ == AggregateFunction::kVar || function_ == AggregateFunction::kStd;
+  }
+
+  template <typename T>
+  Status AddAs(const arrow::Array& column, Groups groups) {
+    ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(column, pool_.get()));
+    const T* values = column.data()->GetValues<T>(1);
+    WithNulls(valid, [&](auto nulls) {
+      AddRuns<T, nulls>(values, valid, groups);
+      if (with_squares()) AddSquares<T, nulls>(values, valid, groups);
+    });
+    return Status::OK();
+  }
+
+  template <typename T, bool kNulls>
+  void AddRuns(const T* values, const ValidRows& valid, Groups groups) {
+    const auto rows = static_cast<int64_t>(groups.size());
+    for (int64_t row = 0; row < rows;) {
+      const uint32_t group = groups[Index(row)];
+      __int128 sum = 0;
+      int64_t count = 0;
+      do {
+        if (kNulls && !valid[row]) continue;
+        sum += values[row];
+        ++count;
+      } while (++row < rows && groups[Index(row)] == group);
+      sums_[group] += sum;
+      counts_[group] += count;
+    }
+  }
+
+  template <typename T, bool kNulls>
+  void AddSquares(const T* values, const ValidRows& valid, Groups groups) {
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      if (kNulls && !valid[row]) continue;
+      const auto value = static_cast<__int128>(values[row]);
+      const auto magnitude = static_cast<unsigned __int128>(value < 0 ? -value : value);
+      const unsigned __int128 square = magnitude * magnitude;
+      const uint64_t limbs[3] = {static_cast<uint64_t>(square), static_cast<uint64_t>(square >> 64), 0};
+      squares_[groups[i]].template Add<3>(limbs);
+    }
+  }
+
+  template <typename T>
+  Result<ArrayPtr> MakeSums(uint32_t count, arrow::MemoryPool* pool) {
+    for (uint32_t g = 0; g < count; ++g) {
+      if (sums_[g] < std::numeric_limits<T>::min() || sums_[g] > std::numeric_limits<T>::max())
+        return SumOverflow(*output_);
+    }
+    return BuildArray<T>(
+        output_, count, pool, [&](int64_t g) { return static_cast<T>(sums_[Index(g)]); },
+        [&](int64_t g) { return counts_[Index(g)] == 0; });
+  }
+
+  double VarianceOf(size_t group) const {
+    const auto bits = static_cast<unsigned __int128>(sums_[group]);
+    const WideInteger<2> sum = {{static_cast<uint64_t>(bits), static_cast<uint64_t>(bits >> 64)}};
+    const double variance =
+        SampleVariance(PartsOf(sum.ToExactSum()), PartsOf(squares_[group].ToExactSum()), counts_[group]);
+    return function_ == AggregateFunction::kStd ? std::sqrt(variance) : variance;
+  }
+
+  const AggregateFunction function_;
+  GroupVector<int64_t> counts_;
+  GroupVector<__int128> sums_;
+  GroupVector<WideInteger<3>> squares_;
+};
+
+template <int kLimbs>
+struct Unscaled {
+  uint64_t limbs[kLimbs];
+};
+
+// kOut: limbs of a result. One more holds any sum.
+template <int kOut>
+class DecimalMoment final : public AggregateBase {
+ public:
+  explicit DecimalMoment(const AggregateInit& init)
+      : AggregateBase(init.input, init.output, init.pool),
+        mean_(init.function == AggregateFunction::kMean),
+        counts_(init.pool),
+        sums_(init.pool) {}
+  int64_t size_bytes() const override { return counts_.size_bytes() + sums_.size_bytes(); }
+
+ protected:
+  Status Grow(uint32_t num_groups) override {
+    ARROW_RETURN_NOT_OK(counts_.Resize(num_groups));
+    return sums_.Resize(num_groups);
+  }
+
+  Status Add(const arrow::Array* column, Groups groups) override {
+    switch (column->type_id()) {
+      case arrow::Type::DECIMAL32:
+        return AddAs<int32_t>(*column, groups);
+      case arrow::Type::DECIMAL64:
+        return AddAs<int64_t>(*column, groups);
+      case arrow::Type::DECIMAL128:
+        return AddAs<Unscaled<2>>(*column, groups);
+      case arrow::Type::DECIMAL256:
+        return AddAs<Unscaled<4>>(*column, groups);
+      default:
+        return BugError("no decimal");
+    }
+  }
+
+  Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    const auto is_null = [&](int64_t g) { return counts_[static_cast<size_t>(g)] == 0; };
+    if (mean_) {
+      const double unit = PowerOfTen(static_cast<const arrow::DecimalType&>(*input_).scale());
+      return BuildArray<double>(
+          output_, count, pool,
+          [&](int64_t g) {
+            const auto i = static_cast<size_t>(g);
+            return sums_[i].ToExactSum().Round() / (unit * static_cast<double>(counts_[i]));
+          },
+          is_null);
+    }
+    for (uint32_t g = 0; g < count; ++g) {
+      if (!Fits(sums_[g])) return SumOverflow(*output_);
+    }
+    return BuildArray<Unscaled<kOut>>(
+        output_, count, pool,
+        [&](int64_t g) {
+          Unscaled<kOut> value;
+          std::copy_n(sums_[static_cast<size_t>(g)].limbs, kOut, value.limbs);
+          return value;
+        },
+        is_null);
+  }
+
+  void Forget(uint32_t count) override {
+    counts_.DropFront(count);
+    sums_.DropFront(count);
+  }
+
+ private:
+  using Sum = WideInteger<kOut + 1>;
+
+  template <typename T>
+  Status AddAs(const arrow::Array& column, Groups groups) {
+    ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(column, pool_.get()));
+    const T* values = column.data()->GetValues<T>(1);
+    WithNulls(valid, [&](auto nulls) {
+      for (size_t i = 0; i < groups.size(); ++i) {
+        if (nulls && !valid[static_cast<int64_t>(i)]) continue;
+        AddOne(&sums_[groups[i]], values[i]);
+        ++counts_[groups[i]];
+      }
+    });
+    return Status::OK();
+  }
+
+  template <typename T>
+  static void AddOne(Sum* sum, const T& value) {
+    if constexpr (std::is_integral_v<T>) {
+      const auto limb = static_cast<uint64_t>(static_cast<int64_t>(value));
+      sum->template Add<1>(&limb);
+    } else {
+      sum->template Add<sizeof(T) / 8>(value.limbs);
+    }
+  }
+
+  bool Fits(const Sum& sum) const {
+    if (!sum.FitsIn(kOut)) return false;
+    const int precision = static_cast<const arrow::DecimalType&>(*output_).precision();
+    std::array<uint64_t, kOut> limbs;
+    std::copy_n(sum.limbs, kOut, limbs.begin());
+    if constexpr (kOut == 2) {
+      return arrow::Decimal128(static_cast<int64_t>(limbs[1]), limbs[0]).FitsInPrecision(precision);
+    } else {
+      return arrow::Decimal256(arrow::Decimal256::LittleEndianArray, limbs).FitsInPrecision(precision);
+    }
+  }
+
+  const bool mean_;
+  GroupVector<int64_t> counts_;
+  GroupVector<Sum> sums_;
+};
+
+}  // namespace
+
+AggregatePtr MakeIntegerMoment(const AggregateInit& init) { return std::make_unique<IntegerMoment>(init); }
+
+AggregatePtr MakeDecimalMoment(const AggregateInit& init) {
+  if (init.input->id() == arrow::Type::DECIMAL256) return std::make_unique<DecimalMoment<4>>(init);
+  return std::make_unique<DecimalMoment<2>>(init);
+}
+
+}  // namespace partita

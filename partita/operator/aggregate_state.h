@@ -1,0 +1,172 @@
+// What the aggregates are made of: vectors of states in the budget, rows that are not null, and the base
+// class that checks calls and numbers groups. Private to the aggregates.
+#pragma once
+
+#include <arrow/array/data.h>
+#include <arrow/util/bit_util.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+#include "partita/memory/budget.h"
+#include "partita/operator/aggregate.h"
+
+namespace partita {
+
+// One value a group (or an entry) in memory of a pool.
+template <typename T>
+class GroupVector {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  explicit GroupVector(std::shared_ptr<BudgetPool> pool) : pool_(std::move(pool)) {}
+  GroupVector(GroupVector&& other) noexcept { Swap(other); }
+  GroupVector& operator=(GroupVector&& other) noexcept {
+    Swap(other);
+    return *this;
+  }
+  GroupVector(const GroupVector&) = delete;
+  GroupVector& operator=(const GroupVector&) = delete;
+  ~GroupVector() {
+    if (memory_ != nullptr) pool_->Free(reinterpret_cast<uint8_t*>(memory_), size_bytes(), kAlignment);
+  }
+
+  // May be refused; then nothing changes.
+  Status Reserve(size_t capacity) {
+    if (dropped_ + capacity > capacity_) MoveToFront();
+    if (capacity <= capacity_) return Status::OK();
+    if (Reallocate(std::max(capacity, capacity_ + capacity_ / 2)).ok()) return Status::OK();
+    return Reallocate(capacity);
+  }
+  Status Resize(size_t size) {  // new values are zero
+    ARROW_RETURN_NOT_OK(Reserve(size));
+    if (size > size_) std::memset(static_cast<void*>(end()), 0, (size - size_) * sizeof(T));
+    size_ = size;
+    return Status::OK();
+  }
+  // Both within what was reserved. Values that SetSize adds are not set.
+  void PushBack(const T& value) { begin()[size_++] = value; }
+  void SetSize(size_t size) { size_ = size; }
+  // Moves what is left only when that is less than what is gone.
+  void DropFront(size_t count) {
+    count = std::min(count, size_);
+    dropped_ += count;
+    size_ -= count;
+    if (dropped_ >= size_) MoveToFront();
+  }
+
+  T& operator[](size_t i) { return begin()[i]; }
+  const T& operator[](size_t i) const { return begin()[i]; }
+  T* begin() { return memory_ + dropped_; }
+  T* end() { return begin() + size_; }
+  const T* begin() const { return memory_ + dropped_; }
+  const T* end() const { return begin() + size_; }
+  size_t size() const { return size_; }
+  size_t capacity() const { return capacity_ - dropped_; }
+  int64_t size_bytes() const { return static_cast<int64_t>(capacity_ * sizeof(T)); }
+
+ private:
+  static constexpr int64_t kAlignment = 64;
+
+  void MoveToFront() {
+    if (dropped_ > 0 && size_ > 0) std::memmove(static_cast<void*>(memory_), begin(), size_ * sizeof(T));
+    dropped_ = 0;
+  }
+  Status Reallocate(size_t capacity) {
+    auto* bytes = reinterpret_cast<uint8_t*>(memory_);
+    const auto new_bytes = static_cast<int64_t>(capacity * sizeof(T));
+    ARROW_RETURN_NOT_OK(memory_ == nullptr ? pool_->Allocate(new_bytes, kAlignment, &bytes)
+                                           : pool_->Reallocate(size_bytes(), new_bytes, kAlignment, &bytes));
+    memory_ = reinterpret_cast<T*>(bytes);
+    capacity_ = capacity;
+    return Status::OK();
+  }
+  void Swap(GroupVector& other) {
+    std::swap(pool_, other.pool_);
+    std::swap(memory_, other.memory_);
+    std::swap(dropped_, other.dropped_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+  std::shared_ptr<BudgetPool> pool_;
+  T* memory_ = nullptr;
+  size_t dropped_ = 0, size_ = 0, capacity_ = 0;  // dropped_: values in front that are gone
+};
+
+// Which rows of an array are not null, also where that is not said by a bitmap of its own (dictionaries,
+// unions, run ends).
+class ValidRows {
+ public:
+  static Result<ValidRows> Of(const arrow::Array& array, arrow::MemoryPool* pool);
+  bool all() const { return bits_ == nullptr; }
+  bool operator[](int64_t row) const {
+    return arrow::bit_util::GetBit(bits_, offset_ + row);
+  }  // unless all()
+
+ private:
+  const uint8_t* bits_ = nullptr;
+  int64_t offset_ = 0;
+  std::shared_ptr<arrow::Buffer> made_;
+};
+
+// Runs `rows` with a type whose value says at compile time whether rows have to be asked.
+template <typename Rows>
+void WithNulls(const ValidRows& valid, Rows rows) {
+  if (valid.all()) {
+    rows(std::false_type());
+  } else {
+    rows(std::true_type());
+  }
+}
+
+class AggregateBase : public Aggregate {
+ public:
+  AggregateBase(std::shared_ptr<arrow::DataType> input, std::shared_ptr<arrow::DataType> output,
+                std::shared_ptr<BudgetPool> pool);
+  Status Update(const arrow::Array* column, std::span<const uint32_t> groups, uint32_t num_groups) final;
+  Result<std::shared_ptr<arrow::Array>> Finish(uint32_t count, arrow::MemoryPool* pool) final;
+
+ protected:
+  using ArrayPtr = std::shared_ptr<arrow::Array>;
+  using Groups = std::span<const uint32_t>;
+
+  // Makes room for the states of `num_groups` groups. May leave part of it where memory is refused.
+  virtual Status Grow(uint32_t num_groups) = 0;
+  // There is room for all groups. Takes all rows or none.
+  virtual Status Add(const arrow::Array* column, Groups groups) = 0;
+  virtual Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) = 0;
+  virtual void Forget(uint32_t count) = 0;
+
+  uint32_t num_groups() const { return num_groups_; }
+
+  const std::shared_ptr<arrow::DataType> input_, output_;
+  const std::shared_ptr<BudgetPool> pool_;
+
+ private:
+  uint32_t num_groups_ = 0;
+};
+
+// `values` as an array of `type`, null where `is_null(i)`.
+Result<std::shared_ptr<arrow::Array>> ArrayOf(const std::shared_ptr<arrow::DataType>& type, int64_t length,
+                                              std::shared_ptr<arrow::Buffer> values, arrow::MemoryPool* pool,
+                                              const std::function<bool(int64_t)>& is_null);
+
+// `value(i)` for all i, null where is_null(i).
+template <typename T, typename Value, typename IsNull>
+Result<std::shared_ptr<arrow::Array>> BuildArray(const std::shared_ptr<arrow::DataType>& type, int64_t length,
+                                                 arrow::MemoryPool* pool, Value value, IsNull is_null) {
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                        arrow::AllocateBuffer(length * static_cast<int64_t>(sizeof(T)), pool));
+  auto* out = reinterpret_cast<T*>(buffer->mutable_data());
+  for (int64_t i = 0; i < length; ++i) out[i] = is_null(i) ? T() : value(i);
+  return ArrayOf(type, length, std::move(buffer), pool, is_null);
+}
+
+}  // namespace partita

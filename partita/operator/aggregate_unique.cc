@@ -1,0 +1,199 @@
+// n_unique: how many different values a group has, exactly.
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
+#include <arrow/type.h>
+
+#include <bit>
+
+#include "partita/base/digest.h"
+#include "partita/operator/aggregate_kinds.h"
+#include "partita/operator/aggregate_state.h"
+#include "partita/runs/row_key.h"
+
+namespace partita {
+namespace {
+
+uint64_t Mix(uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea, Flood 2014)
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+// One set of (group, encoded value) for all groups: open addressing, linear probing, at most two thirds full.
+// An encoding of up to 16 bytes is the prefix; a longer one lies in `long_bytes_`, after its length.
+class Unique final : public AggregateBase {
+ public:
+  explicit Unique(const AggregateInit& init)
+      : AggregateBase(init.input, init.output, init.pool),
+        schema_(arrow::schema({arrow::field("value", init.input)})),
+        counts_(init.pool),
+        slots_(init.pool),
+        long_bytes_(init.pool) {}
+
+  int64_t size_bytes() const override {
+    return counts_.size_bytes() + slots_.size_bytes() + long_bytes_.size_bytes();
+  }
+
+ protected:
+  Status Grow(uint32_t num_groups) override { return counts_.Resize(num_groups); }
+
+  Status Add(const arrow::Array* column, Groups groups) override {
+    const auto array = arrow::MakeArray(column->data());
+    ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*schema_, {KeyColumn{}}));
+    ARROW_ASSIGN_OR_RAISE(
+        const RowKeys keys,
+        encoder.Encode(*arrow::RecordBatch::Make(schema_, array->length(), {array}), pool_.get()));
+    ARROW_RETURN_NOT_OK(Reserve(keys));
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      if (!IsPresent(keys, row)) continue;
+      if (Insert({keys.prefix(row), first_group_ + groups[i] + 1, kShort}, LongKey(keys, row)))
+        ++counts_[groups[i]];
+    }
+    return Status::OK();
+  }
+
+  Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    return BuildArray<int64_t>(
+        output_, count, pool, [&](int64_t g) { return counts_[static_cast<size_t>(g)]; },
+        [](int64_t) { return false; });
+  }
+
+  // Entries of finished groups harm nobody, so they go when they are most of all.
+  void Forget(uint32_t count) override {
+    for (uint32_t g = 0; g < count; ++g) stale_ += static_cast<size_t>(counts_[g]);
+    counts_.DropFront(count);
+    first_group_ += count;
+    if (2 * stale_ <= entries_) return;
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      while (slots_[i].group != 0 && slots_[i].group <= first_group_) Erase(i);
+    }
+    stale_ = 0;
+    if (entries_ == 0) long_bytes_.SetSize(0);
+  }
+
+ private:
+  static constexpr uint64_t kPresent = 1;  // the first byte of the encoding of what is not null
+  static constexpr uint64_t kShort = ~uint64_t{0};
+
+  struct Slot {
+    KeyPrefix prefix;
+    uint64_t group;  // counted from the very first one, plus 1; 0: the slot is free
+    uint64_t at;     // in long_bytes_; kShort: the prefix is all
+  };
+
+  static bool IsPresent(const RowKeys& keys, int64_t row) { return keys.prefix(row).hi >> 56 == kPresent; }
+  static std::string_view LongKey(const RowKeys& keys, int64_t row) {
+    const std::string_view whole = keys.whole(row);
+    return whole.size() > sizeof(KeyPrefix) ? whole : std::string_view();
+  }
+
+  std::string_view LongKey(const Slot& slot) const {
+    if (slot.at == kShort) return {};
+    uint64_t size = 0;
+    std::memcpy(&size, long_bytes_.begin() + slot.at, sizeof(size));
+    return {reinterpret_cast<const char*>(long_bytes_.begin()) + slot.at + sizeof(size), size};
+  }
+
+  // Where a probe for the slot's key begins.
+  size_t Home(const Slot& slot, std::string_view long_key) const {
+    uint64_t hash = Mix(slot.prefix.hi + slot.group * 0x9e3779b97f4a7c15ULL);
+    hash = Mix(hash ^ Mix(slot.prefix.lo + 0xd1b54a32d192ed03ULL));
+    if (!long_key.empty()) hash = Checksum64(long_key.data(), static_cast<int64_t>(long_key.size()), hash);
+    return hash & (slots_.size() - 1);
+  }
+
+  // False: the set has it. There is room.
+  bool Insert(Slot slot, std::string_view long_key) {
+    const size_t mask = slots_.size() - 1;
+    size_t i = Home(slot, long_key);
+    for (; slots_[i].group != 0; i = (i + 1) & mask) {
+      if (slots_[i].group == slot.group && slots_[i].prefix == slot.prefix && LongKey(slots_[i]) == long_key)
+        return false;
+    }
+    if (!long_key.empty()) slot.at = AppendLong(&long_bytes_, long_key);
+    slots_[i] = slot;
+    ++entries_;
+    return true;
+  }
+
+  static uint64_t AppendLong(GroupVector<uint8_t>* bytes, std::string_view key) {
+    const size_t at = bytes->size();
+    const uint64_t size = key.size();
+    bytes->SetSize(at + sizeof(size) + key.size());
+    std::memcpy(bytes->begin() + at, &size, sizeof(size));
+    std::memcpy(bytes->begin() + at + sizeof(size), key.data(), key.size());
+    return at;
+  }
+
+  // Entries behind the hole move up, so that every probe still finds them (Knuth, TAOCP 3, 6.4, algorithm R).
+  void Erase(size_t hole) {
+    const size_t mask = slots_.size() - 1;
+    for (size_t i = (hole + 1) & mask; slots_[i].group != 0; i = (i + 1) & mask) {
+      const size_t home = Home(slots_[i], LongKey(slots_[i]));
+      if (((i - home) & mask) < ((i - hole) & mask)) continue;
+      slots_[hole] = slots_[i];
+      hole = i;
+    }
+    slots_[hole].group = 0;
+    --entries_;
+  }
+
+  // Room for all values of a batch, should all be new.
+  Status Reserve(const RowKeys& keys) {
+    size_t values = 0, bytes = 0;
+    for (int64_t row = 0; row < keys.rows; ++row) {
+      if (!IsPresent(keys, row)) continue;
+      ++values;
+      const size_t size = LongKey(keys, row).size();
+      if (size > 0) bytes += sizeof(uint64_t) + size;
+    }
+    if (long_bytes_.size() + bytes > long_bytes_.capacity()) ARROW_RETURN_NOT_OK(GrowLongBytes(bytes));
+    const size_t least = (entries_ + values) / 2 * 3 + 16;
+    return least <= slots_.size() ? Status::OK() : Rehash(std::bit_ceil(least));
+  }
+
+  // What finished groups have left goes on this occasion.
+  Status GrowLongBytes(size_t more) {
+    size_t live = 0;
+    for (const Slot& slot : slots_) {
+      if (slot.group != 0 && slot.at != kShort) live += sizeof(uint64_t) + LongKey(slot).size();
+    }
+    GroupVector<uint8_t> bytes(pool_);
+    if (!bytes.Reserve(live + std::max(more, live / 2)).ok()) ARROW_RETURN_NOT_OK(bytes.Reserve(live + more));
+    for (Slot& slot : slots_) {
+      if (slot.group != 0 && slot.at != kShort) slot.at = AppendLong(&bytes, LongKey(slot));
+    }
+    long_bytes_ = std::move(bytes);
+    return Status::OK();
+  }
+
+  Status Rehash(size_t capacity) {
+    GroupVector<Slot> old(pool_);
+    ARROW_RETURN_NOT_OK(old.Resize(capacity));
+    std::swap(old, slots_);
+    for (const Slot& slot : old) {
+      if (slot.group == 0) continue;
+      size_t i = Home(slot, LongKey(slot));
+      while (slots_[i].group != 0) i = (i + 1) & (capacity - 1);
+      slots_[i] = slot;
+    }
+    return Status::OK();
+  }
+
+  const std::shared_ptr<arrow::Schema> schema_;
+  GroupVector<int64_t> counts_;
+  GroupVector<Slot> slots_;
+  size_t entries_ = 0;
+  size_t stale_ = 0;          // entries of finished groups
+  uint64_t first_group_ = 0;  // the group 0 of now
+  GroupVector<uint8_t> long_bytes_;
+};
+
+}  // namespace
+
+AggregatePtr MakeUnique(const AggregateInit& init) { return std::make_unique<Unique>(init); }
+
+}  // namespace partita

@@ -1,0 +1,192 @@
+// Steps in which rows change partition: compile makes an exchange of each (compile/exchange_steps.h). None of
+// them computes a row, so none can fail on one.
+#include <arrow/type.h>
+
+#include <algorithm>
+
+#include "partita/base/json.h"
+#include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/builtin_steps.h"
+#include "partita/pipeline/keys.h"
+
+namespace partita {
+namespace {
+
+using SchemaPtr = std::shared_ptr<arrow::Schema>;
+
+// The rows as they are, in another order or number.
+StepBinding SameColumns(const SchemaPtr& input, std::vector<std::string> reads) {
+  StepBinding binding;
+  binding.output = input;
+  binding.reads = std::move(reads);
+  return binding;
+}
+
+Result<StepBinding> BindSort(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
+  ARROW_RETURN_NOT_OK(CheckKeys("sort", by, *input));
+  const size_t directions = args.at("descending").size();
+  if (directions != 1 && directions != by.size()) {
+    return UserError("sort has " + std::to_string(by.size()) + " columns in `by`, but `descending` has " +
+                         std::to_string(directions) + " entries",
+                     "give `descending` once for all columns, or once for each");
+  }
+  return SameColumns(input, std::move(by));
+}
+
+Result<StepBinding> BindRepartition(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
+  ARROW_ASSIGN_OR_RAISE(const bool shuffle, GetBoolOr(args, "shuffle", false));
+  const bool has_n = !args.at("n").is_null(), has_rows = !args.at("rows").is_null();
+  if (has_n && has_rows) {
+    return UserError("repartition takes the number of partitions or the rows of each, not both",
+                     "give `n` or `rows`");
+  }
+  if (!by.empty() && shuffle) {
+    return UserError("repartition places rows by key or at random, not both", "give `by` or `shuffle`");
+  }
+  if (has_rows && (shuffle || !by.empty())) {
+    return UserError("repartition cuts partitions of `rows` rows only where the rows keep their order",
+                     "give `n` instead of `rows`");
+  }
+  if (!has_n && !has_rows && by.empty() && !shuffle) {
+    return UserError("repartition needs the number of partitions or the rows of each", "give `n` or `rows`");
+  }
+  if (!by.empty()) ARROW_RETURN_NOT_OK(CheckKeys("repartition", by, *input));
+  return SameColumns(input, std::move(by));
+}
+
+Result<StepBinding> BindDistinct(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
+  ARROW_ASSIGN_OR_RAISE(auto keys, DistinctKeys(by, *input));
+  return SameColumns(input, std::move(keys));
+}
+
+Result<StepBinding> BindGroupBy(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
+  ARROW_RETURN_NOT_OK(CheckKeys("group_by", by, *input));
+  ARROW_ASSIGN_OR_RAISE(auto aggregates, AggregatesFromArgs(args.at("aggregates")));
+  StepBinding binding;
+  ARROW_ASSIGN_OR_RAISE(binding.output, AggregateSchema(by, aggregates, *input));
+  binding.drops_others = true;
+  binding.reads = std::move(by);
+  for (const AggregateSpec& aggregate : aggregates) {
+    binding.writes.push_back(aggregate.name);
+    auto& reads = binding.reads;
+    if (!aggregate.column.empty() && std::find(reads.begin(), reads.end(), aggregate.column) == reads.end()) {
+      reads.push_back(aggregate.column);
+    }
+  }
+  return binding;
+}
+
+StepSpec Exchange(std::string name, std::string summary, std::vector<ArgSpec> args, BindStep bind) {
+  StepSpec spec;
+  spec.name = std::move(name);
+  spec.summary = std::move(summary);
+  spec.args = std::move(args);
+  spec.bind = std::move(bind);
+  spec.is_exchange = true;
+  return spec;
+}
+
+ArgSpec By(bool required, std::string doc) {
+  return {.name = "by",
+          .type = ArgType::kStringList,
+          .required = required,
+          .default_json = required ? "null" : "[]",
+          .doc = std::move(doc)};
+}
+
+ArgSpec Seed() {
+  return {.name = "seed",
+          .type = ArgType::kInt,
+          .default_json = "0",
+          .min = 0,
+          .doc = "The same seed gives the same rows in the same order, on every machine."};
+}
+
+ArgSpec Partitions() {
+  return {.name = "partitions",
+          .type = ArgType::kInt,
+          .min = 1,
+          .max = 1e6,
+          .doc = "Number of partitions of the result; null: as many as make about 128 MiB each."};
+}
+
+StepSpec Sort() {
+  return Exchange(
+      "sort", "Sorts all rows; rows with equal keys keep their order.",
+      {By(true, "Columns to sort by, the first one first; all types but lists, structs and maps."),
+       {.name = "descending",
+        .type = ArgType::kBoolList,
+        .default_json = "[false]",
+        .doc = "Whether the greatest comes first: once for all columns, or once for each. NaN is greater "
+               "than all numbers."},
+       {.name = "nulls",
+        .type = ArgType::kString,
+        .default_json = R"("last")",
+        .choices = {"last", "first"},
+        .doc = "Where nulls stand, whatever the direction."},
+       Partitions()},
+      BindSort);
+}
+
+StepSpec RandomShuffle() {
+  return Exchange("random_shuffle", "Puts all rows in a random order, not only those of a partition.",
+                  {Seed(), Partitions()}, [](const Json&, const SchemaPtr& input) -> Result<StepBinding> {
+                    return SameColumns(input, {});
+                  });
+}
+
+StepSpec Repartition() {
+  return Exchange(
+      "repartition", "Cuts the rows in other partitions: in their order, by key, or at random.",
+      {{.name = "n",
+        .type = ArgType::kInt,
+        .min = 1,
+        .max = 1e6,
+        .doc = "Number of partitions; without `by` and `shuffle` they differ by one row at most."},
+       {.name = "rows",
+        .type = ArgType::kInt,
+        .min = 1,
+        .doc = "Rows of each partition, instead of their number; the last one may be shorter."},
+       By(false, "Key columns: rows with equal keys go to one partition, and stand together in it."),
+       {.name = "shuffle",
+        .type = ArgType::kBool,
+        .default_json = "false",
+        .doc = "Whether rows are placed at random, always in the same way."}},
+      BindRepartition);
+}
+
+StepSpec Distinct() {
+  return Exchange("distinct", "Keeps one row of those that are equal in the key columns.",
+                  {By(false, "Key columns; none: all columns. Nulls are equal to each other."),
+                   {.name = "keep",
+                    .type = ArgType::kString,
+                    .default_json = R"("first")",
+                    .choices = {"first", "last", "none"},
+                    .doc = "Which row stays, in the order of the dataset; none: rows that are not alone are "
+                           "left out."}},
+                  BindDistinct);
+}
+
+StepSpec GroupBy() {
+  return Exchange("group_by", "Makes one row of the rows that are equal in the key columns.",
+                  {By(true, "Key columns. Nulls are equal to each other."),
+                   {.name = "aggregates",
+                    .type = ArgType::kAggregateMap,
+                    .required = true,
+                    .min = 1,
+                    .doc = "A map of new column to an aggregate like sum(v) or count(): count, sum, mean, "
+                           "min, max, var, std, any, all, first, last, list, n_unique."}},
+                  BindGroupBy);
+}
+
+}  // namespace
+
+std::vector<StepSpec> BuiltinExchanges() {
+  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy()};
+}
+
+}  // namespace partita

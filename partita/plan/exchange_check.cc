@@ -1,0 +1,120 @@
+#include "partita/plan/exchange_check.h"
+
+#include <arrow/type.h>
+
+#include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/keys.h"
+#include "partita/plan/plan_check.h"
+
+namespace partita {
+namespace {
+
+using Kind = PlanExchange::Kind;
+
+// A hostile plan must not make anyone reserve or loop by a number it merely states.
+constexpr int kMaxInputs = 1 << 16;
+
+Status Bad(const PlanExchange& exchange, const std::string& why) {
+  return BadPlan("a " + std::string(ExchangeKindName(exchange.kind)) + " exchange " + why);
+}
+
+bool IsCount(int64_t value) { return value >= 1 && value <= kMaxExchangePartitions; }
+
+// How the rows are cut: each kind has exactly one rule.
+Status CheckCuts(const PlanExchange& exchange) {
+  const bool sized = exchange.partition_bytes >= 1;
+  const bool by_rows = exchange.rows_per_partition >= 1;
+  const bool counted = IsCount(exchange.partitions);
+  if ((!sized && exchange.partition_bytes != -1) || (!by_rows && exchange.rows_per_partition != -1) ||
+      (!counted && exchange.partitions != -1)) {
+    return Bad(exchange, "has counts out of range: partitions " + std::to_string(exchange.partitions) +
+                             ", partition_bytes " + std::to_string(exchange.partition_bytes) +
+                             ", rows_per_partition " + std::to_string(exchange.rows_per_partition));
+  }
+  bool good = false;
+  switch (exchange.kind) {
+    case Kind::kGather:
+      good = !sized && !by_rows && !counted;
+      break;
+    case Kind::kRebalance:
+      good = !sized && by_rows != counted;
+      break;
+    case Kind::kSort:
+    case Kind::kShuffle:
+    case Kind::kHash:
+      good = !by_rows && sized != counted;
+      break;
+  }
+  return good ? Status::OK() : Bad(exchange, "does not say how its rows are cut, or says it twice");
+}
+
+Status CheckOrder(const PlanExchange& exchange) {
+  const bool has_keys = exchange.kind == Kind::kSort || exchange.kind == Kind::kHash;
+  if (!has_keys && !exchange.keys.empty()) return Bad(exchange, "has keys");
+  if (exchange.kind != Kind::kShuffle && exchange.seed != 0) return Bad(exchange, "has a seed");
+  if (!has_keys) return Status::OK();
+  const Status keys = CheckKeys("it", exchange.key_names(), *exchange.schema);
+  if (!keys.ok()) return Bad(exchange, "has bad keys: " + MessageOf(keys));
+  for (const PlanOrderKey& key : exchange.keys) {
+    if (exchange.kind == Kind::kHash && (key.descending || key.nulls_first)) {
+      return Bad(exchange, "has keys with a direction");
+    }
+  }
+  return Status::OK();
+}
+
+bool IsDistinct(const Json& reduce) {
+  return reduce.size() == 2 && reduce.contains("keep") && reduce["keep"].is_string() &&
+         (reduce["keep"] == "first" || reduce["keep"] == "last" || reduce["keep"] == "none");
+}
+
+}  // namespace
+
+bool SameColumns(const arrow::Schema& a, const arrow::Schema& b) {
+  if (a.num_fields() != b.num_fields()) return false;
+  for (int i = 0; i < a.num_fields(); ++i) {
+    if (a.field(i)->name() != b.field(i)->name() || !a.field(i)->type()->Equals(*b.field(i)->type()))
+      return false;
+  }
+  return true;
+}
+
+Status CheckExchange(const PlanExchange& exchange) {
+  if (exchange.inputs < 1 || exchange.inputs > kMaxInputs) {
+    return Bad(exchange, "has " + std::to_string(exchange.inputs) + " inputs");
+  }
+  if (exchange.limit < -1) return Bad(exchange, "has a negative limit");
+  if (exchange.limit >= 0 && exchange.is_sorted() &&
+      (exchange.kind == Kind::kHash || exchange.partitions != 1)) {
+    return Bad(exchange, "has a limit, but not one partition in one order");
+  }
+  ARROW_RETURN_NOT_OK(CheckCuts(exchange));
+  return CheckOrder(exchange);
+}
+
+Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchange) {
+  const auto bad = [](const std::string& why) { return BadPlan("a stage that reads an exchange " + why); };
+  const Json& reduce = source.reduce;
+  if (reduce.is_null()) {
+    return SameColumns(*exchange.schema, *source.schema) ? Status::OK()
+                                                         : bad("has other columns than its exchange");
+  }
+  if (exchange.kind != Kind::kHash) return bad("reduces rows that are not placed by key");
+  if (!reduce.is_object() || !reduce.contains("op")) return bad("has a bad 'reduce'");
+  if (reduce["op"] == "distinct") {
+    if (!IsDistinct(reduce)) return bad("has a bad 'reduce'");
+    return SameColumns(*exchange.schema, *source.schema) ? Status::OK()
+                                                         : bad("has other columns than its exchange");
+  }
+  if (reduce["op"] != "aggregate" || reduce.size() != 2 || !reduce.contains("aggregates")) {
+    return bad("has a bad 'reduce'");
+  }
+  auto aggregates = AggregatesFromJson(reduce["aggregates"]);
+  if (!aggregates.ok()) return bad("has bad aggregates: " + MessageOf(aggregates.status()));
+  auto schema = AggregateSchema(exchange.key_names(), *aggregates, *exchange.schema);
+  if (!schema.ok()) return bad("has bad aggregates: " + MessageOf(schema.status()));
+  return SameColumns(**schema, *source.schema) ? Status::OK()
+                                               : bad("has other columns than its aggregates give");
+}
+
+}  // namespace partita

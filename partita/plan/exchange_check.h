@@ -1,0 +1,17 @@
+// The checks of exchanges in hostile plans. Internal to the room.
+#pragma once
+
+#include "partita/plan/plan.h"
+
+namespace partita {
+
+// Fields that fit the kind, keys that are in the schema, counts that nobody must fear.
+Status CheckExchange(const PlanExchange& exchange);
+
+// A source of `exchange`: what it gives follows from the exchange's columns and its `reduce`.
+Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchange);
+
+// Names, order and types agree; nullability and metadata may differ (between the inputs of a union).
+bool SameColumns(const arrow::Schema& a, const arrow::Schema& b);
+
+}  // namespace partita

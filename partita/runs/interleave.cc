@@ -1,0 +1,204 @@
+#include "partita/runs/interleave.h"
+
+#include <arrow/api.h>
+#include <arrow/util/bit_util.h>
+
+#include <cstring>
+#include <limits>
+
+namespace partita {
+namespace {
+
+using Arrays = std::vector<std::shared_ptr<arrow::Array>>;
+using Picks = std::span<const RowPick>;
+
+Result<std::shared_ptr<arrow::Buffer>> NewBuffer(int64_t size, arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(size, pool));
+  return buffer;
+}
+
+// Null where no picked batch has a null.
+Result<std::shared_ptr<arrow::Buffer>> Validity(const Arrays& arrays, Picks picks, arrow::MemoryPool* pool,
+                                                int64_t* nulls) {
+  *nulls = 0;
+  bool any = false;
+  for (const auto& array : arrays) any = any || array->null_count() > 0;
+  if (!any) return nullptr;
+  const auto rows = static_cast<int64_t>(picks.size());
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, pool));
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto pick = picks[static_cast<size_t>(i)];
+    if (arrays[pick.batch]->IsValid(pick.row)) {
+      arrow::bit_util::SetBit(bits->mutable_data(), i);
+    } else {
+      ++*nulls;
+    }
+  }
+  return bits;
+}
+
+template <int kWidth>
+void CopyFixed(const std::vector<const uint8_t*>& values, Picks picks, int64_t width, uint8_t* out) {
+  const auto w = static_cast<size_t>(kWidth > 0 ? kWidth : width);
+  for (const auto pick : picks) {
+    std::memcpy(out, values[pick.batch] + pick.row * w, w);
+    out += w;
+  }
+}
+
+Result<std::shared_ptr<arrow::Array>> Fixed(const std::shared_ptr<arrow::DataType>& type, int64_t width,
+                                            const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  const auto rows = static_cast<int64_t>(picks.size());
+  ARROW_ASSIGN_OR_RAISE(auto buffer, NewBuffer(rows * width, pool));
+  std::vector<const uint8_t*> values;
+  for (const auto& array : arrays) {
+    const auto& data = *array->data();
+    values.push_back(data.buffers[1] ? data.buffers[1]->data() + data.offset * width : nullptr);
+  }
+  uint8_t* out = buffer->mutable_data();
+  switch (width) {
+    case 1:
+      CopyFixed<1>(values, picks, width, out);
+      break;
+    case 2:
+      CopyFixed<2>(values, picks, width, out);
+      break;
+    case 4:
+      CopyFixed<4>(values, picks, width, out);
+      break;
+    case 8:
+      CopyFixed<8>(values, picks, width, out);
+      break;
+    case 16:
+      CopyFixed<16>(values, picks, width, out);
+      break;
+    case 0:
+      break;
+    default:
+      CopyFixed<0>(values, picks, width, out);
+      break;
+  }
+  return arrow::MakeArray(arrow::ArrayData::Make(type, rows, {validity, buffer}, nulls));
+}
+
+Result<std::shared_ptr<arrow::Array>> Booleans(const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  const auto rows = static_cast<int64_t>(picks.size());
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, pool));
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto pick = picks[static_cast<size_t>(i)];
+    if (static_cast<const arrow::BooleanArray&>(*arrays[pick.batch]).Value(pick.row)) {
+      arrow::bit_util::SetBit(bits->mutable_data(), i);
+    }
+  }
+  return arrow::MakeArray(arrow::ArrayData::Make(arrow::boolean(), rows, {validity, bits}, nulls));
+}
+
+template <typename Offset>
+Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
+                                           Picks picks, arrow::MemoryPool* pool) {
+  struct View {
+    const Offset* offsets;
+    const uint8_t* bytes;
+  };
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  std::vector<View> views;
+  for (const auto& array : arrays) {
+    const auto& data = *array->data();
+    views.push_back({data.GetValues<Offset>(1), data.buffers[2] ? data.buffers[2]->data() : nullptr});
+  }
+  const auto rows = static_cast<int64_t>(picks.size());
+  ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
+                        NewBuffer((rows + 1) * static_cast<int64_t>(sizeof(Offset)), pool));
+  auto* offsets = reinterpret_cast<Offset*>(offset_buffer->mutable_data());
+  int64_t size = 0;
+  offsets[0] = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto pick = picks[static_cast<size_t>(i)];
+    const Offset* at = views[pick.batch].offsets + pick.row;
+    // What lies behind a null is not carried along.
+    if (!validity || arrow::bit_util::GetBit(validity->data(), i)) size += at[1] - at[0];
+    if (size > std::numeric_limits<Offset>::max()) {
+      return Status::OutOfMemory("a block of text would pass 2 GiB");
+    }
+    offsets[i + 1] = static_cast<Offset>(size);
+  }
+  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(size, pool));
+  uint8_t* out = bytes->mutable_data();
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto length = static_cast<size_t>(offsets[i + 1] - offsets[i]);
+    if (length == 0) continue;
+    const auto pick = picks[static_cast<size_t>(i)];
+    const View& view = views[pick.batch];
+    std::memcpy(out + offsets[i], view.bytes + view.offsets[pick.row], length);
+  }
+  return arrow::MakeArray(arrow::ArrayData::Make(type, rows, {validity, offset_buffer, bytes}, nulls));
+}
+
+// Nested and rare types: a builder takes row after row.
+Result<std::shared_ptr<arrow::Array>> Any(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
+                                          Picks picks, arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(auto builder, arrow::MakeBuilder(type, pool));
+  ARROW_RETURN_NOT_OK(builder->Reserve(static_cast<int64_t>(picks.size())));
+  std::vector<arrow::ArraySpan> spans;
+  spans.reserve(arrays.size());
+  for (const auto& array : arrays) spans.emplace_back(*array->data());
+  for (const auto pick : picks)
+    ARROW_RETURN_NOT_OK(builder->AppendArraySlice(spans[pick.batch], pick.row, 1));
+  return builder->Finish();
+}
+
+Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataType>& type,
+                                             const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+  switch (type->id()) {
+    case arrow::Type::NA:
+      return std::make_shared<arrow::NullArray>(static_cast<int64_t>(picks.size()));
+    case arrow::Type::BOOL:
+      return Booleans(arrays, picks, pool);
+    case arrow::Type::STRING:
+    case arrow::Type::BINARY:
+      return Text<int32_t>(type, arrays, picks, pool);
+    case arrow::Type::LARGE_STRING:
+    case arrow::Type::LARGE_BINARY:
+      return Text<int64_t>(type, arrays, picks, pool);
+    case arrow::Type::EXTENSION: {
+      Arrays storages;
+      for (const auto& array : arrays)
+        storages.push_back(static_cast<const arrow::ExtensionArray&>(*array).storage());
+      const auto& extension = static_cast<const arrow::ExtensionType&>(*type);
+      ARROW_ASSIGN_OR_RAISE(auto storage, Column(extension.storage_type(), storages, picks, pool));
+      return arrow::ExtensionType::WrapArray(type, storage);
+    }
+    case arrow::Type::DICTIONARY:
+      return Any(type, arrays, picks, pool);
+    default:
+      break;
+  }
+  if (arrow::is_fixed_width(type->id())) {
+    const auto& fixed = static_cast<const arrow::FixedWidthType&>(*type);
+    if (fixed.bit_width() % 8 == 0) return Fixed(type, fixed.bit_width() / 8, arrays, picks, pool);
+  }
+  return Any(type, arrays, picks, pool);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::RecordBatch>> Interleave(
+    const std::shared_ptr<arrow::Schema>& schema,
+    std::span<const std::shared_ptr<arrow::RecordBatch>> batches, Picks picks, arrow::MemoryPool* pool) {
+  const auto rows = static_cast<int64_t>(picks.size());
+  arrow::ArrayVector columns;
+  Arrays arrays(batches.size());
+  for (int c = 0; c < schema->num_fields(); ++c) {
+    for (size_t b = 0; b < batches.size(); ++b) arrays[b] = batches[b]->column(c);
+    ARROW_ASSIGN_OR_RAISE(auto column, Column(schema->field(c)->type(), arrays, picks, pool));
+    columns.push_back(std::move(column));
+  }
+  return arrow::RecordBatch::Make(schema, rows, std::move(columns));
+}
+
+}  // namespace partita

@@ -1,0 +1,77 @@
+// Row keys: what rows are ordered, grouped and cut by, as bytes that compare like the rows (normalised keys,
+// after Graefe, "Implementing Sorting in Database Systems", 2006). Encodings are prefix-free, so the first 16
+// bytes decide most comparisons and two keys are equal exactly when their encodings are.
+//
+// Per column one byte says null or not, then the value: integers and times big-endian with the sign flipped;
+// floats likewise on their bits, -0 as 0, all NaN as one value above infinity; decimals as integers; strings
+// and binaries with 0x00 escaped and a terminator; descending columns inverted; dictionaries as the value
+// they stand for, extensions as their storage.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "partita/base/error.h"
+
+namespace arrow {
+class Buffer;
+class DataType;
+class MemoryPool;
+class RecordBatch;
+class Schema;
+}  // namespace arrow
+
+namespace partita {
+
+struct KeyColumn {
+  int index = 0;  // of the schema
+  bool descending = false;
+  bool nulls_first = false;
+};
+
+struct KeyPrefix {
+  uint64_t hi = 0, lo = 0;  // the encoding's first 16 bytes, zero-padded, big-endian
+  auto operator<=>(const KeyPrefix&) const = default;
+};
+
+// The keys of one batch. Immutable; cheap to copy.
+struct RowKeys {
+  int64_t rows = 0;
+  std::shared_ptr<arrow::Buffer> prefixes;  // KeyPrefix a row
+  std::shared_ptr<arrow::Buffer> offsets,
+      bytes;  // int64 offsets of whole encodings; null where none is longer than 16
+
+  const KeyPrefix& prefix(int64_t row) const;
+  // The whole encoding; empty where prefixes hold it.
+  std::string_view whole(int64_t row) const;
+  int64_t size_bytes() const;
+};
+
+// -1, 0, 1.
+int CompareKeys(const RowKeys& a, int64_t i, const RowKeys& b, int64_t j);
+
+// Whether columns of this type can be keys (nested types cannot).
+bool CanBeKey(const arrow::DataType& type);
+
+// Thread-safe after Make.
+class KeyEncoder {
+ public:
+  static Result<KeyEncoder> Make(const arrow::Schema& schema, std::vector<KeyColumn> columns);
+  Result<RowKeys> Encode(const arrow::RecordBatch& batch, arrow::MemoryPool* pool) const;
+
+ private:
+  std::vector<KeyColumn> columns_;
+};
+
+// A 64-bit hash of each key (the same on every machine), as keys of their own: hi is the hash, lo is 0.
+Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool);
+
+// Keys of a random order: a keyed hash of (seed, input, partition, ordinal). `ordinal(i)` as a list.
+uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal);
+
+// Keys from 64-bit numbers.
+Result<RowKeys> NumberKeys(const std::vector<uint64_t>& numbers, arrow::MemoryPool* pool);
+
+}  // namespace partita
