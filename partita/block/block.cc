@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "partita/block/logical_bytes.h"
+#include "partita/memory/budget.h"
 
 namespace partita {
 
@@ -66,18 +67,22 @@ Block Block::Slice(int64_t offset, int64_t count) const {
 
 namespace {
 
+void ForEachBuffer(const arrow::ArrayData& data, const auto& visit) {
+  for (const auto& buffer : data.buffers) {
+    if (buffer) visit(*buffer);
+  }
+  for (const auto& child : data.child_data) {
+    if (child) ForEachBuffer(*child, visit);
+  }
+  if (data.dictionary) ForEachBuffer(*data.dictionary, visit);
+}
+
 // Buffers that a batch keeps alive, each counted once by where its memory starts. A buffer that is a slice of
 // another one keeps all of its parent.
 class BufferCounter {
  public:
   void Add(const arrow::ArrayData& data) {
-    for (const auto& buffer : data.buffers) {
-      if (buffer) AddRoot(*buffer);
-    }
-    for (const auto& child : data.child_data) {
-      if (child) Add(*child);
-    }
-    if (data.dictionary) Add(*data.dictionary);
+    ForEachBuffer(data, [this](const arrow::Buffer& buffer) { AddRoot(buffer); });
   }
   int64_t bytes() const { return bytes_; }
 
@@ -200,6 +205,10 @@ int64_t BufferBytes(const arrow::RecordBatch& batch) {
   BufferCounter counter;
   for (int i = 0; i < batch.num_columns(); ++i) counter.Add(*batch.column_data(i));
   return counter.bytes();
+}
+
+void DetachToCaller(const arrow::RecordBatch& batch) {
+  for (int i = 0; i < batch.num_columns(); ++i) ForEachBuffer(*batch.column_data(i), &Budget::DetachToCaller);
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> Compact(std::shared_ptr<arrow::RecordBatch> batch,

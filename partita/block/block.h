@@ -51,6 +51,9 @@ struct Block {
 // size.
 int64_t BufferBytes(const arrow::RecordBatch& batch);
 
+// Takes the memory of a batch that the caller gets out of its budget (memory/budget.h).
+void DetachToCaller(const arrow::RecordBatch& batch);
+
 // Copies a batch whose buffers are much larger than its slice (factor 2 and 64 KiB), so that a small slice
 // does not keep a large buffer alive; else returns it as it is.
 Result<std::shared_ptr<arrow::RecordBatch>> Compact(std::shared_ptr<arrow::RecordBatch> batch,

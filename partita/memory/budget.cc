@@ -1,19 +1,25 @@
 #include "partita/memory/budget.h"
 
+#include <arrow/buffer.h>
+#include <arrow/device.h>
+
 #include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "partita/memory/budget_impl.h"
+#include "partita/memory/budget_watch.h"
 
 namespace partita {
 namespace {
 
-constexpr int64_t kMaxCacheBytes = 64 << 20;
+constexpr int64_t kMaxCacheBytes = 128 << 20;
 constexpr int64_t kCacheShareOfLimit = 8;
 
 // Whoever frees inside the listener must not call it again.
 thread_local bool in_listener = false;
+
+std::atomic<const BudgetWatch::OnMake*> watch{nullptr};
 
 void RaiseTo(std::atomic<int64_t>* peak, int64_t value) {
   int64_t seen = peak->load(std::memory_order_relaxed);
@@ -54,7 +60,10 @@ bool Budget::Impl::ShouldFail() {
   while (left > 0) {
     if (fail_countdown.compare_exchange_weak(left, left - 1, std::memory_order_relaxed)) return left == 1;
   }
-  return false;
+  while (left < -1) {
+    if (fail_countdown.compare_exchange_weak(left, left + 1, std::memory_order_relaxed)) return false;
+  }
+  return left == -1;
 }
 
 void Budget::Impl::CallListener() {
@@ -79,8 +88,14 @@ std::shared_ptr<Budget> Budget::Make(int64_t limit_bytes) {
   // The root lives inside the budget: it refers to it without owning it.
   std::shared_ptr<Budget> not_owning(std::shared_ptr<Budget>(), budget.get());
   budget->impl_->root.reset(new BudgetPool(std::move(not_owning), nullptr, "run"));
+  if (const auto* on_make = watch.load(std::memory_order_acquire)) (*on_make)(budget);
   return budget;
 }
+
+BudgetWatch::BudgetWatch(OnMake on_make) : on_make_(std::move(on_make)) {
+  watch.store(&on_make_, std::memory_order_release);
+}
+BudgetWatch::~BudgetWatch() { watch.store(nullptr, std::memory_order_release); }
 
 std::shared_ptr<BudgetPool> Budget::root() { return BudgetPool::Impl::Handle(impl_->root.get()); }
 
@@ -103,10 +118,17 @@ void Budget::SetReleaseListener(std::function<void()> listener) {
 void Budget::AddWaiter() { impl_->waiters.fetch_add(1); }
 void Budget::RemoveWaiter() { impl_->waiters.fetch_sub(1); }
 
-void Budget::DetachToCaller(const std::shared_ptr<BudgetPool>& pool) {
-  if (pool == nullptr || pool->budget() != this) return;
-  pool->impl_->DetachTree();
-  impl_->NotifyReleased();
+void Budget::DetachToCaller(const arrow::Buffer& buffer) {
+  const arrow::Buffer* root = &buffer;
+  while (root->parent() != nullptr) root = root->parent().get();
+  // What a pool allocated for Arrow is always resizable; anything else lends memory that is not its own.
+  if (dynamic_cast<const arrow::ResizableBuffer*>(root) == nullptr || root->capacity() == 0) return;
+  const auto* manager = dynamic_cast<const arrow::CPUMemoryManager*>(root->memory_manager().get());
+  if (manager == nullptr) return;
+  auto* pool = dynamic_cast<BudgetPool*>(manager->pool());
+  if (pool == nullptr) return;
+  pool->impl_->Detach(reinterpret_cast<const uint8_t*>(root->address()),
+                      BlockCapacity(root->capacity(), arrow::kDefaultBufferAlignment));
 }
 
 int64_t Budget::DropCache() { return impl_->cache.Drop(std::numeric_limits<int64_t>::max()); }
@@ -128,47 +150,40 @@ void BudgetPool::Impl::SubtractTree(int64_t bytes) {
 }
 
 void BudgetPool::Impl::CountAllocation(int64_t bytes) {
-  attached.fetch_add(bytes, std::memory_order_relaxed);
   total.fetch_add(bytes, std::memory_order_relaxed);
   allocations.fetch_add(1, std::memory_order_relaxed);
   AddTree(bytes);
 }
 
-int64_t BudgetPool::Impl::UncountAllocation(int64_t bytes) {
-  int64_t left = bytes;
-  int64_t inside_limit = 0;
-  // Both counters together hold at least `left`, but a detach may be carrying bytes from one to the other:
-  // then try again.
-  while (left > 0) {
-    int64_t seen = detached.load();
-    if (seen > 0) {
-      const int64_t taken = std::min(seen, left);
-      if (!detached.compare_exchange_weak(seen, seen - taken)) continue;
-      budget->held_by_caller.fetch_sub(taken);
-      left -= taken;
-      continue;
-    }
-    seen = attached.load();
-    if (seen > 0) {
-      const int64_t taken = std::min(seen, left);
-      if (!attached.compare_exchange_weak(seen, seen - taken)) continue;
-      inside_limit += taken;
-      left -= taken;
-    }
+void BudgetPool::Impl::Detach(const uint8_t* block, int64_t bytes) {
+  {
+    std::lock_guard lock(detached_mutex);
+    if (!detached.emplace(block, bytes).second) return;
+    detached_blocks.fetch_add(1, std::memory_order_relaxed);
   }
-  if (inside_limit > 0) SubtractTree(inside_limit);
-  return inside_limit;
+  budget->held_by_caller.fetch_add(bytes);
+  SubtractTree(bytes);
+  budget->Release(bytes);
+  budget->NotifyReleased();
 }
 
-void BudgetPool::Impl::DetachTree() {
-  if (const int64_t moved = attached.exchange(0); moved > 0) {
-    SubtractTree(moved);
-    budget->Release(moved);
-    budget->held_by_caller.fetch_add(moved);
-    detached.fetch_add(moved);
-  }
-  std::lock_guard lock(children_mutex);
-  for (Impl* child : children) child->DetachTree();
+bool BudgetPool::Impl::IsDetached(const uint8_t* block) {
+  if (detached_blocks.load(std::memory_order_relaxed) == 0) return false;
+  std::lock_guard lock(detached_mutex);
+  return detached.contains(block);
+}
+
+int64_t BudgetPool::Impl::TakeDetached(const uint8_t* block) {
+  // Relaxed: whoever frees a block has seen what was done to it before its last reference went.
+  if (detached_blocks.load(std::memory_order_relaxed) == 0) return 0;
+  std::lock_guard lock(detached_mutex);
+  const auto found = detached.find(block);
+  if (found == detached.end()) return 0;
+  const int64_t bytes = found->second;
+  detached.erase(found);
+  detached_blocks.fetch_sub(1, std::memory_order_relaxed);
+  budget->held_by_caller.fetch_sub(bytes);
+  return bytes;
 }
 
 int64_t BudgetPool::Impl::Sum(std::atomic<int64_t> Impl::*counter) {

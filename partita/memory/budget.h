@@ -9,7 +9,7 @@
 // from mmap and go back to the kernel when freed (or into a small counted cache, dropped before anything is refused).
 //
 // Ownership: Budget and BudgetPool are shared. A pool lives until its handle is gone AND its last byte is freed, so buffers
-// may outlive the run; DetachToCaller moves their bytes out of the budget ("held by caller").
+// may outlive the run; DetachToCaller moves a buffer's bytes out of the budget ("held by caller").
 // Thread-safety: everything here is thread-safe.
 #pragma once
 
@@ -23,6 +23,10 @@
 #include <vector>
 
 #include "partita/base/error.h"
+
+namespace arrow {
+class Buffer;
+}
 
 namespace partita {
 
@@ -108,10 +112,10 @@ class Budget : public std::enable_shared_from_this<Budget> {
   void AddWaiter();
   void RemoveWaiter();
 
-  // Moves every byte still allocated in `pool` and below out of the limit into "held by caller" (and back down as they are
-  // freed). Used when blocks are handed to the caller. Reservations stay. A pool does not know which of its blocks were
-  // detached: later frees come out of "held by caller" first. Blocks for the caller have a pool of their own where it matters.
-  void DetachToCaller(const std::shared_ptr<BudgetPool>& pool);
+  // Moves the memory behind `buffer` (all of what it is a slice of) out of the limit into "held by caller", until it is
+  // freed. Used when blocks are handed to the caller. Nothing happens to memory that was detached before, or that came from
+  // no budget. Resizing a detached buffer claims its new size inside the limit.
+  static void DetachToCaller(const arrow::Buffer& buffer);
 
   // Gives cached free blocks back to the kernel; returns the bytes.
   int64_t DropCache();

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "partita/memory/block_allocator.h"
@@ -32,7 +33,8 @@ struct Budget::Impl {
   void NotifyReleased() {
     if (waiters.load() > 0) CallListener();
   }
-  // FailNthAllocation: true for the claim that has to fail.
+  // FailNthAllocation: true for the claim that has to fail. A negative countdown stays at -1: all later ones
+  // fail too.
   bool ShouldFail();
 
   void Ref() { refs.fetch_add(1, std::memory_order_relaxed); }
@@ -73,10 +75,11 @@ struct BudgetPool::Impl {
   void AddTree(int64_t bytes);
   void SubtractTree(int64_t bytes);
   void CountAllocation(int64_t bytes);
-  // Takes the bytes of a freed block out of the counters, detached bytes first. Returns those that were still
-  // in the limit: the caller releases them from `used`, or keeps them there as cached.
-  int64_t UncountAllocation(int64_t bytes);
-  void DetachTree();
+  // Moves a live block of this pool out of the limit. Each block once.
+  void Detach(const uint8_t* block, int64_t bytes);
+  bool IsDetached(const uint8_t* block);
+  // Of a block that is freed: the bytes that the caller held until now; 0 where it was not detached.
+  int64_t TakeDetached(const uint8_t* block);
   // Sums over this pool and below of a counter that only grows. They are kept where they arise, because an
   // allocation must not pay for each level; a pool that dies leaves its own to its parent.
   int64_t Sum(std::atomic<int64_t> Impl::*counter);
@@ -86,12 +89,14 @@ struct BudgetPool::Impl {
   Budget::Impl* const budget;
   Impl* const parent;
   alignas(64) std::atomic<int64_t> refs{1};
-  std::atomic<int64_t> attached{0};  // allocated by this pool itself, inside the limit
-  std::atomic<int64_t> detached{0};  // allocated by this pool itself, held by the caller
-  std::atomic<int64_t> tree{0};      // attached and reserved, this pool and below
+  std::atomic<int64_t> tree{0};  // allocated and reserved inside the limit, this pool and below
   std::atomic<int64_t> peak{0};
   std::atomic<int64_t> total{0};        // ever allocated by this pool itself and by dead children
   std::atomic<int64_t> allocations{0};  // the same, blocks
+  // Blocks of this pool itself that the caller holds, and their bytes. A free looks only where there are any.
+  std::atomic<int64_t> detached_blocks{0};
+  std::mutex detached_mutex;
+  std::unordered_map<const uint8_t*, int64_t> detached;
   std::mutex children_mutex;
   std::vector<Impl*> children;  // each leaves before it dies
 };

@@ -130,7 +130,8 @@ void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
   }
   Budget::Impl& budget = *impl_->budget;
   const int64_t capacity = BlockCapacity(size, alignment);
-  const int64_t inside_limit = impl_->UncountAllocation(capacity);
+  const int64_t inside_limit = capacity - impl_->TakeDetached(buffer);
+  if (inside_limit != 0) impl_->SubtractTree(inside_limit);
   // A cached block counts whole: one that the caller held, even in part, goes back to the kernel.
   const bool cached = inside_limit == capacity && IsLargeBlock(size) && budget.cache.Put(buffer, size);
   if (!cached) {
@@ -160,7 +161,8 @@ Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignm
   const int64_t growth = BlockCapacity(new_size, alignment) - BlockCapacity(old_size, alignment);
   if (growth == 0 && IsLargeBlock(old_size) == IsLargeBlock(new_size)) return Status::OK();
 
-  if (both_large && (growth < 0 || alignment <= kPageBytes)) {
+  const bool detached = impl_->IsDetached(*ptr);
+  if (both_large && !detached && (growth < 0 || alignment <= kPageBytes)) {
     if (growth > 0) ARROW_RETURN_NOT_OK(impl_->Claim(growth, new_size));
     uint8_t* block = RemapBlock(*ptr, old_size, new_size, alignment);
     if (block == nullptr) {
@@ -171,13 +173,14 @@ Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignm
     if (growth > 0) {
       impl_->CountAllocation(growth);
     } else {
-      budget.Release(impl_->UncountAllocation(-growth));
+      impl_->SubtractTree(-growth);
+      budget.Release(-growth);
       budget.NotifyReleased();
     }
     return Status::OK();
   }
 
-  if (growth >= 0) {
+  if (growth >= 0 || detached) {
     uint8_t* block = nullptr;
     ARROW_RETURN_NOT_OK(Allocate(new_size, alignment, &block));
     std::memcpy(block, *ptr, static_cast<size_t>(std::min(old_size, new_size)));
@@ -192,7 +195,8 @@ Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignm
   std::memcpy(block, *ptr, static_cast<size_t>(new_size));
   FreeBlock(*ptr, old_size, alignment);
   *ptr = block;
-  budget.Release(impl_->UncountAllocation(-growth));
+  impl_->SubtractTree(-growth);
+  budget.Release(-growth);
   budget.NotifyReleased();
   return Status::OK();
 }

@@ -62,7 +62,7 @@ TEST(BudgetStress, NeverPastTheLimitUnderStress) {
           if (!buffers.empty()) buffers.erase(buffers.begin() + random() % buffers.size());
           if (!reservations.empty()) reservations.pop_back();
         } else if (random() % 20 == 0) {
-          budget->DetachToCaller(random() % 2 ? pool : step);
+          if (!buffers.empty()) Budget::DetachToCaller(*buffers[random() % buffers.size()]);
         } else if (random() % 50 == 0) {
           pool = step->NewChild("again");  // the old one lives on in its buffers
         }

@@ -149,6 +149,7 @@ Json Observer::ToJson() const {
                {{"used", Load(memory_used)},
                 {"peak", Load(memory_peak)},
                 {"limit", Load(memory_limit)},
+                {"held_by_caller_peak", Load(held_by_caller_peak)},
                 {"unaccounted_peak", Load(unaccounted_peak)}}},
               {"source_bytes_read", Load(source_bytes_read)},
               {"started_us", Load(started_us)},

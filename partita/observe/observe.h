@@ -68,6 +68,7 @@ class Observer {
   std::atomic<int64_t> source_bytes_read{0};
   std::atomic<int> current_wait{0};  // WaitReason that most running tasks have now
   std::atomic<int64_t> memory_used{0}, memory_peak{0}, memory_limit{0}, unaccounted_peak{0};
+  std::atomic<int64_t> held_by_caller_peak{0};  // bytes of rows that the caller has, beside the budget
   std::atomic<int64_t> started_us{0}, finished_us{0};
 
   static constexpr size_t kMaxEvents = 10000;

@@ -1,5 +1,6 @@
 #include <arrow/api.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "partita/base/json.h"
@@ -66,6 +67,9 @@ class RunStream final : public RowStream {
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
     ARROW_ASSIGN_OR_RAISE(auto next, collector_->Next());
     if (!next) return nullptr;
+    DetachToCaller(**next);
+    auto& peak = control_.observer->held_by_caller_peak;
+    peak.store(std::max(peak.load(), context_.budget->held_by_caller_bytes()));
     return *next;
   }
 
@@ -83,7 +87,101 @@ class RunStream final : public RowStream {
   std::thread thread_;
 };
 
+// Counters of a run that starts again from its first row.
+void StartOver(Observer* observer) {
+  for (const auto& step : observer->steps()) {
+    auto* counters = const_cast<StepCounters*>(&step);
+    for (auto* counter : {&counters->rows_in, &counters->rows_out, &counters->bytes_out,
+                          &counters->rows_skipped, &counters->rows_quarantined}) {
+      counter->store(0);
+    }
+    for (const auto& [key, n] : counters->Details()) counters->AddDetail(key, -n);
+  }
+  for (auto* counter : {&observer->tasks_total, &observer->tasks_done, &observer->tasks_running,
+                        &observer->source_bytes_read}) {
+    counter->store(0);
+  }
+}
+
+// Whether the first rows after the last step can be made of the first file alone: one source, whose rows keep
+// their order and come out the same when they are made again.
+bool KeepsFileOrder(const Pipeline& pipeline) {
+  int sources = 0;
+  for (const auto& step : pipeline.steps) {
+    const auto* spec = FindStep(step.op);
+    if (spec == nullptr || spec->is_volatile || spec->is_exchange) return false;
+    sources += spec->kind == StepKind::kSource ? 1 : 0;
+  }
+  return sources == 1;
+}
+
+// The source without the files behind the one that was opened for its columns. Nothing: there are none.
+bool CutAfterFirstFile(Snapshot* snapshot) {
+  auto& files = snapshot->sources.at(0).files;
+  const auto opened =
+      std::find_if(files.begin(), files.end(), [](const SourceFile& file) { return file.inspected; });
+  if (opened == files.end() || opened + 1 == files.end()) return false;
+  files.erase(opened + 1, files.end());
+  return true;
+}
+
 }  // namespace
+
+// The first rows of many files: those of the first file alone; where these are not enough, the same rows
+// again and those of the next files.
+class FirstRowsStream final : public RowStream {
+ public:
+  FirstRowsStream(Session* session, Pipeline pipeline, int64_t limit, RunOptions options, RunControl control,
+                  std::unique_ptr<RowStream> first)
+      : session_(session),
+        pipeline_(std::move(pipeline)),
+        limit_(limit),
+        options_(std::move(options)),
+        control_(std::move(control)),
+        stream_(std::move(first)),
+        schema_(stream_->schema()) {}
+
+  const std::shared_ptr<arrow::Schema>& schema() const override { return schema_; }
+  Observer* observer() override { return stream_->observer(); }
+
+  Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
+    while (true) {
+      ARROW_ASSIGN_OR_RAISE(auto batch, stream_->Next());
+      if (!batch) {
+        if (all_ || given_ >= limit_) return nullptr;
+        ARROW_RETURN_NOT_OK(ReadAll());
+        continue;
+      }
+      const int64_t over = std::min(passed_over_, batch->num_rows());
+      passed_over_ -= over;
+      if (over == batch->num_rows()) continue;
+      if (over > 0) batch = batch->Slice(over);
+      given_ += batch->num_rows();
+      return batch;
+    }
+  }
+
+ private:
+  Status ReadAll() {
+    all_ = true;
+    passed_over_ = given_;
+    stream_.reset();
+    if (control_.observer != nullptr) StartOver(control_.observer);
+    ARROW_ASSIGN_OR_RAISE(auto compiled,
+                          session_->CompilePipeline(pipeline_, Session::Look::kPlan, control_));
+    return session_->OpenStream(std::move(compiled), options_, control_).Value(&stream_);
+  }
+
+  Session* session_;
+  Pipeline pipeline_;
+  int64_t limit_;
+  RunOptions options_;
+  RunControl control_;
+  std::unique_ptr<RowStream> stream_;
+  std::shared_ptr<arrow::Schema> schema_;
+  bool all_ = false;
+  int64_t given_ = 0, passed_over_ = 0;
+};
 
 Result<Pipeline> CollectPipeline(const Pipeline& pipeline, const std::string& step, int64_t limit) {
   if (pipeline.steps.empty()) return UserError("the pipeline has no step");
@@ -119,15 +217,28 @@ Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, con
                                                    int64_t limit, const RunOptions& given,
                                                    RunControl control) {
   ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, limit));
-  ARROW_ASSIGN_OR_RAISE(auto compiled, CompilePipeline(collect));
+  const bool few = limit >= 0 && KeepsFileOrder(collect);
   ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
+  ARROW_ASSIGN_OR_RAISE(auto compiled,
+                        CompilePipeline(collect, few ? Look::kFirstFile : Look::kPlan, control));
+  if (!few || !CutAfterFirstFile(&compiled.snapshot)) {
+    return OpenStream(std::move(compiled), options, std::move(control));
+  }
+  compiled.snapshot_hash = compiled.snapshot.Hash();
+  ARROW_ASSIGN_OR_RAISE(auto first, OpenStream(std::move(compiled), options, control));
+  return std::make_unique<FirstRowsStream>(this, std::move(collect), limit, std::move(options),
+                                           std::move(control), std::move(first));
+}
+
+Result<std::unique_ptr<RowStream>> Session::OpenStream(CompiledPlan compiled, const RunOptions& options,
+                                                       RunControl control) {
   MemoryTables tables;
   {
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  auto stream = std::make_unique<RunStream>(env_, std::move(compiled), std::move(options), std::move(control),
-                                            std::move(tables));
+  auto stream =
+      std::make_unique<RunStream>(env_, std::move(compiled), options, std::move(control), std::move(tables));
   ARROW_RETURN_NOT_OK(stream->Start());
   return std::unique_ptr<RowStream>(std::move(stream));
 }
@@ -137,7 +248,7 @@ Result<int64_t> Session::Count(const Pipeline& pipeline, const std::string& step
   ARROW_ASSIGN_OR_RAISE(auto collect, CollectPipeline(pipeline, step, -1));
   // A source alone, of a format whose files tell their row count, needs no run.
   if (collect.steps.size() == 2) {
-    ARROW_ASSIGN_OR_RAISE(auto snapshot, TakeSnapshot(collect, Look::kRowCounts));
+    ARROW_ASSIGN_OR_RAISE(auto snapshot, TakeSnapshot(collect, Look::kRowCounts, control));
     const auto& source = snapshot.sources.at(0);
     int64_t rows = std::max<int64_t>(0, source.num_rows);
     bool known = true;

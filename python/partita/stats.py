@@ -97,6 +97,7 @@ class RunStats:
         seconds: Wall time; 0 while it runs.
         tasks_total, tasks_done, tasks_resumed: Tasks of the plan, done, and done by an earlier run.
         memory_peak_bytes, memory_limit_bytes: Most that the run held, and its budget.
+        held_by_caller_peak_bytes: Most bytes of rows that the caller held, beside the budget.
         unaccounted_peak_bytes: Most memory of the process that no counter explained.
         source_bytes_read: Bytes read from the sources.
 
@@ -115,6 +116,7 @@ class RunStats:
     tasks_resumed: int
     memory_peak_bytes: int
     memory_limit_bytes: int
+    held_by_caller_peak_bytes: int
     unaccounted_peak_bytes: int
     source_bytes_read: int
 
@@ -145,6 +147,7 @@ class RunStats:
             tasks["resumed"],
             memory["peak"],
             memory["limit"],
+            memory["held_by_caller_peak"],
             memory["unaccounted_peak"],
             form["source_bytes_read"],
         )
@@ -180,11 +183,14 @@ class RunStats:
         )
         for step in self.steps:
             lines.extend(f"  {step.name}: {key} {format_count(count)}" for key, count in step.details.items())
+        held = self.held_by_caller_peak_bytes
+        held_text = f", {format_bytes(held)} held by the caller" if held else ""
+        budget = f"{format_bytes(self.memory_peak_bytes)} of {format_bytes(self.memory_limit_bytes)}"
         resumed = f" ({format_count(self.tasks_resumed)} by an earlier run)" if self.tasks_resumed else ""
         lines.append(
             f"{format_count(self.tasks_done)} of {format_count(self.tasks_total)} tasks{resumed} "
             f"in {format_seconds(self.seconds)}, read {format_bytes(self.source_bytes_read)}, "
-            f"memory at most {format_bytes(self.memory_peak_bytes)} of {format_bytes(self.memory_limit_bytes)}"
+            f"memory at most {budget}{held_text}"
         )
         return "\n".join(lines)
 

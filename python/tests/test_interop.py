@@ -78,7 +78,6 @@ def test_memory_is_kept_as_long_as_the_dataset_and_no_longer() -> None:
     assert pa.total_allocated_bytes() <= before + 4096
 
 
-@pytest.mark.xfail(reason="Arrow has no take kernel for string views; the filter must cast them first")
 def test_sources_of_rows() -> None:
     given = table(10)
     reader = pa.RecordBatchReader.from_batches(given.schema, given.to_batches(max_chunksize=3))

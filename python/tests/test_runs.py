@@ -259,3 +259,23 @@ def test_yaml_of_a_dataset_reads_back() -> None:
     )
     pipe = pt.from_yaml(io.StringIO(ds.to_yaml()))
     assert pipe["end"].to_yaml() == ds.to_yaml()
+
+
+MEMORY_RUN = """
+import pyarrow as pa, partita as pt
+rows = pa.table({"a": list(range(1000)), "s": [None if k % 7 == 0 else f"value {k}" for k in range(1000)]})
+chunked = pa.Table.from_batches(rows.to_batches(max_chunksize=CHUNK))
+twice = [pt.from_arrow(chunked), pt.from_arrow(rows)]
+print(twice[0].union(twice[1]).filter("a > 10").write_parquet("out").was_complete)
+"""
+
+
+def test_rows_in_memory_resume_in_another_process() -> None:
+    # The rows name themselves, however they are cut: the second process finds its work done.
+    done = [
+        subprocess.run(
+            [sys.executable, "-c", MEMORY_RUN.replace("CHUNK", chunk)], capture_output=True, text=True, check=True
+        ).stdout
+        for chunk in ("1000", "64")
+    ]
+    assert done == ["False\n", "True\n"]
