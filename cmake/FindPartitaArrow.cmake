@@ -1,13 +1,17 @@
 # Finds Arrow C++ and Parquet and defines the target Partita::arrow.
 #
 # 1. PARTITA_ARROW_FROM=pyarrow (default where Python has pyarrow): headers and libraries of the pyarrow wheel, so that the
-#    Python module shares them in the process. Python is PARTITA_PYTHON, else .venv/bin/python, else python3.
+#    Python module shares them in the process. Python is the one a wheel is built for (scikit-build-core gives
+#    Python_EXECUTABLE), else PARTITA_PYTHON, else .venv/bin/python, else python3.
 # 2. PARTITA_ARROW_FROM=system: an installed Arrow, found by its own CMake packages.
 set(PARTITA_ARROW_FROM "pyarrow" CACHE STRING "Where Arrow C++ comes from: pyarrow or system")
 set(PARTITA_ARROW_MAJOR 26)
 
 if(PARTITA_ARROW_FROM STREQUAL "pyarrow")
-  if(NOT PARTITA_PYTHON)
+  if(SKBUILD AND Python_EXECUTABLE)
+    # Of this configuration alone: the build environment of a wheel is gone with the next one.
+    set(PARTITA_PYTHON "${Python_EXECUTABLE}")
+  elseif(NOT PARTITA_PYTHON)
     if(EXISTS "${PROJECT_SOURCE_DIR}/.venv/bin/python")
       set(PARTITA_PYTHON "${PROJECT_SOURCE_DIR}/.venv/bin/python")
     else()

@@ -12,6 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
+from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
 from .errors import (
@@ -24,6 +25,7 @@ from .errors import (
     UserError,
 )
 from .expressions import Expr, col, func, lit, sql, when
+from .grouping import GroupBy
 from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
@@ -46,11 +48,13 @@ from .stats import RunStats, StepStats
 __version__: str = _native.native.BUILD_VERSION
 
 __all__ = [
+    "Aggregate",
     "BugError",
     "CancelledError",
     "DataError",
     "Dataset",
     "Expr",
+    "GroupBy",
     "Options",
     "PartitaError",
     "Pipeline",
@@ -67,6 +71,7 @@ __all__ = [
     "__version__",
     "col",
     "components",
+    "count",
     "describe",
     "from_arrow",
     "from_items",

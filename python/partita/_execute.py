@@ -49,9 +49,17 @@ def on_error_policy(given: Mapping[str, Any], file_options: Mapping[str, Any]) -
     return os.environ.get("PARTITA_ON_ERROR") or None
 
 
+def plan_options(given: Mapping[str, Any], file_options: Mapping[str, Any]) -> dict[str, Any]:
+    """The file's options with the place of the quarantine that the call, `partita.options` or the environment names."""
+    folder = options.effective(given).get("quarantine")
+    if folder is None and "quarantine" not in file_options:
+        folder = os.environ.get("PARTITA_QUARANTINE") or None
+    return dict(file_options) if folder is None else {**file_options, "quarantine": os.fspath(folder)}
+
+
 def built(node: Node, given: Mapping[str, Any]) -> tuple[BuiltPipeline, str]:
     """The pipeline that ends in `node`, and the name of its step."""
-    pipeline = build([node], on_error=on_error_policy(given, {}))
+    pipeline = build([node], options=plan_options(given, {}), on_error=on_error_policy(given, {}))
     return pipeline, pipeline.name_of(node)
 
 

@@ -128,12 +128,18 @@ def build(
             "op": node.op,
             "args": node.args,
             "inputs": [names[id(child)] for child in node.inputs],
-            "on_error": node.on_error or on_error or "fail",
+            "on_error": node.on_error or (None if _moves_rows(node) else on_error) or "fail",
         }
         for node in nodes
     ]
     text = to_json({"name": pipeline_name, "steps": steps, "options": options or {}})
     return BuiltPipeline(native.Pipeline.from_json(text), names, nodes)
+
+
+def _moves_rows(node: Node) -> bool:
+    """Whether a step finds no row bad, since it only puts rows elsewhere: it takes no policy for bad rows."""
+    spec = step_specs().get(node.op)
+    return spec is not None and spec.get("exchange", False)
 
 
 def nodes_of(pipeline: native.Pipeline) -> tuple[dict[str, Node], dict[str, Any]]:

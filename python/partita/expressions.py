@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, cast
 import pyarrow as pa
 
 from ._native import native, to_json
+from .aggregates import Aggregations
 from .errors import UserError
 from .functions import DateFunctions, ListFunctions, StrFunctions
 
@@ -44,7 +45,7 @@ def type_text(dtype: TypeLike | type) -> str:
 _PYTHON_TYPES: dict[type, str] = {bool: "bool", int: "int64", float: "float64", str: "string", bytes: "binary"}
 
 
-class Expr:
+class Expr(Aggregations):
     """An expression. Immutable; built by `col`, `lit`, `sql`, `func` and `when`, never directly.
 
     Operators: `+ - * / %`, `== != < <= > >=`, `& | ~` (and, or, not; put comparisons in parentheses), unary `-`.
@@ -188,11 +189,21 @@ class Expr:
         return _call("is_null", self)
 
     def is_not_null(self) -> Expr:
-        """Whether the value is not null."""
+        """Whether the value is not null.
+
+        Example:
+            >>> pt.from_pydict({"a": [1, None]}).filter(pt.col("a").is_not_null()).count()
+            1
+        """
         return _call("is_valid", self)
 
     def is_nan(self) -> Expr:
-        """Whether a float is NaN; null where it is null."""
+        """Whether a float is NaN; null where it is null.
+
+        Example:
+            >>> pt.from_pydict({"x": [1.0, float("nan")]}).filter(pt.col("x").is_nan()).count()
+            1
+        """
         return _call("is_nan", self)
 
     def fill_null(self, value: IntoExpr) -> Expr:
@@ -219,7 +230,12 @@ class Expr:
         return Expr({"call": "is_in", "args": [self._json, *(lit(value)._json for value in values)]})
 
     def between(self, low: IntoExpr, high: IntoExpr) -> Expr:
-        """Whether `low <= value <= high`."""
+        """Whether `low <= value <= high`.
+
+        Example:
+            >>> pt.range(9).filter(pt.col("id").between(2, 4)).count()
+            3
+        """
         return (self >= low) & (self <= high)
 
     def cast(self, dtype: TypeLike | type, *, safe: bool = True) -> Expr:
@@ -239,25 +255,50 @@ class Expr:
         return Expr({"call": "cast", "args": [self._json], "options": options}, self._name or self._json.get("column"))
 
     def field(self, name: str) -> Expr:
-        """The field `name` of a struct."""
+        """The field `name` of a struct.
+
+        Example:
+            >>> pt.from_pydict({"box": [{"width": 3}]}).select(w=pt.col("box").field("width")).take(1)
+            [{'w': 3}]
+        """
         return _call("struct_field", self, options={"field": name})
 
     # -- Numbers ----
 
     def abs(self) -> Expr:
-        """The absolute value."""
+        """The absolute value.
+
+        Example:
+            >>> pt.from_pydict({"a": [-2]}).select(a=pt.col("a").abs()).take(1)
+            [{'a': 2}]
+        """
         return _call("abs", self)
 
     def round(self, digits: int = 0) -> Expr:
-        """Rounded to `digits` decimals, halves to even."""
+        """Rounded to `digits` decimals, halves to even.
+
+        Example:
+            >>> pt.from_pydict({"x": [0.25]}).select(x=pt.col("x").round(1)).take(1)
+            [{'x': 0.2}]
+        """
         return _call("round", self, options={"ndigits": digits})
 
     def floor(self) -> Expr:
-        """The largest whole number that is not greater."""
+        """The largest whole number that is not greater.
+
+        Example:
+            >>> pt.from_pydict({"x": [-1.5]}).select(x=pt.col("x").floor()).take(1)
+            [{'x': -2.0}]
+        """
         return _call("floor", self)
 
     def ceil(self) -> Expr:
-        """The smallest whole number that is not less."""
+        """The smallest whole number that is not less.
+
+        Example:
+            >>> pt.from_pydict({"x": [-1.5]}).select(x=pt.col("x").ceil()).take(1)
+            [{'x': -1.0}]
+        """
         return _call("ceil", self)
 
     def sqrt(self) -> Expr:

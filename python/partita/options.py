@@ -25,6 +25,7 @@ class RunOptions(TypedDict, total=False):
     spill_dir: str | os.PathLike[str]
     engine: str
     on_error: str
+    quarantine: str | os.PathLike[str]
     max_attempts: int
     fresh: bool
     progress: str

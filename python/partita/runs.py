@@ -144,7 +144,7 @@ def run(
     pipeline = build(
         ends,
         pipeline_name=_pipeline_name,
-        options=file_options,
+        options=_execute.plan_options(options, file_options),
         on_error=_execute.on_error_policy(options, file_options),
     )
     with _execute.call(options, show=True) as running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -14,9 +14,10 @@ from ._graph import Node, make_node, renamed
 from ._native import native, step_specs
 from .errors import UserError
 from .expressions import Expr, IntoExpr, TypeLike, type_text
+from .rearranging import Rearranging
 
 
-class Transforms(ABC):
+class Transforms(Rearranging):
     """Lazy steps. Nothing is read before rows, a schema or a count are asked for."""
 
     _node: Node

@@ -30,6 +30,7 @@ std::string StepsJson() {
                      {"args", std::move(args)},
                      {"aliases", spec->aliases},
                      {"volatile", spec->is_volatile},
+                     {"exchange", spec->is_exchange},
                      {"internal", spec->is_internal}});
   }
   return CanonicalJson(steps);

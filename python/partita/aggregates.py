@@ -1,0 +1,125 @@
+"""Aggregates: what `group_by(…).agg(…)` computes of the rows of each group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._native import native, to_json
+from .errors import UserError
+
+__all__ = ["Aggregate", "count"]
+
+
+class Aggregate:
+    """One value of the rows of a group. Immutable; made by `pt.count()` and methods of columns, `pt.col("v").sum()`.
+
+    Nulls are left out, except by `pt.count()`, `first`, `last` and `collect`; of no value at all the result is null.
+
+    Example:
+        >>> pt.col("v").sum().alias("total")
+        Aggregate(sum(v) as total)
+    """
+
+    __slots__ = ("_name", "_text")
+
+    def __init__(self, text: str, name: str | None = None) -> None:
+        self._text = text
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The name of its column: its alias, else its text, as in `sum(v)`."""
+        return self._name if self._name is not None else self._text
+
+    def alias(self, name: str) -> Aggregate:
+        """Names the column that `agg` makes of this.
+
+        Args:
+            name: The column's name.
+        """
+        return Aggregate(self._text, name)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Aggregate({self._text}{f' as {self._name}' if self._name is not None else ''})"
+
+
+def count() -> Aggregate:
+    """The number of rows of a group.
+
+    Example:
+        >>> ds = pt.from_pydict({"k": ["a", "b", "a"]})
+        >>> ds.group_by("k").agg(pt.count().alias("n")).sort("k").take(9)
+        [{'k': 'a', 'n': 2}, {'k': 'b', 'n': 1}]
+    """
+    return Aggregate("count()")
+
+
+class Aggregations:
+    """The methods of a column that make an aggregate of it."""
+
+    __slots__ = ()
+
+    _json: dict[str, Any]
+
+    def _aggregate(self, function: str) -> Aggregate:
+        if "column" not in self._json:
+            raise UserError(
+                f"an aggregate is of a plain column, and {self} is none",
+                hint="compute it with with_columns before the group_by",
+            )
+        return Aggregate(f"{function}({native.expression_text(to_json(self._json))})")
+
+    def count(self) -> Aggregate:
+        """The number of values that are not null."""
+        return self._aggregate("count")
+
+    def sum(self) -> Aggregate:
+        """The sum; of integers int64 or uint64, and an error where it does not fit."""
+        return self._aggregate("sum")
+
+    def mean(self) -> Aggregate:
+        """The mean, a float64."""
+        return self._aggregate("mean")
+
+    def min(self) -> Aggregate:
+        """The least value."""
+        return self._aggregate("min")
+
+    def max(self) -> Aggregate:
+        """The greatest value."""
+        return self._aggregate("max")
+
+    def var(self) -> Aggregate:
+        """The variance of a sample (divided by n - 1)."""
+        return self._aggregate("var")
+
+    def std(self) -> Aggregate:
+        """The standard deviation of a sample (divided by n - 1)."""
+        return self._aggregate("std")
+
+    def any(self) -> Aggregate:
+        """Whether one value is true."""
+        return self._aggregate("any")
+
+    def all(self) -> Aggregate:
+        """Whether all values are true."""
+        return self._aggregate("all")
+
+    def first(self) -> Aggregate:
+        """The value of the first row in the order of the dataset, null or not."""
+        return self._aggregate("first")
+
+    def last(self) -> Aggregate:
+        """The value of the last row in the order of the dataset, null or not."""
+        return self._aggregate("last")
+
+    def collect(self) -> Aggregate:
+        """A list of all values in the order of the dataset, nulls too."""
+        return self._aggregate("list")
+
+    def n_unique(self) -> Aggregate:
+        """The number of different values that are not null."""
+        return self._aggregate("n_unique")

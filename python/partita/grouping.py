@@ -1,0 +1,57 @@
+"""Groups of rows with equal keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .aggregates import Aggregate
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .rearranging import Rearranging
+
+DatasetT = TypeVar("DatasetT", bound="Rearranging")
+
+
+class GroupBy(Generic[DatasetT]):
+    """A dataset with key columns, waiting for what to compute of each group; made by `Dataset.group_by`."""
+
+    def __init__(self, dataset: DatasetT, keys: list[str]) -> None:
+        self._dataset = dataset
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return f"GroupBy({', '.join(self._keys)})"
+
+    def agg(self, *aggregates: Aggregate | str, **named: Aggregate | str) -> DatasetT:
+        """One row a group: the keys, then the aggregates. The order of the rows is fixed, but means nothing; sort them.
+
+        Args:
+            aggregates: Aggregates with the name of their column (`alias`); without one it is their text, `sum(v)`.
+            named: Aggregates by the name of their column; text like `"sum(v)"` and `"count()"` will do.
+
+        Raises:
+            UserError: There is nothing to compute, or two columns would have one name.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 3]})
+            >>> ds.group_by("k").agg(pt.col("v").sum().alias("total"), n="count()").sort("k").take(9)
+            [{'k': 'a', 'total': 4, 'n': 2}, {'k': 'b', 'total': 2, 'n': 1}]
+        """
+        pairs = [[one.name if isinstance(one, Aggregate) else one, str(one)] for one in aggregates]
+        pairs += [[column, str(one)] for column, one in named.items()]
+        if not pairs:
+            raise UserError("agg needs at least one aggregate", hint="write agg(n=pt.count())")
+        return self._dataset._step("group_by", {"by": self._keys, "aggregates": pairs}, on_error=None)
+
+    def count(self, column: str = "count") -> DatasetT:
+        """One row a group: the keys and the number of rows.
+
+        Args:
+            column: The name of the number's column.
+
+        Example:
+            >>> pt.from_pydict({"k": ["a", "b", "a"]}).group_by("k").count().sort("k").take(9)
+            [{'k': 'a', 'count': 2}, {'k': 'b', 'count': 1}]
+        """
+        return self.agg(**{column: "count()"})

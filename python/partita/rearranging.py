@@ -1,0 +1,214 @@
+"""The steps that put rows in another order, other partitions, or groups.
+
+They see all rows; what does not fit in the memory of the run is kept on disk meanwhile.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, Self
+
+from ._graph import Node
+from .errors import UserError
+from .grouping import GroupBy
+
+Columns = str | Iterable[str]
+
+
+class Rearranging(ABC):
+    """Lazy steps over all rows of a dataset."""
+
+    _node: Node
+
+    @abstractmethod
+    def _step(self, op: str, args: dict[str, Any], *, on_error: str | None, name: str | None = None) -> Self: ...
+
+    def sort(
+        self,
+        by: Columns,
+        *more: str,
+        descending: bool | Sequence[bool] = False,
+        nulls: Literal["last", "first"] = "last",
+        partitions: int | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Sorts all rows; rows with equal keys keep their order.
+
+        A `limit` behind it keeps only what it needs.
+
+        Args:
+            by: Columns to sort by, the first one first. To sort by an expression, compute it with `with_columns` first.
+            more: More columns.
+            descending: Whether the greatest comes first: once for all columns, or once for each. NaN is greater than
+                all numbers.
+            nulls: Where nulls stand, whatever the direction.
+            partitions: Number of partitions of the result; None: as many as make about 128 MiB each.
+            name: The step's name.
+
+        Example:
+            >>> ds = pt.from_pydict({"s": ["b", "a", None, "b"], "k": [1, 2, 3, 4]})
+            >>> ds.sort("s", "k", descending=[False, True]).to_pydict()["k"]
+            [2, 4, 1, 3]
+        """
+        args = {
+            "by": [*_names(by), *more],
+            "descending": [descending] if isinstance(descending, bool) else list(descending),
+            "nulls": nulls,
+            "partitions": partitions,
+        }
+        return self._step("sort", args, on_error=None, name=name)
+
+    def random_shuffle(self, *, seed: int = 0, partitions: int | None = None, name: str | None = None) -> Self:
+        """Puts all rows in a random order: every row can land everywhere, not only in its partition.
+
+        Args:
+            seed: The same seed gives the same order, on every machine.
+            partitions: Number of partitions of the result; None: as many as make about 128 MiB each.
+            name: The step's name.
+
+        Example:
+            >>> rows = pt.range(5).random_shuffle(seed=7).take(9)
+            >>> sorted(row["id"] for row in rows)
+            [0, 1, 2, 3, 4]
+        """
+        return self._step("random_shuffle", {"seed": seed, "partitions": partitions}, on_error=None, name=name)
+
+    def repartition(
+        self,
+        n: int | None = None,
+        *,
+        rows: int | None = None,
+        by: Columns = (),
+        shuffle: bool = False,
+        name: str | None = None,
+    ) -> Self:
+        """Cuts the rows in other partitions: in their order, by key, or at random.
+
+        Args:
+            n: Number of partitions; without `by` and `shuffle` they differ by one row at most.
+            rows: Rows of each partition, instead of their number; the last one may be shorter.
+            by: Key columns: rows with equal keys go to one partition, and stand together in it.
+            shuffle: Whether rows are placed at random, always in the same way.
+            name: The step's name.
+
+        Example:
+            >>> pt.range(10).repartition(3).count()
+            10
+        """
+        args = {"n": n, "rows": rows, "by": _names(by), "shuffle": shuffle}
+        return self._step("repartition", args, on_error=None, name=name)
+
+    def distinct(
+        self, by: Columns = (), *, keep: Literal["first", "last", "none"] = "first", name: str | None = None
+    ) -> Self:
+        """Keeps one row of those that are equal in the key columns. The order of the rows is fixed, but means nothing.
+
+        Args:
+            by: Key columns; none: all columns. Nulls are equal to each other.
+            keep: Which row stays, in the order of the dataset; `"none"`: rows that are not alone are left out.
+            name: The step's name.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": [1, 2, 1], "v": ["a", "b", "c"]})
+            >>> ds.distinct("k", keep="last").sort("k").take(9)
+            [{'k': 1, 'v': 'c'}, {'k': 2, 'v': 'b'}]
+        """
+        return self._step("distinct", {"by": _names(by), "keep": keep}, on_error=None, name=name)
+
+    def group_by(self, by: Columns, *more: str) -> GroupBy[Self]:
+        """Groups of the rows that are equal in the key columns; `agg` makes one row of each.
+
+        Args:
+            by: Key columns. Nulls are equal to each other.
+            more: More key columns.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": ["a", "b", "a"], "v": [1.0, 2.0, 5.0]})
+            >>> ds.group_by("k").agg(mean=pt.col("v").mean()).sort("k").take(9)
+            [{'k': 'a', 'mean': 3.0}, {'k': 'b', 'mean': 2.0}]
+        """
+        return GroupBy(self, [*_names(by), *more])
+
+    def sample(
+        self, fraction: float | None = None, *, n: int | None = None, seed: int = 0, name: str | None = None
+    ) -> Self:
+        """Keeps a random part of the rows.
+
+        Args:
+            fraction: The part of the rows to keep, 0.1 for a tenth: each row by itself, so that their number is about
+                that. They stay in their order, and nothing is held back.
+            n: Keeps so many rows instead (or all, if there are fewer), in a random order.
+            seed: The same seed keeps the same rows.
+            name: The step's name.
+
+        Raises:
+            UserError: Neither or both of `fraction` and `n` are given.
+
+        Example:
+            >>> pt.range(1000).sample(n=10, seed=1).count()
+            10
+            >>> 50 < pt.range(1000).sample(0.1, seed=1).count() < 150
+            True
+        """
+        if (fraction is None) == (n is None):
+            raise UserError(
+                "sample takes the fraction of the rows or their number", hint="write sample(0.1) or sample(n=5)"
+            )
+        if n is not None:
+            shuffled = self._step("random_shuffle", {"seed": seed}, on_error=None)
+            return shuffled._step("limit", {"n": n}, on_error=None, name=name)
+        return self._step("sample", {"fraction": fraction, "seed": seed}, on_error=None, name=name)
+
+    def split(self, fractions: Sequence[float], *, seed: int = 0) -> list[Self]:
+        """Cuts the rows at random in several datasets, so that each row is in exactly one.
+
+        A row is told by its place in its source, not by its values. In one run the source is read once.
+
+        Args:
+            fractions: The part of the rows of each dataset; together they are 1. The numbers of rows are about that.
+            seed: The same seed makes the same cut.
+
+        Raises:
+            UserError: The fractions do not add up to 1.
+
+        Example:
+            >>> train, test = pt.range(1000).split([0.8, 0.2], seed=1)
+            >>> train.count() + test.count()
+            1000
+        """
+        parts = list(fractions)
+        if not parts or any(part < 0 for part in parts) or not math.isclose(math.fsum(parts), 1, abs_tol=1e-6):
+            total = f"{math.fsum(parts):g}"
+            raise UserError(f"the fractions of a split add up to 1, not {total}", hint="as in [0.8, 0.1, 0.1]")
+        out: list[Self] = []
+        offset = 0.0
+        for i, part in enumerate(parts):
+            # The last one takes what is left: no row is lost to rounding.
+            fraction = part if i + 1 < len(parts) else 1.0 - offset
+            fraction = min(max(fraction, 0.0), 1.0)
+            out.append(self._step("sample", {"fraction": fraction, "seed": seed, "offset": offset}, on_error=None))
+            offset = min(offset + fraction, 1.0)
+        return out
+
+    def train_test_split(self, test_size: float = 0.25, *, seed: int = 0) -> tuple[Self, Self]:
+        """Cuts the rows at random in two datasets, to train on and to test with.
+
+        Args:
+            test_size: The part of the rows that is for the test, from 0 to 1.
+            seed: The same seed makes the same cut.
+
+        Example:
+            >>> train, test = pt.range(100).train_test_split(0.2, seed=3)
+            >>> train.count() > test.count()
+            True
+        """
+        if not 0 <= test_size <= 1:
+            raise UserError(f"test_size is a part of the rows from 0 to 1, not {test_size!r}")
+        train, test = self.split([1 - test_size, test_size], seed=seed)
+        return train, test
+
+
+def _names(columns: Columns) -> list[str]:
+    return [columns] if isinstance(columns, str) else list(columns)
