@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One question, one command: `.venv/bin/python bench/run.py image|quality|fat|startup|tasks`."""
+"""One question, one command: `.venv/bin/python bench/run.py image|quality|fat|startup|tasks|sort`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness
 import paths
-from questions import fat, image, quality, startup, tasks
+from questions import fat, image, quality, sort, startup, tasks
 
-QUESTIONS = {"image": image, "quality": quality, "fat": fat, "startup": startup, "tasks": tasks}
+QUESTIONS = {"image": image, "quality": quality, "fat": fat, "startup": startup, "tasks": tasks, "sort": sort}
 
 
 def main() -> int:
