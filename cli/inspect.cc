@@ -119,8 +119,8 @@ class FirstRows {
  private:
   Status Start(const Pipeline& pipeline) {
     stream_.reset();
-    RunControl control;  // a stream that ends cancels its token, so each has its own
-    control.poll = [token = interrupt_] { return token.Check(); };
+    RunControl control;
+    control.cancel = interrupt_;
     return session_->Stream(pipeline, step_, rows_, options_, std::move(control)).Value(&stream_);
   }
 
@@ -197,7 +197,7 @@ Status InspectRows(Session* session, const Pipeline& pipeline, const Looked* loo
   int64_t count = looked == nullptr ? -1 : looked->rows;
   if (arguments.Has("count") && count < 0) {
     RunControl control;
-    control.poll = [interrupt] { return interrupt.Check(); };
+    control.cancel = interrupt;
     ARROW_ASSIGN_OR_RAISE(count, session->Count(pipeline, step, options, std::move(control)));
   }
   FirstRows rows(session, options, interrupt, step, limit);

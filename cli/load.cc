@@ -36,6 +36,11 @@ Result<Loaded> Load(const std::string& file, const Arguments& arguments) {
   if (file.ends_with(".json")) {
     if (!set.empty())
       return UserError("--set has no effect on a compiled plan", "give --set to `partita compile`");
+    for (const auto& [name, value] : arguments.run_options) {
+      if (name != "quarantine") continue;
+      return UserError("--quarantine has no effect on a compiled plan",
+                       "give it to `partita run` of the pipeline");
+    }
     auto compiled = CompiledPlan::FromText(*text);
     if (!compiled.ok()) return WithContext(compiled.status(), {.file = file});
     loaded.compiled = std::move(*compiled);
@@ -55,9 +60,10 @@ Result<Loaded> LoadAndCompile(Session* session, const std::string& file, const A
   if (!options->on_error.empty()) {
     ARROW_ASSIGN_OR_RAISE(auto policy, ParseOnError(options->on_error));
     for (auto& step : loaded.pipeline.steps) {
-      if (step.on_error == OnError::kFail) step.on_error = policy;
+      if (step.on_error == OnError::kFail && CanHaveBadRows(step.op)) step.on_error = policy;
     }
   }
+  if (!options->quarantine.empty()) loaded.pipeline.options["quarantine"] = options->quarantine;
   auto compiled = session->CompilePipeline(loaded.pipeline);
   if (!compiled.ok()) return InFile(compiled.status(), file, loaded.pipeline);
   loaded.compiled = std::move(*compiled);

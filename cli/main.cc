@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -83,4 +84,14 @@ int RunCommand(int argc, char** argv) { return FinishOutput(Main(argc, argv)); }
 
 }  // namespace partita::cli
 
-int main(int argc, char** argv) { return partita::cli::RunCommand(argc, argv); }
+int main(int argc, char** argv) {
+  const int code = partita::cli::RunCommand(argc, argv);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return code;  // leaks are reported by an ordinary exit
+#else
+  // All that counts is written. What an ordinary exit would still do (destructors of libraries, memory given
+  // back piece by piece) takes a tenth of the time of a small command.
+  std::fflush(nullptr);
+  std::_Exit(code);
+#endif
+}

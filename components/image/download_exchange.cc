@@ -20,6 +20,7 @@ constexpr int64_t kReceiveBufferBytes = 32 << 10;
 constexpr int64_t kScratchBytes = kReceiveBufferBytes + (32 << 10);
 constexpr int64_t kTlsScratchBytes = 96 << 10;
 constexpr int64_t kFirstBufferBytes = 64 << 10;
+constexpr int64_t kBelievedBytes = 512 << 10;
 // Bodies that nobody reads (of a 404, of a redirect) are drained up to this, so that the connection can be
 // used again.
 constexpr int64_t kDrainBytes = 64 << 10;
@@ -45,7 +46,7 @@ bool RetriableStatus(int status) {
 
 std::string ConnectError(CURL* easy) {
   long os_error = 0;
-  curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
+  Curl().easy_getinfo(easy, CURLINFO_OS_ERRNO, &os_error);
   switch (os_error) {
     case ECONNREFUSED:
       return "connection refused";
@@ -72,7 +73,7 @@ Result<std::unique_ptr<Exchange>> Exchange::Make(CURL* easy, ExchangeSpec spec,
 Exchange::Exchange(CURL* easy, ExchangeSpec spec, const ExchangeShared& shared)
     : easy_(easy), spec_(std::move(spec)), shared_(shared) {}
 
-Exchange::~Exchange() { curl_slist_free_all(headers_); }
+Exchange::~Exchange() { Curl().slist_free_all(headers_); }
 
 Status Exchange::Claim() {
   const int64_t scratch_bytes = kScratchBytes + (spec_.url.https ? kTlsScratchBytes : 0);
@@ -85,7 +86,7 @@ Status Exchange::Claim() {
 
 void Exchange::Configure() {
   const DownloadOptions& options = *shared_.options;
-  auto set = [this](CURLoption option, auto value) { curl_easy_setopt(easy_, option, value); };
+  auto set = [this](CURLoption option, auto value) { Curl().easy_setopt(easy_, option, value); };
   auto milliseconds = [](double seconds) {
     return static_cast<long>(std::clamp(seconds, 0.001, 1e6) * 1000);
   };
@@ -115,12 +116,13 @@ void Exchange::Configure() {
   }
   set(CURLOPT_USERAGENT, shared_.user_agent.c_str());
   if (spec_.is_page) {
-    headers_ = curl_slist_append(headers_, "Accept-Encoding: identity");
+    headers_ = Curl().slist_append(headers_, "Accept-Encoding: identity");
   } else {
     set(CURLOPT_ACCEPT_ENCODING, "gzip");  // unpacked as it comes, and cut: no bomb
   }
   if (spec_.send_headers) {
-    for (const std::string& header : options.headers) headers_ = curl_slist_append(headers_, header.c_str());
+    for (const std::string& header : options.headers)
+      headers_ = Curl().slist_append(headers_, header.c_str());
   }
   set(CURLOPT_HTTPHEADER, headers_);
   set(CURLOPT_HEADERFUNCTION, &Exchange::OnHeader);
@@ -229,7 +231,8 @@ bool Exchange::Grow(int64_t bytes) {
   if (bytes <= have) return true;
   int64_t target = std::max({bytes, 2 * have, kFirstBufferBytes});
   target = std::min(target, spec_.max_bytes);
-  if (content_length_ >= bytes) target = std::min(target, content_length_);
+  // What a server announces is believed only where it is little.
+  if (content_length_ >= bytes) target = std::min(std::max(target, kBelievedBytes), content_length_);
   Status status;
   if (body_) {
     status = body_->Resize(target, /*shrink_to_fit=*/false);
@@ -297,12 +300,12 @@ ExchangeOutcome Exchange::Answer() {
   ExchangeOutcome out;
   out.http_status = http_status_;
   curl_off_t retry_after_s = 0;
-  if (curl_easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &retry_after_s) == CURLE_OK && retry_after_s > 0) {
+  if (Curl().easy_getinfo(easy_, CURLINFO_RETRY_AFTER, &retry_after_s) == CURLE_OK && retry_after_s > 0) {
     out.retry_after_s = static_cast<double>(retry_after_s);
   }
   char* location = nullptr;
   if (http_status_ >= 300 && http_status_ < 400 &&
-      curl_easy_getinfo(easy_, CURLINFO_REDIRECT_URL, &location) == CURLE_OK && location != nullptr) {
+      Curl().easy_getinfo(easy_, CURLINFO_REDIRECT_URL, &location) == CURLE_OK && location != nullptr) {
     out.kind = ExchangeOutcome::kRedirect;
     out.location = location;
     return out;

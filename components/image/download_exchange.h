@@ -2,8 +2,6 @@
 // while bytes arrive. Used only by the loop thread of download.cc.
 #pragma once
 
-#include <curl/curl.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -13,6 +11,7 @@
 
 #include "components/image/download.h"
 #include "components/image/download_url.h"
+#include "partita/storage/libcurl.h"
 
 namespace arrow {
 class ResizableBuffer;

@@ -20,11 +20,6 @@ namespace {
 // How soon a cancelled request is noticed.
 constexpr double kCancelCheckSeconds = 0.04;
 
-Status InitCurl() {
-  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
-  return code == CURLE_OK ? Status::OK() : EnvironmentError("libcurl does not start", "", false);
-}
-
 // Sockets may take three quarters of what the process may open.
 int FitToDescriptors(int connections) {
   rlimit limit;
@@ -50,10 +45,10 @@ Downloader::Loop::Loop(DownloadOptions options)
 }
 
 Status Downloader::Loop::Open() {
-  ARROW_RETURN_NOT_OK(InitCurl());
+  ARROW_RETURN_NOT_OK(LoadCurl());
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  multi_ = curl_multi_init();
+  multi_ = Curl().multi_init();
   if (epoll_ < 0 || wake_ < 0 || multi_ == nullptr) {
     return EnvironmentError("the downloader cannot open its event loop",
                             "raise the limit of open files (ulimit -n)", false);
@@ -62,12 +57,12 @@ Status Downloader::Loop::Open() {
   event.events = EPOLLIN;
   event.data.fd = wake_;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::OnSocket);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::OnTimer);
-  curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
-  curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-  curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options_.n_connections));
+  Curl().multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Loop::OnSocket);
+  Curl().multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  Curl().multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Loop::OnTimer);
+  Curl().multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
+  Curl().multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+  Curl().multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options_.n_connections));
   thread_ = std::thread([this] { Run(); });
   return Status::OK();
 }
@@ -79,8 +74,8 @@ Downloader::Loop::~Loop() {
   }
   Wake();
   if (thread_.joinable()) thread_.join();
-  for (CURL* easy : idle_easies_) curl_easy_cleanup(easy);
-  if (multi_ != nullptr) curl_multi_cleanup(multi_);
+  for (CURL* easy : idle_easies_) Curl().easy_cleanup(easy);
+  if (multi_ != nullptr) Curl().multi_cleanup(multi_);
   if (wake_ >= 0) close(wake_);
   if (epoll_ >= 0) close(epoll_);
 }
@@ -193,26 +188,26 @@ void Downloader::Loop::WaitForEvents() {
     if (events[i].events & EPOLLIN) what |= CURL_CSELECT_IN;
     if (events[i].events & EPOLLOUT) what |= CURL_CSELECT_OUT;
     if (events[i].events & (EPOLLERR | EPOLLHUP)) what |= CURL_CSELECT_ERR;
-    curl_multi_socket_action(multi_, events[i].data.fd, what, &still_running);
+    Curl().multi_socket_action(multi_, events[i].data.fd, what, &still_running);
   }
   if (curl_deadline_ >= 0 && Now() >= curl_deadline_) {
     curl_deadline_ = -1;
-    curl_multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &still_running);
+    Curl().multi_socket_action(multi_, CURL_SOCKET_TIMEOUT, 0, &still_running);
   }
 }
 
 void Downloader::Loop::ReadCompletions() {
   int left = 0;
-  while (CURLMsg* message = curl_multi_info_read(multi_, &left)) {
+  while (CURLMsg* message = Curl().multi_info_read(multi_, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     CURL* easy = message->easy_handle;
     const CURLcode code = message->data.result;  // the message dies with the removal
     char* owner = nullptr;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &owner);
+    Curl().easy_getinfo(easy, CURLINFO_PRIVATE, &owner);
     Exchange* exchange = reinterpret_cast<Exchange*>(owner);
     auto* transfer = static_cast<Transfer*>(exchange->owner);
     ExchangeOutcome outcome = exchange->Finish(code);
-    curl_multi_remove_handle(multi_, easy);
+    Curl().multi_remove_handle(multi_, easy);
     transfer->exchange.reset();
     ReturnEasy(easy);
     --running_;
@@ -253,14 +248,14 @@ void Downloader::Loop::CancelAll() {
 }
 
 CURL* Downloader::Loop::TakeEasy() {
-  if (idle_easies_.empty()) return curl_easy_init();
+  if (idle_easies_.empty()) return Curl().easy_init();
   CURL* easy = idle_easies_.back();
   idle_easies_.pop_back();
   return easy;
 }
 
 void Downloader::Loop::ReturnEasy(CURL* easy) {
-  curl_easy_reset(easy);
+  Curl().easy_reset(easy);
   idle_easies_.push_back(easy);
 }
 

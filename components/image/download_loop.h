@@ -7,8 +7,6 @@
 // its host's queue.
 #pragma once
 
-#include <curl/curl.h>
-
 #include <list>
 #include <map>
 #include <memory>
@@ -23,6 +21,7 @@
 #include "components/image/download_exchange.h"
 #include "components/image/host_policy.h"
 #include "components/image/robots.h"
+#include "partita/storage/libcurl.h"
 
 namespace partita {
 

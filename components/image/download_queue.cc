@@ -161,7 +161,7 @@ bool Downloader::Loop::Start(Transfer* transfer) {
   host->policy.OnStart(transfer->started);
   ++running_;
   File(host);
-  curl_multi_add_handle(multi_, easy);
+  Curl().multi_add_handle(multi_, easy);
   return true;
 }
 
@@ -255,7 +255,7 @@ void Downloader::Loop::NoMemory(Transfer* transfer, Status refusal, int64_t want
 void Downloader::Loop::Unlink(Transfer* transfer) {
   if (transfer->exchange) {
     CURL* easy = transfer->exchange->easy();
-    curl_multi_remove_handle(multi_, easy);
+    Curl().multi_remove_handle(multi_, easy);
     transfer->exchange.reset();
     ReturnEasy(easy);
     --running_;

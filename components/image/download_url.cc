@@ -1,7 +1,6 @@
 #include "components/image/download_url.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netinet/in.h>
 
 #include <algorithm>
@@ -10,22 +9,24 @@
 #include <cstring>
 #include <memory>
 
+#include "partita/storage/libcurl.h"
+
 namespace partita {
 namespace {
 
 constexpr size_t kMaxUrlBytes = 16 << 10;
 
 struct UrlDeleter {
-  void operator()(CURLU* url) const { curl_url_cleanup(url); }
+  void operator()(CURLU* url) const { Curl().url_cleanup(url); }
 };
 using UrlHandle = std::unique_ptr<CURLU, UrlDeleter>;
 
 Result<std::string> Part(CURLU* url, CURLUPart part, unsigned flags = 0) {
   char* text = nullptr;
-  const CURLUcode code = curl_url_get(url, part, &text, flags);
+  const CURLUcode code = Curl().url_get(url, part, &text, flags);
   if (code != CURLUE_OK) return Status::KeyError("no such part");
   std::string out(text);
-  curl_free(text);
+  Curl().free(text);
   return out;
 }
 
@@ -73,14 +74,15 @@ Result<HttpUrl> ParseHttpUrl(std::string_view url) {
   while (!url.empty() && std::isspace(static_cast<unsigned char>(url.back()))) url.remove_suffix(1);
   if (url.empty() || url.size() > kMaxUrlBytes || url.find('\0') != std::string_view::npos)
     return InvalidUrl();
-  UrlHandle handle(curl_url());
+  ARROW_RETURN_NOT_OK(LoadCurl());
+  UrlHandle handle(Curl().url());
   if (!handle) return Status::OutOfMemory("no memory for a URL");
   const std::string text(url);
-  if (curl_url_set(handle.get(), CURLUPART_URL, text.c_str(), CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE) !=
+  if (Curl().url_set(handle.get(), CURLUPART_URL, text.c_str(), CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE) !=
       CURLUE_OK) {
     return InvalidUrl();
   }
-  curl_url_set(handle.get(), CURLUPART_FRAGMENT, nullptr, 0);
+  Curl().url_set(handle.get(), CURLUPART_FRAGMENT, nullptr, 0);
   auto scheme = Part(handle.get(), CURLUPART_SCHEME);
   if (!scheme.ok()) return InvalidUrl();
   HttpUrl out;

@@ -1,6 +1,12 @@
 #include "partita/base/digest.h"
 
-#include <openssl/evp.h>
+#include <nettle/md5.h>
+#include <nettle/nettle-meta.h>
+#include <nettle/sha2.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -8,15 +14,18 @@
 namespace partita {
 namespace {
 
-std::string Hex(const EVP_MD* kind, std::string_view bytes) {
+constexpr size_t kMaxContextBytes = std::max({sizeof(md5_ctx), sizeof(sha256_ctx), sizeof(sha512_ctx)});
+
+std::string Hex(const nettle_hash& kind, std::string_view bytes) {
   static constexpr char kHex[] = "0123456789abcdef";
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  // Fails only where the OpenSSL of the process forbids the algorithm; then the result is empty.
-  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, kind, nullptr) != 1) return "";
+  alignas(std::max_align_t) std::array<unsigned char, kMaxContextBytes> context;
+  std::array<uint8_t, SHA512_DIGEST_SIZE> digest;
+  kind.init(context.data());
+  kind.update(context.data(), bytes.size(), reinterpret_cast<const uint8_t*>(bytes.data()));
+  kind.digest(context.data(), kind.digest_size, digest.data());
   std::string out;
-  out.reserve(2 * size);
-  for (unsigned int i = 0; i < size; ++i) {
+  out.reserve(2 * kind.digest_size);
+  for (unsigned i = 0; i < kind.digest_size; ++i) {
     out += kHex[digest[i] >> 4];
     out += kHex[digest[i] & 15];
   }
@@ -25,23 +34,13 @@ std::string Hex(const EVP_MD* kind, std::string_view bytes) {
 
 }  // namespace
 
-std::string Sha256Hex(std::string_view bytes) { return Hex(EVP_sha256(), bytes); }
+std::string Sha256Hex(std::string_view bytes) { return Hex(nettle_sha256, bytes); }
 
 Result<std::string> DigestHex(std::string_view kind, std::string_view bytes) {
-  const EVP_MD* algorithm = kind == "md5"      ? EVP_md5()
-                            : kind == "sha256" ? EVP_sha256()
-                            : kind == "sha512" ? EVP_sha512()
-                                               : nullptr;
-  if (algorithm == nullptr) {
-    return UserError("unknown digest '" + std::string(kind) + "'", "use md5, sha256 or sha512");
+  for (const nettle_hash* known : {&nettle_md5, &nettle_sha256, &nettle_sha512}) {
+    if (kind == known->name) return Hex(*known, bytes);
   }
-  std::string hex = Hex(algorithm, bytes);
-  if (hex.empty()) {
-    return EnvironmentError(
-        "the OpenSSL of this machine does not allow the digest '" + std::string(kind) + "'", "use sha256",
-        /*retriable=*/false);
-  }
-  return hex;
+  return UserError("unknown digest '" + std::string(kind) + "'", "use md5, sha256 or sha512");
 }
 
 uint64_t Checksum64(const void* data, int64_t size_bytes, uint64_t seed) {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kState = "_partita";
 constexpr std::string_view kQuarantine = "_quarantine";
+constexpr size_t kMostSyncedAlone = 16;  // files and folders
 
 std::string StateDir(const std::string& folder) { return JoinPath(folder, kState); }
 std::string OwnerFile(const std::string& folder) { return JoinPath(StateDir(folder), "owner.json"); }
@@ -128,7 +129,8 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
     // A run that made nothing has no claim: its folder is taken over.
     ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
     bool bare = true;
-    for (const auto& entry : entries) bare = bare && (entry.name == kState || (entry.is_directory && entry.name == kQuarantine));
+    for (const auto& entry : entries)
+      bare = bare && (entry.name == kState || (entry.is_directory && entry.name == kQuarantine));
     if (bare) {
       ARROW_ASSIGN_OR_RAISE(auto log, env_->Stat(JoinPath(StateDir(dataset.path), "commits.log")));
       if (!log.exists || log.size_bytes == 0) return standing;
@@ -276,9 +278,27 @@ Status RunDirectory::Commit(const std::vector<Pending>& files, TaskCommit commit
   return log_->Append(std::move(commit));
 }
 
+// What `manifest` names reaches the disk. A few files go one by one: syncfs waits for all that any program
+// wrote.
+Status RunDirectory::Sync(const std::string& folder, const Manifest& manifest) {
+  std::set<std::string> paths{folder, JoinPath(StateDir(primary_), "commits.log")};
+  for (const auto& partition : manifest.partitions) {
+    for (const auto& file : partition.files) {
+      const std::string path = JoinPath(folder, file.path);
+      paths.insert(path);
+      paths.insert(std::string(DirName(path)));
+      if (paths.size() > kMostSyncedAlone) return env_->SyncFileSystem(folder);
+    }
+  }
+  for (const auto& path : paths) ARROW_RETURN_NOT_OK(env_->SyncFile(path));
+  (void)env_->SyncFile(
+      std::string(DirName(folder)));  // the folder's own name; its parent need not be readable
+  return Status::OK();
+}
+
 Status RunDirectory::Finish(std::vector<Manifest> manifests) {
   if (temporary_) return Status::OK();
-  for (size_t i = 0; i < manifests.size(); ++i) ARROW_RETURN_NOT_OK(env_->SyncFileSystem(datasets_[i].path));
+  for (size_t i = 0; i < manifests.size(); ++i) ARROW_RETURN_NOT_OK(Sync(datasets_[i].path, manifests[i]));
   for (size_t i = 0; i < manifests.size(); ++i) {
     ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, JoinPath(datasets_[i].path, kManifestName),
                                             manifests[i].ToText(), /*sync=*/true));

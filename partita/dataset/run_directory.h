@@ -75,6 +75,7 @@ class RunDirectory {
 
  private:
   RunDirectory() = default;
+  Status Sync(const std::string& folder, const Manifest& manifest);
   struct Standing {
     bool owned = false;     // an earlier run of Partita wrote here
     bool same = false;      // … of this plan and snapshot

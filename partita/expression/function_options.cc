@@ -95,9 +95,17 @@ Result<OptionsPtr> ReadSplitPattern(const Reader& in) {
                                                    in.Bool("reverse", false));
 }
 
+// No number has more digits; and Arrow counts them one by one.
+constexpr int64_t kMaxRoundDigits = 400;
+
 Result<OptionsPtr> ReadRound(const Reader& in) {
   ARROW_ASSIGN_OR_RAISE(auto mode, ReadRoundMode(in));
-  return std::make_shared<cp::RoundOptions>(in.Int("ndigits"), mode);
+  const int64_t digits = in.Int("ndigits");
+  if (digits > kMaxRoundDigits || digits < -kMaxRoundDigits) {
+    return UserError("function 'round': ndigits " + std::to_string(digits) + " is beyond any number",
+                     "use -400 to 400");
+  }
+  return std::make_shared<cp::RoundOptions>(digits, mode);
 }
 
 Result<OptionsPtr> ReadRoundBinary(const Reader& in) {

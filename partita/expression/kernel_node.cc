@@ -1,7 +1,10 @@
 #include "partita/expression/kernel_node.h"
 
 #include <arrow/array.h>
+#include <arrow/array/builder_primitive.h>
+#include <arrow/array/concatenate.h>
 #include <arrow/array/util.h>
+#include <arrow/compute/api_vector.h>
 #include <arrow/compute/cast.h>
 #include <arrow/compute/function.h>
 #include <arrow/compute/kernel.h>
@@ -52,6 +55,32 @@ bool AllocatesElsewhere(const cp::Expression& call) {
                    (bound->function_name == "cast" && call.type()->id() == arrow::Type::DICTIONARY));
 }
 
+bool IsNullAt(const arrow::Datum& value, int64_t row) {
+  return value.is_scalar() ? !value.scalar()->is_valid : value.array()->IsNull(row);
+}
+
+// binary_join_element_wise with null_handling => 'skip' gives no row at all where everything to join is null
+// (seen in Arrow 26): such a row joins to an empty text.
+Result<arrow::Datum> RestoreSkippedRows(const arrow::Datum& joined, const std::vector<arrow::Datum>& values,
+                                        int64_t rows, cp::ExecContext* context) {
+  const int64_t empty_at = joined.length();
+  arrow::Int64Builder indices(context->memory_pool());
+  ARROW_RETURN_NOT_OK(indices.Reserve(rows));
+  int64_t next = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    bool skipped = !IsNullAt(values.back(), row);  // the separator: where it is null, so is the row
+    for (size_t i = 0; skipped && i + 1 < values.size(); ++i) skipped = IsNullAt(values[i], row);
+    indices.UnsafeAppend(skipped ? empty_at : next++);
+  }
+  if (next != empty_at) return BugError("a function gave another number of rows than it was given");
+  ARROW_ASSIGN_OR_RAISE(auto taken, indices.Finish());
+  ARROW_ASSIGN_OR_RAISE(auto text, arrow::MakeScalar("")->CastTo(joined.type()));
+  ARROW_ASSIGN_OR_RAISE(auto empty, arrow::MakeArrayFromScalar(*text, 1, context->memory_pool()));
+  ARROW_ASSIGN_OR_RAISE(auto source,
+                        arrow::Concatenate({joined.make_array(), std::move(empty)}, context->memory_pool()));
+  return cp::Take(source, taken, cp::TakeOptions::NoBoundsCheck(), context);
+}
+
 // Arrow's Expression finds the kernel, inserts implicit casts and holds the kernel's state; its inputs are
 // our arguments.
 class KernelNode : public BoundNode {
@@ -70,8 +99,10 @@ class KernelNode : public BoundNode {
       values.push_back(std::move(value));
     }
     ARROW_ASSIGN_OR_RAISE(
-        auto result,
-        cp::ExecuteScalarExpression(call_, cp::ExecBatch(std::move(values), batch.num_rows()), context));
+        auto result, cp::ExecuteScalarExpression(call_, cp::ExecBatch(values, batch.num_rows()), context));
+    if (result.is_array() && result.length() != batch.num_rows() && !values.empty()) {
+      ARROW_ASSIGN_OR_RAISE(result, RestoreSkippedRows(result, values, batch.num_rows(), context));
+    }
     if (result.is_array() && allocates_elsewhere_) {
       const auto manager = arrow::CPUDevice::memory_manager(context->memory_pool());
       ARROW_ASSIGN_OR_RAISE(auto copy, result.make_array()->CopyTo(manager));

@@ -11,7 +11,6 @@
 #include <arrow/util/base64.h>
 #include <arrow/util/decimal.h>
 #include <arrow/util/float16.h>
-#include <arrow/util/utf8.h>
 
 #include <charconv>
 #include <cmath>
@@ -19,6 +18,7 @@
 #include <utility>
 
 #include "partita/base/json.h"
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 
 namespace partita {
@@ -135,8 +135,7 @@ Result<ScalarPtr> FromBytes(const TypePtr& type, std::string bytes) {
     return DataError("literal: " + std::to_string(bytes.size()) + " bytes are no " + TypeToString(*type));
   }
   if (IsText(*type)) {
-    arrow::util::InitializeUTF8();
-    if (!arrow::util::ValidateUTF8(bytes)) return DataError("literal: a string is not valid UTF-8");
+    if (!IsUtf8(bytes)) return DataError("literal: a string is not valid UTF-8");
   }
   return arrow::MakeScalar(type, arrow::Buffer::FromString(std::move(bytes)));
 }

@@ -1,13 +1,13 @@
 // Text -> Expression: a Pratt parser, one function a construct.
 #include <arrow/scalar.h>
 #include <arrow/type.h>
-#include <arrow/util/utf8.h>
 
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <utility>
 
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 #include "partita/expression/functions.h"
 #include "partita/expression/grammar.h"
@@ -260,8 +260,7 @@ class Parser {
   }
 
   Status CheckText() const {
-    arrow::util::InitializeUTF8();
-    return arrow::util::ValidateUTF8(token_.text) ? Status::OK()
+    return IsUtf8(token_.text) ? Status::OK()
                                                   : Fail("valid UTF-8", "write bytes as x'00ff'");
   }
 

@@ -67,6 +67,13 @@ std::vector<OptionSpec> MakeSpecs() {
                      return Status::OK();
                    },
                    [](const RunOptions& o) { return o.on_error; }});
+  specs.push_back({"quarantine", "FOLDER", "_quarantine in the first output",
+                   "where rows go that a step puts in quarantine; of a compiled plan it is fixed",
+                   [](RunOptions* o, const std::string& v) {
+                     o->quarantine = v;
+                     return Status::OK();
+                   },
+                   [](const RunOptions& o) { return o.quarantine; }});
   specs.push_back(
       {"max-attempts", "N", "3", "how often a task is tried that fails for reasons outside the data",
        [](RunOptions* o, const std::string& v) { return ParseCount(v, 1, 1000).Value(&o->max_attempts); },

@@ -20,9 +20,10 @@ struct RunOptions {
   int threads = 0;           // 0: the processors this process may use
   std::string spill_dir;     // "": beside the first output
   std::string engine = "local";
-  std::string on_error;  // "": as the steps say; else the policy of every step that names none
-  int max_attempts = 3;  // of a task that fails for reasons outside the data
-  bool fresh = false;    // start over: remove an earlier output of Partita at the same place
+  std::string on_error;    // "": as the steps say; else the policy of every step that names none
+  std::string quarantine;  // "": <first output>/_quarantine; fixed when the pipeline is compiled
+  int max_attempts = 3;    // of a task that fails for reasons outside the data
+  bool fresh = false;      // start over: remove an earlier output of Partita at the same place
 };
 
 struct OptionSpec {

@@ -83,7 +83,7 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
   if (compiled.plan.quarantine.empty())
     return UserError("no step of this plan quarantines rows", "set on_error: quarantine");
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
-  RunOptions options = given;
+  ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
   options.fresh = false;
   const auto plan_datasets = DatasetsOf(compiled.plan);
   ARROW_ASSIGN_OR_RAISE(auto directory,
@@ -191,6 +191,9 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
   }
   for (const auto& dataset : retry_datasets.datasets) ARROW_RETURN_NOT_OK(env_->RemoveTree(dataset.path));
   directory->NotComplete();
+  // Only the manifests are left to write. What the caller's observer tells is the retry: these rows, this
+  // memory.
+  control.observer = nullptr;
   return RunIn(directory.get(), compiled, options, std::move(control));
 }
 

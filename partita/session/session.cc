@@ -7,6 +7,7 @@
 #include "partita/base/digest.h"
 #include "partita/base/json.h"
 #include "partita/base/units.h"
+#include "partita/block/content_digest.h"
 #include "partita/block/logical_bytes.h"
 #include "partita/engine/local_engine.h"
 #include "partita/schedule/stage_graph.h"
@@ -38,6 +39,9 @@ Session::Session(Env* env) : env_(env) { RegisterBuiltinSteps(), RegisterBuiltin
 
 Result<std::string> Session::AddTable(std::shared_ptr<arrow::Schema> schema,
                                       std::vector<std::shared_ptr<arrow::RecordBatch>> batches) {
+  // The name is made of the rows, so that another process that gives the same ones goes on where this one
+  // stopped.
+  ARROW_ASSIGN_OR_RAISE(const std::string digest, ContentDigest(*schema, batches));
   auto table = std::make_shared<MemoryTable>();
   table->schema = std::move(schema);
   for (auto& batch : batches) {
@@ -46,8 +50,10 @@ Result<std::string> Session::AddTable(std::shared_ptr<arrow::Schema> schema,
     table->num_rows += batch->num_rows();
     table->batches.push_back(std::move(batch));
   }
-  std::string id = "table-" + env_->RandomHex(8);
+  const std::string name = "table-" + digest.substr(0, 32);
   std::lock_guard lock(mutex_);
+  std::string id = name;
+  for (int copy = 2; tables_.contains(id); ++copy) id = name + "-" + std::to_string(copy);
   tables_[id] = std::move(table);
   return id;
 }
@@ -179,13 +185,16 @@ Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOpti
   // The scheduler knows what the commits so far make possible.
   Scheduler scheduler(MakeStageGraph(compiled.plan, factory->scan_partitions()), {});
   for (const auto& [key, commit] : directory->log()->commits()) {
-    if (key.second < kRetryPartitions) scheduler.Restore({key.first, key.second}, factory->RowsOf(commit));
+    if (key.second >= kRetryPartitions) continue;
+    const auto made = factory->MadeBy(commit);
+    scheduler.Restore({key.first, key.second}, made.rows, made.bytes);
   }
   (void)scheduler.Start(0);
   const int64_t partitions = scheduler.partitions_of(task.stage);
   if (partitions < 0) {
-    return UserError("stage " + std::to_string(task.stage) + " reads what earlier stages have not finished writing",
-                     "run every task of the stages above it first");
+    return UserError(
+        "stage " + std::to_string(task.stage) + " reads what earlier stages have not finished writing",
+        "run every task of the stages above it first");
   }
   if (task.partition < 0 || task.partition >= partitions) {
     return UserError("stage " + std::to_string(task.stage) + " has " + std::to_string(partitions) +

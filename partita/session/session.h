@@ -76,13 +76,17 @@ class Session {
                                std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
   void ForgetTable(const std::string& id);
 
-  // How much of the sources to look at: everything the plan needs, or just what the schema needs (the first
-  // file of each source).
-  enum class Look { kPlan, kSchema, kRowCounts };
-  Result<Snapshot> TakeSnapshot(const Pipeline& pipeline, Look look = Look::kPlan);
-  Result<CompiledPlan> CompilePipeline(const Pipeline& pipeline, Look look = Look::kPlan);
+  // How much of the sources to look at: what the plan needs (metadata of the files that it cuts), all files
+  // but the metadata of the first alone, the first file alone (all that the schema needs), or the metadata of
+  // all. Of `control` it uses `cancel` and `poll`.
+  enum class Look { kPlan, kFirstFile, kSchema, kRowCounts };
+  Result<Snapshot> TakeSnapshot(const Pipeline& pipeline, Look look = Look::kPlan,
+                                const RunControl& control = {});
+  Result<CompiledPlan> CompilePipeline(const Pipeline& pipeline, Look look = Look::kPlan,
+                                       const RunControl& control = {});
   // The schema after step `step` (the last when empty), touching one file of each source.
-  Result<std::shared_ptr<arrow::Schema>> SchemaOf(const Pipeline& pipeline, const std::string& step = "");
+  Result<std::shared_ptr<arrow::Schema>> SchemaOf(const Pipeline& pipeline, const std::string& step = "",
+                                                  const RunControl& control = {});
 
   // Writes every dataset of the plan. Resumes where an earlier run of the same plan and snapshot stopped.
   Result<RunResult> Run(const CompiledPlan& compiled, const RunOptions& options, RunControl control = {});
@@ -90,7 +94,8 @@ class Session {
   // datasets.
   Result<RunResult> RetryQuarantine(const CompiledPlan& compiled, const RunOptions& options,
                                     RunControl control = {});
-  // Rows after step `step` (the last when empty), at most `limit` (-1: all).
+  // Rows after step `step` (the last when empty), at most `limit` (-1: all). With a limit, only the first
+  // file is opened where it has rows enough.
   Result<std::unique_ptr<RowStream>> Stream(const Pipeline& pipeline, const std::string& step, int64_t limit,
                                             const RunOptions& options, RunControl control = {});
   // Number of rows after a step; from metadata alone where steps and formats allow.
@@ -106,6 +111,10 @@ class Session {
  private:
   Result<RunResult> RunIn(RunDirectory* directory, const CompiledPlan& compiled, const RunOptions& options,
                           RunControl control);
+  Result<Snapshot> LookAtSources(const Pipeline& pipeline, Look look, const CancelToken& cancel);
+  Result<std::unique_ptr<RowStream>> OpenStream(CompiledPlan compiled, const RunOptions& options,
+                                                RunControl control);
+  friend class FirstRowsStream;
 
   Env* env_;
   std::mutex mutex_;

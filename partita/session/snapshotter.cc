@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <future>
 
 #include "partita/base/json.h"
 #include "partita/block/schema.h"
@@ -31,6 +32,7 @@ struct Looker {
   Env* env;
   Session::Look look;
   arrow::MemoryPool* pool;
+  CancelToken cancel;
 
   Result<SourceSnapshot> LookAt(const SourceRequest& request) {
     const Format* format = FindFormat(request.format);
@@ -39,11 +41,13 @@ struct Looker {
     ARROW_ASSIGN_OR_RAISE(list.include_hidden, GetBoolOr(request.args, "include_hidden", false));
     ARROW_ASSIGN_OR_RAISE(list.hive_partitioning, GetBoolOr(request.args, "hive_partitioning", true));
     list.extensions = format->extensions();
+    list.cancel = cancel;
     ARROW_ASSIGN_OR_RAISE(auto files, ListFiles(env, request.locations, list));
     SourceSnapshot source;
     source.step = request.step;
     source.format = request.format;
     for (size_t i = 0; i < files.size(); ++i) {
+      ARROW_RETURN_NOT_OK(cancel.Check());
       SourceFile file;
       file.entry = files[i];
       const bool cut = look == Session::Look::kPlan && files[i].size_bytes > request.split_bytes &&
@@ -68,7 +72,8 @@ struct Looker {
         fields.push_back(arrow::field(name, HiveType(files, name)));
       }
       source.schema = arrow::schema(std::move(fields));
-      // As the plan writes it: a plan read back from its file must give the same bytes (names of list elements, metadata).
+      // As the plan writes it: a plan read back from its file must give the same bytes (names of list
+      // elements, metadata).
       ARROW_ASSIGN_OR_RAISE(source.schema, SchemaFromJson(SchemaToJson(*source.schema)));
     }
     return source;
@@ -77,7 +82,24 @@ struct Looker {
 
 }  // namespace
 
-Result<Snapshot> Session::TakeSnapshot(const Pipeline& pipeline, Look look) {
+// Where the caller wants to be polled, the look-up runs on a thread of its own: a file system or server that
+// is slow to answer must not keep a signal waiting.
+Result<Snapshot> Session::TakeSnapshot(const Pipeline& pipeline, Look look, const RunControl& control) {
+  if (!control.poll) return LookAtSources(pipeline, look, control.cancel);
+  const CancelToken stop;
+  auto looking = std::async(std::launch::async, [&] { return LookAtSources(pipeline, look, stop); });
+  Status asked;
+  while (looking.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready) {
+    if (asked.ok()) asked = control.cancel.Check();
+    if (asked.ok()) asked = control.poll();
+    if (!asked.ok()) stop.Cancel();
+  }
+  auto snapshot = looking.get();
+  ARROW_RETURN_NOT_OK(asked);
+  return snapshot;
+}
+
+Result<Snapshot> Session::LookAtSources(const Pipeline& pipeline, Look look, const CancelToken& cancel) {
   ARROW_ASSIGN_OR_RAISE(auto requests, SourcesOf(pipeline));
   auto budget = Budget::Make(int64_t{512} << 20);
   auto pool = budget->root();
@@ -108,16 +130,17 @@ Result<Snapshot> Session::TakeSnapshot(const Pipeline& pipeline, Look look) {
       snapshot.sources.push_back(std::move(source));
       continue;
     }
-    auto source = Looker{env_, look, pool.get()}.LookAt(request);
+    auto source = Looker{env_, look, pool.get(), cancel}.LookAt(request);
     if (!source.ok()) return WithContext(source.status(), {.step = request.step});
     snapshot.sources.push_back(std::move(*source));
   }
   return snapshot;
 }
 
-Result<CompiledPlan> Session::CompilePipeline(const Pipeline& pipeline, Look look) {
+Result<CompiledPlan> Session::CompilePipeline(const Pipeline& pipeline, Look look,
+                                              const RunControl& control) {
   CompiledPlan compiled;
-  ARROW_ASSIGN_OR_RAISE(compiled.snapshot, TakeSnapshot(pipeline, look));
+  ARROW_ASSIGN_OR_RAISE(compiled.snapshot, TakeSnapshot(pipeline, look, control));
   ARROW_ASSIGN_OR_RAISE(compiled.plan, Compile(pipeline, compiled.snapshot));
   compiled.plan_hash = compiled.plan.Hash();
   compiled.snapshot_hash = compiled.snapshot.Hash();
@@ -125,8 +148,9 @@ Result<CompiledPlan> Session::CompilePipeline(const Pipeline& pipeline, Look loo
   return compiled;
 }
 
-Result<std::shared_ptr<arrow::Schema>> Session::SchemaOf(const Pipeline& pipeline, const std::string& step) {
-  ARROW_ASSIGN_OR_RAISE(auto snapshot, TakeSnapshot(pipeline, Look::kSchema));
+Result<std::shared_ptr<arrow::Schema>> Session::SchemaOf(const Pipeline& pipeline, const std::string& step,
+                                                         const RunControl& control) {
+  ARROW_ASSIGN_OR_RAISE(auto snapshot, TakeSnapshot(pipeline, Look::kSchema, control));
   ARROW_ASSIGN_OR_RAISE(auto schemas, StepSchemas(pipeline, snapshot));
   if (schemas.empty()) return UserError("the pipeline has no step");
   if (step.empty()) return schemas.back();

@@ -6,13 +6,13 @@
 #include <arrow/type_traits.h>
 #include <arrow/util/decimal.h>
 #include <arrow/util/float16.h>
-#include <arrow/util/utf8.h>
 #include <arrow/util/value_parsing.h>
 
 #include <algorithm>
 #include <charconv>
 #include <limits>
 
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 #include "partita/storage/record_reader.h"
 
@@ -173,7 +173,7 @@ class BytesParser final : public CellParser {
  public:
   BytesParser(const std::shared_ptr<arrow::DataType>& type, arrow::MemoryPool* pool) : builder_(type, pool) {}
   Status Append(std::string_view text) override {
-    if (kUtf8 && !arrow::util::ValidateUTF8(text)) {
+    if (kUtf8 && !IsUtf8(text)) {
       return DataError("the text " + QuoteForError(text) + " is not valid UTF-8",
                        "convert the file to UTF-8, or declare the column as binary");
     }

@@ -6,10 +6,10 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 #include <arrow/type_traits.h>
-#include <arrow/util/utf8.h>
 
 #include <algorithm>
 
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 
 namespace partita {
@@ -183,7 +183,7 @@ Result<std::vector<std::string>> CsvColumnNames(const CsvOptions& options, std::
   for (size_t i = 0; i < cells.size(); ++i) {
     std::string_view text = options.has_header ? cells[i].text : std::string_view();
     if (!cells[i].quoted) text = TrimSpaces(text);
-    if (!arrow::util::ValidateUTF8(text)) {
+    if (!IsUtf8(text)) {
       return DataError("the column name " + QuoteForError(text) + " is not valid UTF-8",
                        "convert the file to UTF-8");
     }

@@ -38,13 +38,14 @@ struct FileEntry {
 
 struct ListOptions {
   // Files whose name, or any folder below the listed one, begins with "_" or "." are left out (manifests,
-  // temporary files).
+  // temporary files), but for Hive folders like "_year=2024".
   bool include_hidden = false;
   bool recursive = true;
   bool hive_partitioning = true;
   // Keep only these endings (with the dot, lower case; empty: all). Not applied to a location that names one
   // file.
   std::vector<std::string> extensions;
+  CancelToken cancel;  // looked at before each folder and URL, and while a URL answers
 };
 
 // Expands locations (a file, a folder, a glob with * ? [..] {a,b} **, an http(s) URL) to files sorted by

@@ -2,7 +2,6 @@
 
 #include <arrow/buffer.h>
 #include <arrow/io/interfaces.h>
-#include <curl/curl.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,6 +10,8 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+
+#include "partita/storage/libcurl.h"
 
 namespace partita {
 namespace {
@@ -131,7 +132,7 @@ class HttpClient {
  public:
   HttpClient(std::string url, CancelToken cancel) : url_(std::move(url)), cancel_(std::move(cancel)) {}
   ~HttpClient() {
-    if (curl_ != nullptr) curl_easy_cleanup(curl_);
+    if (curl_ != nullptr) Curl().easy_cleanup(curl_);
   }
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
@@ -154,10 +155,10 @@ class HttpClient {
       } else if (code == CURLE_OK) {
         last = Error("the server answered " + std::to_string(status), true);
       } else {
-        last = Error(curl_easy_strerror(code), true);
+        last = Error(Curl().easy_strerror(code), true);
         if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
             code == CURLE_TOO_MANY_REDIRECTS) {
-          return Error(curl_easy_strerror(code), false);
+          return Error(Curl().easy_strerror(code), false);
         }
       }
       if (attempt + 1 < kTries) {
@@ -175,36 +176,35 @@ class HttpClient {
  private:
   Result<CURLcode> Perform(bool head, int64_t begin, int64_t end, const std::string& if_match,
                            Transfer* transfer) {
-    static std::once_flag once;
-    std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-    if (curl_ == nullptr) curl_ = curl_easy_init();
+    ARROW_RETURN_NOT_OK(LoadCurl());
+    if (curl_ == nullptr) curl_ = Curl().easy_init();
     if (curl_ == nullptr) return OutOfMemoryError("libcurl could not be started");
-    curl_easy_reset(curl_);  // keeps the connection
-    curl_easy_setopt(curl_, CURLOPT_URL, url_.c_str());
-    curl_easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl_, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl_, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(curl_, CURLOPT_MAXREDIRS, 5L);
-    curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT_MS, 10'000L);
-    curl_easy_setopt(curl_, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(curl_, CURLOPT_LOW_SPEED_TIME, 30L);
-    curl_easy_setopt(curl_, CURLOPT_USERAGENT, "partita");
-    curl_easy_setopt(curl_, CURLOPT_HEADERFUNCTION, OnHeader);
-    curl_easy_setopt(curl_, CURLOPT_HEADERDATA, transfer);
-    curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, OnBody);
-    curl_easy_setopt(curl_, CURLOPT_WRITEDATA, transfer);
-    curl_easy_setopt(curl_, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(curl_, CURLOPT_XFERINFOFUNCTION, OnProgress);
-    curl_easy_setopt(curl_, CURLOPT_XFERINFODATA, transfer);
-    if (head) curl_easy_setopt(curl_, CURLOPT_NOBODY, 1L);
+    Curl().easy_reset(curl_);  // keeps the connection
+    Curl().easy_setopt(curl_, CURLOPT_URL, url_.c_str());
+    Curl().easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
+    Curl().easy_setopt(curl_, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+    Curl().easy_setopt(curl_, CURLOPT_FOLLOWLOCATION, 1L);
+    Curl().easy_setopt(curl_, CURLOPT_MAXREDIRS, 5L);
+    Curl().easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
+    Curl().easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT_MS, 10'000L);
+    Curl().easy_setopt(curl_, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    Curl().easy_setopt(curl_, CURLOPT_LOW_SPEED_TIME, 30L);
+    Curl().easy_setopt(curl_, CURLOPT_USERAGENT, "partita");
+    Curl().easy_setopt(curl_, CURLOPT_HEADERFUNCTION, OnHeader);
+    Curl().easy_setopt(curl_, CURLOPT_HEADERDATA, transfer);
+    Curl().easy_setopt(curl_, CURLOPT_WRITEFUNCTION, OnBody);
+    Curl().easy_setopt(curl_, CURLOPT_WRITEDATA, transfer);
+    Curl().easy_setopt(curl_, CURLOPT_NOPROGRESS, 0L);
+    Curl().easy_setopt(curl_, CURLOPT_XFERINFOFUNCTION, OnProgress);
+    Curl().easy_setopt(curl_, CURLOPT_XFERINFODATA, transfer);
+    if (head) Curl().easy_setopt(curl_, CURLOPT_NOBODY, 1L);
     const std::string range = std::to_string(begin) + "-" + std::to_string(end - 1);
-    if (end >= 0) curl_easy_setopt(curl_, CURLOPT_RANGE, range.c_str());
+    if (end >= 0) Curl().easy_setopt(curl_, CURLOPT_RANGE, range.c_str());
     curl_slist* headers = nullptr;
-    if (!if_match.empty()) headers = curl_slist_append(headers, ("If-Match: " + if_match).c_str());
-    if (headers != nullptr) curl_easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
-    const CURLcode code = curl_easy_perform(curl_);
-    curl_slist_free_all(headers);
+    if (!if_match.empty()) headers = Curl().slist_append(headers, ("If-Match: " + if_match).c_str());
+    if (headers != nullptr) Curl().easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
+    const CURLcode code = Curl().easy_perform(curl_);
+    Curl().slist_free_all(headers);
     return code;
   }
 

@@ -1,9 +1,9 @@
 // JsonTypeGuess of json_columns.h.
 #include <arrow/type.h>
-#include <arrow/util/utf8.h>
 
 #include <charconv>
 
+#include "partita/base/utf8.h"
 #include "partita/storage/json_columns.h"
 
 namespace partita {
@@ -74,7 +74,7 @@ Status JsonTypeGuess::Add(JsonReader* reader, int depth) {
     size_t i = expected < fields_.size() && fields_[expected].first == name ? expected : 0;
     while (i < fields_.size() && fields_[i].first != name) ++i;
     if (i == fields_.size()) {
-      if (!arrow::util::ValidateUTF8(name)) return DataError("a name in an object is not valid UTF-8");
+      if (!IsUtf8(name)) return DataError("a name in an object is not valid UTF-8");
       if (i == kMaxFields) return UserError("objects have more than 10,000 different names");
       fields_.emplace_back(std::string(name), std::make_unique<JsonTypeGuess>());
     }

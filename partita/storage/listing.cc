@@ -14,7 +14,12 @@ namespace {
 constexpr int kMaxDepth = 32;
 constexpr size_t kMaxNamesShown = 5;
 
-bool IsHidden(std::string_view name) { return !name.empty() && (name[0] == '.' || name[0] == '_'); }
+// A Hive folder may name a column that begins with "_": "__step=parse".
+bool IsHidden(const DirEntry& entry) {
+  if (entry.name.empty()) return false;
+  return entry.name[0] == '.' ||
+         (entry.name[0] == '_' && !(entry.is_directory && entry.name.find('=') != std::string::npos));
+}
 
 std::string LowerCase(std::string_view text) {
   std::string out(text);
@@ -102,9 +107,10 @@ Status TooDeep(const std::string& path) {
 
 Status Lister::AddFolder(const std::string& path, const HiveValues& values, int depth) {
   if (depth > kMaxDepth) return TooDeep(path);
+  ARROW_RETURN_NOT_OK(options_.cancel.Check());
   ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(path));
   for (const DirEntry& entry : entries) {
-    if (!options_.include_hidden && IsHidden(entry.name)) continue;
+    if (!options_.include_hidden && IsHidden(entry)) continue;
     const std::string full = Below(path, entry.name);
     if (entry.is_directory) {
       if (options_.recursive) ARROW_RETURN_NOT_OK(AddFolder(full, WithHive(values, entry.name), depth + 1));
@@ -119,7 +125,7 @@ Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size
                           const HiveValues& values, int depth) {
   const std::string& part = parts_[index];
   // As shells do it: a hidden name is matched only by a pattern that spells out its first character.
-  if (!options_.include_hidden && IsHidden(entry.name) && part[0] != entry.name[0]) return Status::OK();
+  if (!options_.include_hidden && IsHidden(entry) && part[0] != entry.name[0]) return Status::OK();
   if (!MatchesGlob(part, entry.name)) return Status::OK();
   const std::string full = Below(folder, entry.name);
   const bool last = index + 1 == parts_.size();
@@ -135,13 +141,14 @@ Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size
 
 Status Lister::MatchBelow(const std::string& folder, size_t index, const HiveValues& values, int depth) {
   if (depth > kMaxDepth) return TooDeep(folder);
+  ARROW_RETURN_NOT_OK(options_.cancel.Check());
   const std::string& part = parts_[index];
   if (part == "**") {
     if (index + 1 == parts_.size()) return AddFolder(folder, values, depth);
     ARROW_RETURN_NOT_OK(MatchBelow(folder, index + 1, values, depth));  // no folder between
     ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(folder));
     for (const DirEntry& entry : entries) {
-      if (!entry.is_directory || (!options_.include_hidden && IsHidden(entry.name))) continue;
+      if (!entry.is_directory || (!options_.include_hidden && IsHidden(entry))) continue;
       ARROW_RETURN_NOT_OK(
           MatchBelow(Below(folder, entry.name), index, WithHive(values, entry.name), depth + 1));
     }
@@ -252,8 +259,9 @@ Result<std::vector<FileEntry>> ListFiles(Env* env, const std::vector<std::string
   Lister lister(env, options);
   std::vector<FileEntry> remote;
   for (const std::string& location : locations) {
+    ARROW_RETURN_NOT_OK(options.cancel.Check());
     if (IsRemote(location)) {
-      ARROW_ASSIGN_OR_RAISE(FileEntry entry, ProbeHttp(location, CancelToken()));
+      ARROW_ASSIGN_OR_RAISE(FileEntry entry, ProbeHttp(location, options.cancel));
       remote.push_back(std::move(entry));
     } else {
       ARROW_RETURN_NOT_OK(lister.AddLocal(location));

@@ -51,6 +51,19 @@ TEST_F(ListingTest, FoldersAreListedDeepAndSortedWithoutHiddenFiles) {
             (Strings{"a.csv", "b.csv", "notes.md", "sub/c.CSV"}));
 }
 
+TEST_F(ListingTest, AHiveFolderMayNameAColumnWithAnUnderscore) {
+  for (const char* name : {"__step=parse/a.csv", "_partita/b.csv", "_x=1.csv"}) Put(name, "x");
+  EXPECT_EQ(Names({folder_.string()}), (Strings{"__step=parse/a.csv"}));
+}
+
+TEST_F(ListingTest, StopsWhenItsTokenIsSet) {
+  Put("a.csv", "x");
+  ListOptions options;
+  options.cancel.Cancel();
+  EXPECT_TRUE(ListFiles(Env::Default(), {folder_.string()}, options).status().IsCancelled());
+  EXPECT_TRUE(ListFiles(Env::Default(), {Path("*.csv")}, options).status().IsCancelled());
+}
+
 TEST_F(ListingTest, Globs) {
   for (const char* name : {"x/1.csv", "x/2.csv", "y/3.csv", "y/z/4.csv", "y/_5.csv", "odd[1].csv", "log.txt"})
     Put(name, "x");

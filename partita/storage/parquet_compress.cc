@@ -13,7 +13,7 @@ namespace {
 
 using arrow::util::Codec;
 
-constexpr int64_t kStepBytes = 1 << 20;
+constexpr int64_t kStepBytes = 256 << 10;  // with its compressed form in the processor's cache
 constexpr int64_t kSampleBytes = 64 << 10;
 constexpr int kSamples = 4;
 constexpr double kWorthwhile = 0.9;

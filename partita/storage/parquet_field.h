@@ -15,6 +15,8 @@ class FieldReader {
   // At least one row, about `rows`. After a failure the reader is where it was: it may be called again (with
   // fewer rows).
   virtual Result<std::shared_ptr<arrow::Array>> Read(int64_t rows) = 0;
+  // It holds little, and to open it again at its row would decode much of a page again.
+  virtual bool inside_page() const { return false; }
 };
 
 // A file as libparquet's readers of whole columns see it; shared by the fields of all row groups.

@@ -10,7 +10,7 @@ namespace partita {
 namespace {
 
 constexpr int64_t kFirstBlockBytes = 4 << 10;
-constexpr int64_t kLargestBlockBytes = 256 << 10;
+constexpr int64_t kLargestBlockBytes = 1 << 20;
 constexpr int64_t kCopyBytes = 1 << 20;
 constexpr int64_t kLeastCopyBytes = 16 << 10;
 
@@ -69,21 +69,28 @@ Status PageBytes::Write(const void* data, int64_t nbytes) {
     Append(substitute_body_);
     return Status::OK();
   }
-  if (nbytes == 0) return Status::OK();
-  if (!tail_ || tail_->size() - tail_used_ < nbytes) {
-    const int64_t block = std::clamp(memory_bytes_, kFirstBlockBytes, kLargestBlockBytes);
-    // The allocation may stage this very object's pieces: state is touched after it.
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> fresh,
-                          arrow::AllocateBuffer(std::max(block, nbytes), pool_));
-    memory_bytes_ += fresh->size();
-    pieces_.push_back({fresh, 0, 0});
-    tail_ = std::move(fresh);
-    tail_used_ = 0;
+  const auto* from = static_cast<const uint8_t*>(data);
+  while (nbytes > 0) {
+    if (!tail_ || tail_used_ == tail_->size()) ARROW_RETURN_NOT_OK(NewTail());
+    const int64_t some = std::min(nbytes, tail_->size() - tail_used_);
+    std::memcpy(tail_->mutable_data() + tail_used_, from, static_cast<size_t>(some));
+    tail_used_ += some;
+    pieces_.back().size += some;
+    size_ += some;
+    from += some;
+    nbytes -= some;
   }
-  std::memcpy(tail_->mutable_data() + tail_used_, data, static_cast<size_t>(nbytes));
-  tail_used_ += nbytes;
-  pieces_.back().size += nbytes;
-  size_ += nbytes;
+  return Status::OK();
+}
+
+Status PageBytes::NewTail() {
+  const int64_t block = std::clamp(memory_bytes_, kFirstBlockBytes, kLargestBlockBytes);
+  // The allocation may stage this very object's pieces: state is touched after it.
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> fresh, arrow::AllocateBuffer(block, pool_));
+  memory_bytes_ += fresh->size();
+  pieces_.push_back({fresh, 0, 0});
+  tail_ = std::move(fresh);
+  tail_used_ = 0;
   return Status::OK();
 }
 

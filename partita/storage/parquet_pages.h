@@ -72,6 +72,8 @@ class PageBytes final : public arrow::io::OutputStream {
     int64_t size = 0;
   };
 
+  Status NewTail();
+
   arrow::MemoryPool* pool_;
   std::vector<Piece> pieces_;
   std::shared_ptr<arrow::Buffer> tail_;  // the last piece's buffer where it has room

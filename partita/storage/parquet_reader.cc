@@ -55,9 +55,14 @@ class ParquetReader final : public FragmentReader {
       const bool again = batch_rows_ > 1 && ++refusals < kRefusalsPerCall;
       batch_rows_ = std::max<int64_t>(1, batch_rows_ / kRefusedShrink);
       if (again) continue;
-      // Whoever waits for memory holds none: the columns are opened again at their row.
-      columns_.clear();
-      return batch.status();
+      // Whoever waits for memory holds none: the columns are opened again at their row. Inside of a page of
+      // large values they stay, or each refusal would cost what was decoded of it.
+      if (std::none_of(columns_.begin(), columns_.end(),
+                       [](const Column& column) { return column.reader->inside_page(); })) {
+        columns_.clear();
+      }
+      const int64_t first = request_.fragment.range == Fragment::Range::kRows ? request_.fragment.begin : 0;
+      return WithContext(batch.status(), {.row = first + group_.first_row + row_ - group_.begin});
     }
   }
 

@@ -1,12 +1,12 @@
 #include "partita/storage/tar_reader.h"
 
-#include <arrow/util/utf8.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
 
 #include "partita/base/env.h"
+#include "partita/base/utf8.h"
 
 namespace partita {
 namespace {
@@ -50,7 +50,7 @@ std::string_view UntilNul(const char* text, size_t size) {
 
 Status CheckName(std::string_view name) {
   if (name.size() > kMaxNameBytes) return DataError("a member's name is longer than 4096 bytes");
-  if (!arrow::util::ValidateUTF8(name)) return DataError("a member's name is not valid UTF-8");
+  if (!IsUtf8(name)) return DataError("a member's name is not valid UTF-8");
   if (!IsSafeRelativePath(name)) {
     return DataError("the member name '" + std::string(name.substr(0, 100)) +
                      "' is unsafe: absolute, empty, or with '..'");

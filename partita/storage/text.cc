@@ -3,9 +3,9 @@
 #include <arrow/memory_pool.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
-#include <arrow/util/utf8.h>
 
 #include "partita/base/json.h"
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 #include "partita/memory/budget.h"
 #include "partita/storage/cell_parser.h"
@@ -46,7 +46,7 @@ class TextParser final : public RecordParser {
     return options_.drop_empty_lines && record.empty();
   }
   Status Append(std::string_view record) override {
-    if (options_.replace_invalid && !arrow::util::ValidateUTF8(record)) {
+    if (options_.replace_invalid && !IsUtf8(record)) {
       // At worst every byte becomes a replacement character of three.
       ARROW_RETURN_NOT_OK(scratch_.Resize(static_cast<int64_t>(record.size()) * 3));
       const std::string repaired = Repair(record);

@@ -1,7 +1,6 @@
 #include "partita/storage/webdataset_layout.h"
 
 #include <arrow/type.h>
-#include <arrow/util/utf8.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +8,7 @@
 
 #include "partita/base/env.h"
 #include "partita/base/json.h"
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 
 namespace partita {
@@ -281,7 +281,7 @@ Status CheckSampleKey(std::string_view key) {
   };
   if (key.empty()) return bad("it is empty");
   if (key.size() > 1000) return bad("it is longer than 1000 bytes");
-  if (!arrow::util::ValidateUTF8(key)) return bad("it is not valid UTF-8");
+  if (!IsUtf8(key)) return bad("it is not valid UTF-8");
   if (std::any_of(key.begin(), key.end(),
                   [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; })) {
     return bad("it holds a control character");

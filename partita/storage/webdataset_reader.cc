@@ -4,13 +4,13 @@
 #include <arrow/buffer.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
-#include <arrow/util/utf8.h>
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 
 #include "partita/base/units.h"
+#include "partita/base/utf8.h"
 #include "partita/block/schema.h"
 #include "partita/memory/budget.h"
 #include "partita/storage/webdataset_layout.h"
@@ -180,7 +180,7 @@ class WebDatasetReader final : public FragmentReader {
       filled_ += got;
     }
     const bool text = type.id() == arrow::Type::STRING || type.id() == arrow::Type::LARGE_STRING;
-    if (text && !arrow::util::ValidateUTF8(value_->data(), size)) {
+    if (text && !IsUtf8({reinterpret_cast<const char*>(value_->data()), static_cast<size_t>(size)})) {
       current_->bad = DataError("the member '" + member_->name + "' is not valid UTF-8",
                                 "declare it in column_types as binary");
       value_.reset();

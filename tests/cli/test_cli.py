@@ -202,6 +202,48 @@ def test_bad_rows_are_counted_by_step(cli: Cli) -> None:
     assert "quarantine: 1 row " in done.stdout
     shown = cli("inspect", "out/_quarantine", "--columns", "__step,__kind", "--json").stdout
     assert json.loads(shown) == {"__step": "read_jsonl", "__kind": "data"}
+    whole = json.loads(cli("inspect", "out/_quarantine", "--json").stdout)
+    assert "step" not in whole  # the folder's name tells it a second time
+
+
+BAD_ROWS = """\
+steps:
+  - range: {n: 20}
+  - with_columns: {v: "cast(case when id % 10 = 5 then 'bad' else '1' end as int32)"}
+    on_error: quarantine
+  - write_parquet: out/
+"""
+
+
+def test_the_quarantine_has_its_place_in_the_options(cli: Cli) -> None:
+    cli.write("p.yaml", BAD_ROWS + "options: {quarantine: bad/}\n")
+    cli("run", "p.yaml")
+    assert "rows     2" in cli("inspect", "bad").stdout
+    assert not (cli.folder / "out/_quarantine").exists()
+    cli("run", "p.yaml", "--quarantine", "worse", "--fresh")
+    assert "rows     2" in cli("inspect", "worse").stdout
+    cli("compile", "p.yaml", "-o", "plan.json")
+    assert "compiled plan" in cli("run", "plan.json", "--quarantine", "other", code=2).stderr
+
+
+def test_a_retry_tells_its_own_rows_and_memory(cli: Cli) -> None:
+    cli.write("p.yaml", BAD_ROWS)
+    cli("run", "p.yaml")
+    retried = cli("run", "p.yaml", "--retry-quarantine").stdout
+    assert "with_columns: 2 quarantined" in retried
+    assert "write_parquet: 18 rows" in retried
+    assert "peak memory 0 B" not in retried
+    again = json.loads(cli("run", "p.yaml", "--retry-quarantine", "--json", "--quiet").stdout)
+    assert again["quarantine"]["rows"] == 2
+    assert again["stats"]["memory"]["peak"] > 0
+
+
+@pytest.mark.parametrize("word", ["--version", "components"])
+def test_what_reads_no_url_loads_no_libcurl(cli: Cli, word: str) -> None:
+    loaded = cli(word, LD_DEBUG="files").stderr
+    assert "libarrow" in loaded
+    assert "libcurl" not in loaded
+    assert "libcrypto" not in loaded
 
 
 # ----------------------------------------------------------------------------- errors name their place

@@ -7,28 +7,15 @@
 #include <string>
 
 #include "partita/storage/line_reader.h"
+#include "tests/fuzz/fuzz_input.h"
 
 namespace {
 
-class MemorySource final : public partita::ByteSource {
- public:
-  explicit MemorySource(std::string_view bytes) : bytes_(bytes) {}
-  partita::Result<int64_t> Read(int64_t size, uint8_t* out) override {
-    const size_t got = std::min(static_cast<size_t>(size), bytes_.size());
-    std::memcpy(out, bytes_.data(), got);
-    bytes_.remove_prefix(got);
-    return static_cast<int64_t>(got);
-  }
-  int64_t bytes_read() const override { return 0; }
-
- private:
-  std::string_view bytes_;
-};
-
 std::string Lines(std::string_view text, partita::LineRange range, int64_t piece_bytes) {
   const auto offset = static_cast<size_t>(partita::LineReader::SourceOffset(range));
-  partita::LineReader reader(std::make_unique<MemorySource>(text.substr(std::min(offset, text.size()))),
-                             range, piece_bytes, -1, nullptr, arrow::default_memory_pool());
+  partita::LineReader reader(
+      std::make_unique<partita::fuzz::MemorySource>(text.substr(std::min(offset, text.size()))), range,
+      piece_bytes, -1, nullptr, arrow::default_memory_pool());
   std::string out;
   while (true) {
     auto piece = reader.Next();

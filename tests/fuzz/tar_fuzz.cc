@@ -3,25 +3,7 @@
 #include <cstring>
 
 #include "partita/storage/tar_reader.h"
-
-namespace {
-
-class MemorySource final : public partita::ByteSource {
- public:
-  explicit MemorySource(std::string_view bytes) : bytes_(bytes) {}
-  partita::Result<int64_t> Read(int64_t size, uint8_t* out) override {
-    const size_t got = std::min(static_cast<size_t>(size), bytes_.size());
-    std::memcpy(out, bytes_.data(), got);
-    bytes_.remove_prefix(got);
-    return static_cast<int64_t>(got);
-  }
-  int64_t bytes_read() const override { return 0; }
-
- private:
-  std::string_view bytes_;
-};
-
-}  // namespace
+#include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Checksums would hide everything behind them from the fuzzer: make them right, block by block.
@@ -33,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (size_t i = 0; i < 512; ++i) sum += static_cast<unsigned char>(bytes[at + i]);
     for (size_t i = 0; i < 6; ++i, sum /= 8) bytes[at + 153 - i] = static_cast<char>('0' + sum % 8);
   }
-  partita::TarReader tar(std::make_unique<MemorySource>(bytes));
+  partita::TarReader tar(std::make_unique<partita::fuzz::MemorySource>(bytes));
   for (int members = 0;; ++members) {
     auto member = tar.Next();
     if (!member.ok() || !*member) return 0;

@@ -197,6 +197,60 @@ def test_a_value_that_cannot_fit_is_a_clear_error(workspace):
     workspace.run_ok("p.yaml", memory="1GiB")
 
 
+def write_whole_pages(workspace, values_of_files, compression):
+    """All values of a file in one page: what common writers make of ten fat rows. Returns digests by id."""
+    digests = {}
+    for number, values in enumerate(values_of_files):
+        ids = range(len(digests), len(digests) + len(values))
+        for i, value in zip(ids, values, strict=True):
+            digests[i] = hashlib.sha256(value).hexdigest()
+        table = pa.table({"id": ids, "k": [i % 3 for i in ids], "blob": pa.array(values, pa.large_binary())})
+        workspace.write_table(f"in/{number}.parquet", table, use_dictionary=False, compression=compression)
+    return digests
+
+
+def fat_blob(size, seed):
+    return np.random.default_rng(seed).bytes(size // 2) + bytes(size // 4) + b"some words " * (size // 44)
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
+def test_a_page_larger_than_the_budget(workspace, capsys, threads, compression):
+    size = int(16 * MIB * SCALE)
+    files = [[fat_blob(size, 100 * f + i) for i in range(10)] for f in range(2)]
+    digests = write_whole_pages(workspace, files, compression)
+    del files
+    workspace.write(
+        "p.yaml",
+        "steps:\n  - read_parquet: in\n  - write_parquet: {path: out, partition_by: [k], compression: snappy}\n",
+    )
+    run_limited(workspace, 96, capsys, threads=threads)
+    for path in workspace.dataset("out").files():
+        for batch in pq.ParquetFile(path).iter_batches(1, columns=["id", "blob"]):
+            assert hashlib.sha256(batch["blob"][0].as_buffer()).hexdigest() == digests.pop(batch["id"][0].as_py())
+    assert not digests
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_a_value_of_a_page_that_cannot_fit_is_a_clear_error(workspace, threads):
+    """Several tasks are refused at once: what one gives back must not send the others round for ever."""
+    files = [[fat_blob(size * MIB, size + f) for size in (4, 4, 96, 4)] for f in range(4)]
+    write_whole_pages(workspace, files, "snappy")
+    del files
+    workspace.write(
+        "p.yaml",
+        "steps:\n  - read_parquet: in\n  - filter: id < 100\n  - write_parquet: {path: out, partition_by: [k]}\n",
+    )
+    with kernel_limit(64 * MIB + SLACK) as limit:
+        finished = workspace.run_bad("p.yaml", memory="64MiB", threads=threads, preexec_fn=limit.enter)
+        assert limit.kills == 0
+    assert finished.exit_code == 4, str(finished)
+    for words in ("read_parquet", "partition ", "row 2", "96", "--memory"):
+        assert words in finished.stderr, str(finished)
+    workspace.run_ok("p.yaml", memory="1GiB")
+    assert workspace.dataset("out").manifest["num_rows"] == 16
+
+
 def test_a_budget_below_the_least_is_refused_before_anything_is_written(workspace):
     sinks = "".join(f"  - write_parquet: {{path: out{i}, partition_by: [b]}}\n" for i in range(12))
     workspace.write("p.yaml", "steps:\n  - range: {n: 5}\n  - with_columns: {b: id % 2}\n" + sinks)
