@@ -47,7 +47,7 @@ class FatFieldReader final : public FieldReader {
     ARROW_RETURN_NOT_OK(pages_.Locate());
     // All that can be refused comes before anything is consumed.
     rows = std::clamp<int64_t>(rows, 1, pages_.values_left());
-    const int64_t usual = pages_.average_bytes() * rows;
+    const int64_t usual = rows == 1 ? 0 : pages_.average_bytes() * rows;
     const int64_t capacity = std::max(pages_.value_bytes(), std::min(usual + usual / 4, kMostUsualBytes));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::ResizableBuffer> data,
                           arrow::AllocateResizableBuffer(capacity, file_->pool));

@@ -1,6 +1,7 @@
 #include "partita/storage/webdataset_layout.h"
 
 #include <arrow/type.h>
+#include <arrow/type_traits.h>
 
 #include <algorithm>
 #include <array>

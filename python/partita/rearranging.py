@@ -49,7 +49,7 @@ class Rearranging(ABC):
 
         Example:
             >>> ds = pt.from_pydict({"s": ["b", "a", None, "b"], "k": [1, 2, 3, 4]})
-            >>> ds.sort("s", "k", descending=[False, True]).to_pydict()["k"]
+            >>> ds.sort("s", "k", descending=[False, True]).to_arrow().column("k").to_pylist()
             [2, 4, 1, 3]
         """
         args = {

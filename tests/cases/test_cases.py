@@ -27,6 +27,7 @@ TYPES = {
     "bool": pa.bool_(),
     "list<int64>": pa.list_(pa.int64()),
     "struct<a:int64,b:string>": pa.struct([("a", pa.int64()), ("b", pa.string())]),
+    "list<string>": pa.list_(pa.string()),
     "date": pa.date32(),
 }
 
