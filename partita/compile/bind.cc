@@ -119,6 +119,12 @@ Result<BoundStep> BindOne(const Graph& graph, const GraphStep& step, const std::
     ARROW_RETURN_NOT_OK(CheckSink(step, *input));
     return bound;
   }
+  if (step.spec->takes_pair()) {
+    ARROW_ASSIGN_OR_RAISE(bound.binding,
+                          step.spec->bind_pair(step.args, input, before[step.inputs[1]].output));
+    bound.output = bound.binding.output;
+    return bound;
+  }
   const auto name_of = [&](int index) { return graph.steps[index].declared->name; };
   UnionColumns columns(name_of(step.inputs[0]), input);
   for (size_t i = 1; i < step.inputs.size(); ++i) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 
 namespace partita::compile {
@@ -98,6 +99,20 @@ Result<ExchangeStep> ExchangeOf(const GraphStep& step, const arrow::Schema& inpu
   if (op == "distinct") return DistinctOf(step.args, input);
   if (op == "group_by") return GroupByOf(step.args);
   return BugError("the step '" + op + "' has no exchange");
+}
+
+Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const arrow::Schema& left,
+                                      const arrow::Schema& right) {
+  JoinExchanges out;
+  ARROW_ASSIGN_OR_RAISE(const JoinKeys keys, JoinKeysOf(step.args, left, right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(step.args, left, right));
+  out.left.kind = Kind::kHash;
+  ARROW_RETURN_NOT_OK(SetPartitions(step.args, "partitions", &out.left));
+  out.right = out.left;
+  out.left.keys = KeysOf(keys.left);
+  out.right.keys = KeysOf(keys.right);
+  out.reduce = JoinToJson(join);
+  return out;
 }
 
 int64_t FirstRowsWanted(const Graph& graph, int step) {

@@ -20,6 +20,14 @@ struct ExchangeStep {
 // `step` is bound: its arguments are known to fit `input`.
 Result<ExchangeStep> ExchangeOf(const GraphStep& step, const arrow::Schema& input);
 
+struct JoinExchanges {
+  PlanExchange left, right;  // without step, schema and inputs
+  Json reduce;               // PlanSource::reduce of the stage that reads both
+};
+// The same of a step with two inputs.
+Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const arrow::Schema& left,
+                                      const arrow::Schema& right);
+
 // Of how many first rows of the order that `step` makes its only user makes use (a limit, or a collect with
 // one); -1: of all.
 int64_t FirstRowsWanted(const Graph& graph, int step);

@@ -10,6 +10,7 @@
 #include "partita/compile/sources.h"
 #include "partita/expression/expression.h"
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/join.h"
 #include "partita/pipeline/projection.h"
 #include "partita/pipeline/step_spec.h"
 
@@ -156,7 +157,9 @@ class Explainer {
     return out;
   }
 
-  static std::string ReduceText(const Json& reduce) {
+  std::string ReduceText(const PlanSource& source) const {
+    const Json& reduce = source.reduce;
+    if (source.right_exchange >= 0) return JoinText(source);
     if (reduce.contains("keep")) {
       const std::string keep = reduce["keep"].get<std::string>();
       return keep == "none" ? "of equal keys keeps no row" : "of equal keys keeps the " + keep + " row";
@@ -169,13 +172,30 @@ class Explainer {
     return "of equal keys computes: " + Joined(texts);
   }
 
+  // "left join on k, id = user_id; columns: k, v, w_right"
+  std::string JoinText(const PlanSource& source) const {
+    const auto left = plan_.exchanges[source.exchange].key_names();
+    const auto right = plan_.exchanges[source.right_exchange].key_names();
+    std::vector<std::string> keys;
+    for (size_t i = 0; i < left.size() && i < right.size(); ++i)
+      keys.push_back(left[i] == right[i] ? left[i] : left[i] + " = " + right[i]);
+    const auto join = JoinFromJson(source.reduce);
+    return (join.ok() ? std::string(JoinHowName(join->how)) : "a") + " join on " + Joined(keys) +
+           "; columns: " + Joined(source.schema->field_names());
+  }
+
+  void ExplainRead(int index) {
+    const PlanExchange& exchange = plan_.exchanges[index];
+    Line(1, "read exchange " + std::to_string(index) + " (" + OrderText(exchange) + " for " + exchange.step +
+                ")");
+    Line(2, "columns: " + Joined(exchange.schema->field_names()));
+  }
+
   void ExplainSource(const PlanSource& source) {
     if (source.kind == PlanSource::Kind::kExchange) {
-      const PlanExchange& exchange = plan_.exchanges[source.exchange];
-      Line(1, "read exchange " + std::to_string(source.exchange) + " (" + OrderText(exchange) + " for " +
-                  exchange.step + ")");
-      Line(2, "columns: " + Joined(exchange.schema->field_names()));
-      if (source.reduce.is_object()) Line(2, ReduceText(source.reduce));
+      ExplainRead(source.exchange);
+      if (source.right_exchange >= 0) ExplainRead(source.right_exchange);
+      if (source.reduce.is_object()) Line(2, ReduceText(source));
     } else {
       std::string line = source.step;
       if (source.step != source.op) line += " (" + source.op + ")";

@@ -18,6 +18,11 @@ Status CheckInputCount(const GraphStep& step) {
   }
   if (count == 0)
     return UserError(op + " has no input", "put a source step, such as read_parquet, before it");
+  if (step.spec->takes_pair()) {
+    if (count == 2) return Status::OK();
+    return UserError(op + " takes two inputs, it was given " + std::to_string(count),
+                     "name the left and the right one in its `input`");
+  }
   if (count > 1 && step.spec->name != kUnionOp) {
     return UserError(op + " takes one input, it was given " + std::to_string(count),
                      "put a union step before it");

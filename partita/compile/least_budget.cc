@@ -24,7 +24,9 @@ constexpr int64_t kLeastStepBytes = 1 * kMiB;
 
 int64_t LeastOf(const Plan& plan, const PlanSource& source) {
   const bool is_scan = source.kind == PlanSource::Kind::kScan;
-  if (!is_scan && plan.exchanges[source.exchange].is_sorted()) return kLeastSortBytes;
+  if (!is_scan && plan.exchanges[source.exchange].is_sorted()) {
+    return source.right_exchange < 0 ? kLeastSortBytes : 2 * kLeastSortBytes;
+  }
   const Format* format = is_scan ? FindFormat(source.format) : nullptr;
   return format == nullptr ? kLeastReadBytes : format->least_read_bytes();
 }

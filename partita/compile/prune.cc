@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/join.h"
 
 namespace partita::compile {
 namespace {
@@ -127,6 +128,35 @@ Status PruneExchange(Names needed, PlanSource* source, PlanExchange* exchange) {
   return Status::OK();
 }
 
+// Of either side the columns that someone needs behind the join, and its keys.
+Status PruneJoin(const Names& needed, PlanSource* source, PlanExchange* left, PlanExchange* right) {
+  ARROW_ASSIGN_OR_RAISE(Join join, JoinFromJson(source->reduce));
+  std::erase_if(join.columns, [&](const JoinColumn& column) { return needed.count(column.name) == 0; });
+  source->reduce = JoinToJson(join);
+  source->schema = Keep(*source->schema, needed);
+  const auto prune = [&join](JoinColumn::Side side, PlanExchange* exchange) {
+    Names exchanged;
+    for (auto& key : exchange->key_names()) exchanged.insert(std::move(key));
+    for (const auto& column : join.columns) {
+      if (column.side == side) exchanged.insert(column.column);
+    }
+    exchange->schema = Keep(*exchange->schema, exchanged);
+  };
+  prune(JoinColumn::Side::kLeft, left);
+  prune(JoinColumn::Side::kRight, right);
+  return Status::OK();
+}
+
+Status PruneSource(Draft* draft, const Names& needed, PlanSource* source) {
+  if (source->kind == PlanSource::Kind::kScan) {
+    source->schema = Keep(*source->schema, needed);
+    return Status::OK();
+  }
+  auto* exchange = &draft->exchanges[source->exchange];
+  if (source->right_exchange < 0) return PruneExchange(needed, source, exchange);
+  return PruneJoin(needed, source, exchange, &draft->exchanges[source->right_exchange]);
+}
+
 Status PruneStage(Draft* draft, DraftStage* stage) {
   const size_t count = stage->nodes.size();
   std::vector<Names> needed(count + 1);  // [node + 1]; [0] is the source
@@ -135,12 +165,7 @@ Status PruneStage(Draft* draft, DraftStage* stage) {
     auto& node = stage->nodes[i];
     needed[node.input + 1].merge(NeededOfInput(*stage->OutputOf(node.input), needed[i + 1], &node));
   }
-  if (stage->source.kind == PlanSource::Kind::kScan) {
-    stage->source.schema = Keep(*stage->source.schema, needed[0]);
-  } else {
-    ARROW_RETURN_NOT_OK(
-        PruneExchange(std::move(needed[0]), &stage->source, &draft->exchanges[stage->source.exchange]));
-  }
+  ARROW_RETURN_NOT_OK(PruneSource(draft, needed[0], &stage->source));
   for (size_t i = 0; i < count; ++i) {
     auto& node = stage->nodes[i];
     auto status = Rebind(stage->OutputOf(node.input), needed[i + 1], &node);

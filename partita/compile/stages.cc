@@ -51,6 +51,7 @@ class StageBuilder {
     if (step.is(StepKind::kSink)) return AddSink(index);
     if (step.spec->name == kUnionOp) return AddUnion(index);
     if (step.spec->name == kLimitOp) return AddLimit(index);
+    if (step.spec->takes_pair()) return AddJoin(index);
     if (step.spec->is_exchange) return AddExchangeStep(index);
     return AddTransform(index);
   }
@@ -141,6 +142,23 @@ class StageBuilder {
     return Status::OK();
   }
 
+  // Both sides are placed by key; one stage reads them. A limit before it cuts the rows of its side.
+  Status AddJoin(int index) {
+    const auto& step = graph_.steps[index];
+    const int left = step.inputs[0], right = step.inputs[1];
+    ARROW_ASSIGN_OR_RAISE(JoinExchanges made,
+                          JoinExchangesOf(step, *bound_[left].output, *bound_[right].output));
+    DraftStage stage;
+    stage.source.kind = PlanSource::Kind::kExchange;
+    stage.source.exchange = AddTarget(std::move(made.left), index, left, Cut(left));
+    stage.source.right_exchange = AddTarget(std::move(made.right), index, right, Cut(right));
+    stage.source.reduce = std::move(made.reduce);
+    stage.source.schema = bound_[index].output;
+    draft_.stages.push_back(std::move(stage));
+    flows_[index].flows = {{static_cast<int>(draft_.stages.size()) - 1, -1}};
+    return Status::OK();
+  }
+
   Status AddSink(int index) {
     const auto& step = graph_.steps[index];
     PlanSink sink;
@@ -178,20 +196,24 @@ class StageBuilder {
 
   // All rows of `input` go through `exchange`, which `step` asked for; a new stage reads it.
   Flows AddExchange(PlanExchange exchange, int step, const Flows& input) {
-    const int target = static_cast<int>(draft_.exchanges.size());
-    exchange.step = graph_.steps[step].declared->name;
-    exchange.schema = bound_[graph_.steps[step].inputs[0]].output;
-    exchange.inputs = static_cast<int>(input.flows.size());
-    if (!exchange.is_sorted()) exchange.limit = input.limit;
-    AddOutputs(PlanOutput::Kind::kExchange, target, input);
-
     DraftStage stage;
     stage.source.kind = PlanSource::Kind::kExchange;
-    stage.source.exchange = target;
+    stage.source.exchange = AddTarget(std::move(exchange), step, graph_.steps[step].inputs[0], input);
     stage.source.schema = bound_[step].output;
-    draft_.exchanges.push_back(std::move(exchange));
     draft_.stages.push_back(std::move(stage));
     return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}};
+  }
+
+  // An exchange of `rows`, which are the flows of the step `from`. Returns its index.
+  int AddTarget(PlanExchange exchange, int step, int from, const Flows& rows) {
+    const int target = static_cast<int>(draft_.exchanges.size());
+    exchange.step = graph_.steps[step].declared->name;
+    exchange.schema = bound_[from].output;
+    exchange.inputs = static_cast<int>(rows.flows.size());
+    if (!exchange.is_sorted()) exchange.limit = rows.limit;
+    AddOutputs(PlanOutput::Kind::kExchange, target, rows);
+    draft_.exchanges.push_back(std::move(exchange));
+    return target;
   }
 
   void AddOutputs(PlanOutput::Kind kind, int target, const Flows& input) {

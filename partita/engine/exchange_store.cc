@@ -4,11 +4,20 @@
 
 #include "partita/exchange/file_exchange.h"
 #include "partita/exchange/group_source.h"
+#include "partita/exchange/join_source.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
+namespace {
+
+bool Reads(const PlanSource& source, int exchange) {
+  return source.kind == PlanSource::Kind::kExchange &&
+         (source.exchange == exchange || source.right_exchange == exchange);
+}
+
+}  // namespace
 
 std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
   std::vector<ExchangeWriter> writers;
@@ -70,13 +79,21 @@ std::vector<ExchangeStore::Committed> ExchangeStore::CommittedOf(int exchange) c
   return shares;
 }
 
-int64_t ExchangeStore::PartitionsOf(int exchange, const std::vector<Committed>& shares) const {
-  int64_t rows = 0, bytes = 0;
-  for (const auto& share : shares) {
-    rows += share.rows;
-    bytes += share.bytes;
+int64_t ExchangeStore::PartitionsOf(int exchange) const {
+  std::vector<int> read_together = {exchange};
+  for (const auto& stage : plan_->stages) {
+    if (Reads(stage.source, exchange) && stage.source.right_exchange >= 0) {
+      read_together = {stage.source.exchange, stage.source.right_exchange};
+    }
   }
-  return ExchangePartitions(TargetOf(plan_->exchanges[static_cast<size_t>(exchange)]), rows, bytes);
+  int64_t rows = 0, bytes = 0;
+  for (int x : read_together) {
+    for (const auto& share : CommittedOf(x)) {
+      rows += share.rows;
+      bytes += share.bytes;
+    }
+  }
+  return ExchangePartitions(TargetOf(plan_->exchanges[static_cast<size_t>(read_together[0])]), rows, bytes);
 }
 
 Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, int64_t partition,
@@ -109,22 +126,33 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   }
   ARROW_ASSIGN_OR_RAISE(
       known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)], std::move(shares),
-                                PartitionsOf(exchange, committed), pool_));
+                                PartitionsOf(exchange), pool_));
   return known;
+}
+
+// A partition of a sorted exchange, in its order.
+Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t partition,
+                                                          const std::string& attempt) {
+  SortedSourceInit init;
+  init.env = env_;
+  init.exchange = &plan_->exchanges[static_cast<size_t>(exchange)];
+  ARROW_ASSIGN_OR_RAISE(init.shares, SharesOf(exchange));
+  init.partition = partition;
+  init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
+  init.hold_bytes = HoldBytes();
+  return MakeSortedSource(std::move(init));
 }
 
 Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& source, int64_t partition,
                                                           const std::string& attempt) {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
   if (exchange.is_sorted()) {
-    SortedSourceInit init;
-    init.env = env_;
-    init.exchange = &exchange;
-    ARROW_ASSIGN_OR_RAISE(init.shares, SharesOf(source.exchange));
-    init.partition = partition;
-    init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
-    init.hold_bytes = HoldBytes();
-    ARROW_ASSIGN_OR_RAISE(auto rows, MakeSortedSource(std::move(init)));
+    ARROW_ASSIGN_OR_RAISE(auto rows, SortedRows(source.exchange, partition, attempt));
+    if (source.right_exchange >= 0) {
+      ARROW_ASSIGN_OR_RAISE(auto right, SortedRows(source.right_exchange, partition, attempt + "-right"));
+      return MakeJoinSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
+                            std::move(rows), std::move(right));
+    }
     if (source.reduce.is_null()) return rows;
     return MakeGroupSource(exchange, source, std::move(rows), pool_);
   }
@@ -152,10 +180,10 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
 
 // Are all tasks of the stages that read `exchange` committed?
 bool ExchangeStore::ReadersDone(int exchange) const {
-  const int64_t partitions = PartitionsOf(exchange, CommittedOf(exchange));
+  const int64_t partitions = PartitionsOf(exchange);
   for (size_t s = 0; s < plan_->stages.size(); ++s) {
     const auto& source = plan_->stages[s].source;
-    if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+    if (!Reads(source, exchange)) continue;
     for (int64_t p = 0; p < partitions; ++p) {
       if (!directory_->log()->Contains(static_cast<int>(s), p)) return false;
     }
@@ -184,7 +212,7 @@ Status ExchangeStore::DropLost() {
     if (!lost_volatile) continue;
     for (size_t s = 0; s < plan_->stages.size(); ++s) {
       const auto& source = plan_->stages[s].source;
-      if (source.kind != PlanSource::Kind::kExchange || source.exchange != exchange) continue;
+      if (!Reads(source, exchange)) continue;
       for (const auto& commit : log->OfStage(static_cast<int>(s)))
         log->Drop({static_cast<int>(s), commit.partition});
     }

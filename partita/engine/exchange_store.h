@@ -57,10 +57,12 @@ class ExchangeStore {
     int64_t rows = 0, bytes = 0;
   };
   std::vector<Committed> CommittedOf(int exchange) const;  // in (input, partition) order
-  int64_t PartitionsOf(int exchange, const std::vector<Committed>& shares) const;
+  // Of the stage that reads it: a join's follow from both its sides.
+  int64_t PartitionsOf(int exchange) const;
   std::string PathOf(int exchange, int input_index, int64_t partition) const;
   bool ReadersDone(int exchange) const;
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
+  Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
   int64_t HoldBytes() const;
 
   const Plan* plan_;

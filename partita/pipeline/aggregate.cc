@@ -1,6 +1,7 @@
 #include "partita/pipeline/aggregate.h"
 
 #include <arrow/type.h>
+#include <arrow/type_traits.h>
 
 #include <algorithm>
 #include <iterator>

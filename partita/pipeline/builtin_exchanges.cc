@@ -7,6 +7,7 @@
 #include "partita/base/json.h"
 #include "partita/pipeline/aggregate.h"
 #include "partita/pipeline/builtin_steps.h"
+#include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 
 namespace partita {
@@ -77,6 +78,14 @@ Result<StepBinding> BindGroupBy(const Json& args, const SchemaPtr& input) {
       reads.push_back(aggregate.column);
     }
   }
+  return binding;
+}
+
+Result<StepBinding> BindJoin(const Json& args, const SchemaPtr& left, const SchemaPtr& right) {
+  ARROW_ASSIGN_OR_RAISE(const JoinKeys keys, JoinKeysOf(args, *left, *right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(args, *left, *right));
+  StepBinding binding;
+  ARROW_ASSIGN_OR_RAISE(binding.output, JoinSchema(join, keys, *left, *right));
   return binding;
 }
 
@@ -183,10 +192,40 @@ StepSpec GroupBy() {
                   BindGroupBy);
 }
 
+ArgSpec JoinOn(std::string name, std::string doc) {
+  return {.name = std::move(name), .type = ArgType::kStringList, .default_json = "[]", .doc = std::move(doc)};
+}
+
+StepSpec JoinStep() {
+  StepSpec spec = Exchange(
+      "join", "Puts the rows of two inputs, left and right, side by side where their key columns are equal.",
+      {JoinOn("on",
+              "Key columns that both inputs have; they are one column of the result. Null equals nothing."),
+       {.name = "how",
+        .type = ArgType::kString,
+        .default_json = R"("inner")",
+        .choices = {"inner", "left", "right", "full", "semi", "anti"},
+        .doc = "Which rows stay: only pairs, or also rows of the left, the right or both inputs that match "
+               "none; semi: left rows that match; anti: left rows that do not."},
+       JoinOn("left_on", "Key columns of the left input, instead of `on`."),
+       JoinOn(
+           "right_on",
+           "Key columns of the right input, as many. Where a name differs, an inner and a left join drop the "
+           "right column, a right join the left one."),
+       {.name = "suffix",
+        .type = ArgType::kString,
+        .default_json = R"("_right")",
+        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."},
+       Partitions()},
+      nullptr);
+  spec.bind_pair = BindJoin;
+  return spec;
+}
+
 }  // namespace
 
 std::vector<StepSpec> BuiltinExchanges() {
-  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy()};
+  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep()};
 }
 
 }  // namespace partita

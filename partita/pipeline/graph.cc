@@ -22,8 +22,7 @@ Status UnknownInput(const Pipeline& pipeline, const PipelineStep& step, const st
   return UserError(std::move(message), "steps stand below the steps they take rows from");
 }
 
-// Only a union takes several inputs.
-bool TakesSeveral(const StepSpec& spec) { return spec.name == "union"; }
+bool TakesSeveral(const StepSpec& spec) { return spec.name == "union" || spec.takes_pair(); }
 
 }  // namespace
 
@@ -61,6 +60,11 @@ Status CheckInputs(const Pipeline& pipeline, const StepSpec& spec, const Pipelin
   }
   if (step.inputs.empty()) {
     return UserError("step '" + step.name + "' has no input", "put a source like read_parquet before it");
+  }
+  if (spec.takes_pair() && step.inputs.size() != 2) {
+    return UserError(
+        "step '" + step.name + "' takes two inputs, it has " + std::to_string(step.inputs.size()),
+        "write input: [left, right]");
   }
   if (step.inputs.size() > 1 && !TakesSeveral(spec)) {
     return UserError("step '" + step.name + "' takes one input, not " + std::to_string(step.inputs.size()),

@@ -62,6 +62,12 @@ Json ArgSchema(const ArgSpec& arg) {
   return type;
 }
 
+// `- random_shuffle`: a step that needs neither arguments nor the names of its inputs.
+bool CanStandBare(const StepSpec& spec) {
+  return !spec.takes_pair() &&
+         std::none_of(spec.args.begin(), spec.args.end(), [](const ArgSpec& arg) { return arg.required; });
+}
+
 // The arguments as a map, or the first one alone.
 Json ArgsSchema(const StepSpec& spec) {
   Json properties = Json::object(), required = Json::array();
@@ -76,19 +82,23 @@ Json ArgsSchema(const StepSpec& spec) {
   if (!spec.args.empty() && IsMapType(spec.args[0].type) && spec.args.size() > 1) {
     forms.push_back({{"type", "object"}});  // its entries beside other arguments
   }
-  const bool needs_none =
-      std::none_of(spec.args.begin(), spec.args.end(), [](const ArgSpec& arg) { return arg.required; });
-  if (needs_none) forms.push_back({{"type", "null"}});
+  if (CanStandBare(spec)) forms.push_back({{"type", "null"}});
   return {{"description", spec.summary}, {"anyOf", std::move(forms)}};
 }
 
 Json StepSchema(const StepSpec& spec, const std::string& name) {
   Json properties = {{name, Ref("args_" + spec.name)}, {"name", Ref("name")}, {"on_error", Ref("on_error")}};
-  if (spec.kind != StepKind::kSource) properties["input"] = Ref("input");
+  Json required = Json::array({name});
+  if (spec.takes_pair()) {
+    properties["input"] = Ref("input_pair");
+    required.push_back("input");
+  } else if (spec.kind != StepKind::kSource) {
+    properties["input"] = Ref("input");
+  }
   return {{"type", "object"},
           {"description", spec.summary},
           {"properties", std::move(properties)},
-          {"required", Json::array({name})},
+          {"required", std::move(required)},
           {"additionalProperties", false}};
 }
 
@@ -133,6 +143,12 @@ Json CommonDefs() {
          "The step above that the rows come from; of a union the list of them. Default: the step before."},
         {"anyOf", Json::array({{{"type", "string"}},
                                {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}}})}}},
+      {"input_pair",
+       {{"description", "The two steps above that the rows come from: the left one, then the right one."},
+        {"type", "array"},
+        {"items", {{"type", "string"}}},
+        {"minItems", 2},
+        {"maxItems", 2}}},
       {"on_error",
        {{"description", "What becomes of rows that the step cannot process."},
         {"enum", Json::array({"fail", "skip", "quarantine"})},
@@ -166,9 +182,7 @@ Json PipelineJsonSchema() {
     names.insert(names.begin(), spec->name);
     for (const std::string& name : names) {
       items.push_back(StepSchema(*spec, name));
-      const bool needs_none =
-          std::none_of(spec->args.begin(), spec->args.end(), [](const ArgSpec& arg) { return arg.required; });
-      if (needs_none) bare.push_back(name);
+      if (CanStandBare(*spec)) bare.push_back(name);
     }
   }
   if (!bare.empty()) items.push_back({{"enum", std::move(bare)}});

@@ -2,6 +2,7 @@
 
 #include <arrow/extension_type.h>
 #include <arrow/type.h>
+#include <arrow/type_traits.h>
 
 #include <set>
 
@@ -23,14 +24,15 @@ bool IsKeyType(const arrow::DataType& type) {
   }
 }
 
-Status CheckKeys(std::string_view op, const std::vector<std::string>& keys, const arrow::Schema& input) {
-  const std::string name(op);
-  if (keys.empty()) return UserError(name + " needs at least one column in `by`");
+Status CheckKeys(std::string_view op, const std::vector<std::string>& keys, const arrow::Schema& input,
+                 std::string_view arg) {
+  const std::string name(op), in_arg = "in `" + std::string(arg) + "`";
+  if (keys.empty()) return UserError(name + " needs at least one column " + in_arg);
   std::set<std::string_view> seen;
   for (const std::string& key : keys) {
     ARROW_ASSIGN_OR_RAISE(const int index, FindColumn(input, key));
     if (!seen.insert(key).second) {
-      return UserError(name + " names column '" + key + "' twice in `by`", "name it once");
+      return UserError(name + " names column '" + key + "' twice " + in_arg, "name it once");
     }
     const arrow::DataType& type = *input.field(index)->type();
     if (!IsKeyType(type)) {

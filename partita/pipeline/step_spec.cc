@@ -31,8 +31,9 @@ bool IsStepName(std::string_view name) {
 // A spec is code: what is wrong with it is found at start-up, not when a user meets it.
 Status CheckSpec(const StepSpec& spec) {
   if (!IsStepName(spec.name)) return BugError("'" + spec.name + "' is no name for a step");
-  if ((spec.kind == StepKind::kTransform) != static_cast<bool>(spec.bind)) {
-    return BugError("step '" + spec.name + "': a transform has a bind function, other steps have none");
+  const int binds = static_cast<int>(static_cast<bool>(spec.bind)) + static_cast<int>(spec.takes_pair());
+  if (binds != (spec.kind == StepKind::kTransform ? 1 : 0)) {
+    return BugError("step '" + spec.name + "': a transform has one bind function, other steps have none");
   }
   std::set<std::string> names;
   for (const ArgSpec& arg : spec.args) {

@@ -62,6 +62,11 @@ struct StepBinding {
 using BindStep =
     std::function<Result<StepBinding>(const Json& args, const std::shared_ptr<arrow::Schema>& input)>;
 
+// The same of a step with a left and a right input. `reads`, `writes` and `drops_others` say nothing then.
+using BindPair =
+    std::function<Result<StepBinding>(const Json& args, const std::shared_ptr<arrow::Schema>& left,
+                                      const std::shared_ptr<arrow::Schema>& right)>;
+
 struct StepSpec {
   std::string name;  // "resize_images"
   std::string version = "1";
@@ -77,10 +82,12 @@ struct StepSpec {
   int64_t least_bytes =
       1 << 20;    // least memory the step needs for ordinary rows; part of `explain`'s least budget
   BindStep bind;  // transforms only
+  BindPair bind_pair = nullptr;  // instead of `bind`: a transform that takes exactly two inputs (join)
   std::vector<std::string> aliases = {};  // other names users know: "read_json"; a pipeline holds only `name`
   bool is_internal = false;  // made by the bindings, never written by people: not in YAML, schema or docs
 
   const ArgSpec* FindArg(std::string_view arg) const;
+  bool takes_pair() const { return static_cast<bool>(bind_pair); }
 };
 
 std::string_view StepKindName(StepKind kind);  // "source", "transform", "sink"

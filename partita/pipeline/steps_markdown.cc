@@ -72,7 +72,8 @@ std::string StepsMarkdown() {
       "How a pipeline file is written: [pipeline.md](pipeline.md).\n\n"
       "Types: `bytes` are written as 1048576 or 1MiB, `seconds` as 10 or 500ms, an `expression` with SQL's "
       "operators; a `string list` "
-      "may be one string, a `bool list` one bool; a `type map` names a type for each column, an `aggregate map` an "
+      "may be one string, a `bool list` one bool; a `type map` names a type for each column, an `aggregate "
+      "map` an "
       "aggregate like sum(v) for each new column.\n\n";
   for (const auto& [kind, title] :
        {std::pair{StepKind::kSource, "Sources"}, std::pair{StepKind::kTransform, "Transforms"},

@@ -195,6 +195,10 @@ class PipelineReader {
         return in_.Error(op.key_node, "a union needs the names of its inputs",
                          "write input: [first, second]");
       }
+      if (spec.takes_pair()) {
+        return in_.Error(op.key_node, "a " + spec.name + " needs the names of its two inputs",
+                         "write input: [left, right]");
+      }
       if (spec.kind != StepKind::kSource && !DefaultInput(out_).empty()) step->inputs = {DefaultInput(out_)};
       return in_.Located(op.key_node, CheckInputs(out_, spec, *step));
     }
@@ -293,7 +297,8 @@ bool FindBadText(std::string_view text, YAML::Mark* at) {
   return false;
 }
 
-// Looks for content behind the first document. (YAML::LoadAll goes on for ever where text that is no YAML follows it.)
+// Looks for content behind the first document. (YAML::LoadAll goes on for ever where text that is no YAML
+// follows it.)
 class SecondDocument final : public YAML::EventHandler {
  public:
   bool IsIn(std::string_view text) {
@@ -314,12 +319,16 @@ class SecondDocument final : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
   void OnAlias(const YAML::Mark& at, YAML::anchor_t) override { Found(at); }
-  void OnScalar(const YAML::Mark& at, const std::string&, YAML::anchor_t, const std::string&) override { Found(at); }
-  void OnSequenceStart(const YAML::Mark& at, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  void OnScalar(const YAML::Mark& at, const std::string&, YAML::anchor_t, const std::string&) override {
+    Found(at);
+  }
+  void OnSequenceStart(const YAML::Mark& at, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
     Found(at);
   }
   void OnSequenceEnd() override {}
-  void OnMapStart(const YAML::Mark& at, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  void OnMapStart(const YAML::Mark& at, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
     Found(at);
   }
   void OnMapEnd() override {}

@@ -3,6 +3,7 @@
 #include <arrow/type.h>
 
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 #include "partita/plan/plan_check.h"
 
@@ -115,6 +116,28 @@ Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchang
   if (!schema.ok()) return bad("has bad aggregates: " + MessageOf(schema.status()));
   return SameColumns(**schema, *source.schema) ? Status::OK()
                                                : bad("has other columns than its aggregates give");
+}
+
+Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right) {
+  const auto bad = [](const std::string& why) { return BadPlan("a stage that joins two exchanges " + why); };
+  if (left.kind != Kind::kHash || right.kind != Kind::kHash) return bad("has one that is not placed by key");
+  // Rows with equal keys must be in partitions of one number.
+  if (left.partitions != right.partitions || left.partition_bytes != right.partition_bytes)
+    return bad("has two that are cut in different ways");
+  const JoinKeys keys = {left.key_names(), right.key_names()};
+  const Status match = CheckJoinKeys(keys, *left.schema, *right.schema);
+  if (!match.ok()) return bad("has bad keys: " + MessageOf(match));
+  auto join = JoinFromJson(source.reduce);
+  if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
+  auto schema = JoinSchema(*join, keys, *left.schema, *right.schema);
+  if (!schema.ok()) return bad("has bad columns: " + MessageOf(schema.status()));
+  if (!SameColumns(**schema, *source.schema)) return bad("has other columns than they give");
+  for (int i = 0; i < source.schema->num_fields(); ++i) {
+    const auto& field = source.schema->field(i);
+    if (!field->nullable() && (*schema)->field(i)->nullable())
+      return bad("promises values of column '" + field->name() + "', where there may be none");
+  }
+  return Status::OK();
 }
 
 }  // namespace partita

@@ -10,6 +10,8 @@ Status CheckExchange(const PlanExchange& exchange);
 
 // A source of `exchange`: what it gives follows from the exchange's columns and its `reduce`.
 Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchange);
+// The same of a join of two exchanges.
+Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right);
 
 // Names, order and types agree; nullability and metadata may differ (between the inputs of a union).
 bool SameColumns(const arrow::Schema& a, const arrow::Schema& b);

@@ -115,6 +115,7 @@ Json ToJson(const PlanSource& source) {
   if (source.kind == PlanSource::Kind::kExchange) {
     return {{"kind", "exchange"},
             {"exchange", source.exchange},
+            {"right_exchange", source.right_exchange},
             {"reduce", source.reduce},
             {"schema", SchemaJson(source.schema)},
             {"limit", source.limit}};
@@ -133,10 +134,11 @@ Json ToJson(const PlanSource& source) {
 Result<PlanSource> SourceFromJson(const Json& value) {
   PlanSource out;
   if (value.is_object() && value.contains("kind") && value["kind"] == "exchange") {
-    ObjectReader in(value, "a source", {"kind", "exchange", "reduce", "schema", "limit"});
+    ObjectReader in(value, "a source", {"kind", "exchange", "right_exchange", "reduce", "schema", "limit"});
     ARROW_RETURN_NOT_OK(in.Check());
     out.kind = PlanSource::Kind::kExchange;
     ARROW_RETURN_NOT_OK(in.Read("exchange", &out.exchange));
+    ARROW_RETURN_NOT_OK(in.Read("right_exchange", &out.right_exchange));
     out.reduce = value["reduce"];
     ARROW_RETURN_NOT_OK(in.Read("schema", &out.schema));
     ARROW_RETURN_NOT_OK(in.Read("limit", &out.limit));

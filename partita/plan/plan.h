@@ -38,11 +38,17 @@ struct PlanSource {
   Json filter;                 // expression JSON or null: a hint, units that cannot match are skipped
   // Exchange: the index in Plan::exchanges.
   int exchange = -1;
+  // A join: the index of the exchange of its right side, `exchange` being the left one; else -1. Both are of
+  // kind hash, with as many keys of the same types and the same cuts; nobody else reads them. Their number of
+  // partitions, where it follows from bytes, is that of the rows of both.
+  int right_exchange = -1;
   // Exchange of kind hash: what is done to rows as they leave, equal keys standing together. null, or
   //   {"op": "distinct", "keep": "first" | "last" | "none"}
   //       one row of equal keys; none: keys that stand more than once are left out
   //   {"op": "aggregate", "aggregates": [...]}
   //       one row of equal keys: the keys, then results (AggregatesFromJson, pipeline/aggregate.h)
+  //   {"op": "join", "how": ..., "columns": [...]}
+  //       rows of both sides with equal keys (JoinFromJson, pipeline/join.h)
   Json reduce;
   std::shared_ptr<arrow::Schema> schema;  // the columns that are read, after projection pushdown
   int64_t limit = -1;                     // rows needed from each partition at most; -1: all

@@ -78,19 +78,41 @@ class Checker {
   Status CheckSource(size_t index, const PlanSource& source) {
     if (source.limit < -1) return BadPlan(Where(index) + " has a negative limit");
     if (source.kind == PlanSource::Kind::kExchange) {
-      if (!InRange(source.exchange, plan_.exchanges.size())) {
-        return BadPlan(Where(index) + " reads exchange " + std::to_string(source.exchange) +
-                       ", which there is not");
-      }
-      readers_.insert(source.exchange);
-      return CheckExchangeSource(source, plan_.exchanges[static_cast<size_t>(source.exchange)]);
+      return CheckReader(index, source);
     }
+    if (source.right_exchange != -1) return BadPlan(Where(index) + " joins what it scans");
     if (source.step.empty() || source.op.empty())
       return BadPlan(Where(index) + " has a source without step or op");
     if (!source.filter.is_null()) {
       auto filter = Expression::FromJson(source.filter);
       if (!filter.ok()) return BadPlan(Where(index) + " has a bad filter: " + MessageOf(filter.status()));
     }
+    return Status::OK();
+  }
+
+  Status CheckReader(size_t index, const PlanSource& source) {
+    const bool joins =
+        source.reduce.is_object() && source.reduce.contains("op") && source.reduce["op"] == "join";
+    if (joins != (source.right_exchange != -1)) {
+      return BadPlan(Where(index) +
+                     (joins ? " joins one exchange" : " reads two exchanges, but joins nothing"));
+    }
+    ARROW_RETURN_NOT_OK(AddReader(index, source.exchange, joins));
+    const auto& exchange = plan_.exchanges[static_cast<size_t>(source.exchange)];
+    if (!joins) return CheckExchangeSource(source, exchange);
+    ARROW_RETURN_NOT_OK(AddReader(index, source.right_exchange, joins));
+    return CheckJoinSource(source, exchange, plan_.exchanges[static_cast<size_t>(source.right_exchange)]);
+  }
+
+  // How a joined exchange is cut depends on the other one: no two readers need agree.
+  Status AddReader(size_t index, int exchange, bool joins) {
+    const std::string name = "exchange " + std::to_string(exchange);
+    if (!InRange(exchange, plan_.exchanges.size()))
+      return BadPlan(Where(index) + " reads " + name + ", which there is not");
+    const bool is_first = readers_.insert(exchange).second;
+    if (!is_first && (joins || joined_.count(exchange) > 0))
+      return BadPlan(Where(index) + " reads " + name + ", which is joined and read twice");
+    if (joins) joined_.insert(exchange);
     return Status::OK();
   }
 
@@ -131,6 +153,7 @@ class Checker {
 
   const Plan& plan_;
   std::set<int> readers_;  // exchanges that an earlier stage has read
+  std::set<int> joined_;   // those of them that it joined with another
   std::map<Target, std::set<int>> inputs_;
 };
 

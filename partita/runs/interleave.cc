@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <arrow/util/bit_util.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -191,11 +192,27 @@ Result<std::shared_ptr<arrow::RecordBatch>> Interleave(
     const std::shared_ptr<arrow::Schema>& schema,
     std::span<const std::shared_ptr<arrow::RecordBatch>> batches, Picks picks, arrow::MemoryPool* pool) {
   const auto rows = static_cast<int64_t>(picks.size());
+  // Rows of nulls are picked from one more batch, of one row.
+  std::vector<RowPick> replaced;
+  const bool nulls = std::find(picks.begin(), picks.end(), kNullRow) != picks.end();
+  if (nulls) {
+    replaced.assign(picks.begin(), picks.end());
+    for (auto& pick : replaced) {
+      if (pick == kNullRow) pick = {static_cast<uint32_t>(batches.size()), 0};
+    }
+    picks = replaced;
+  }
   arrow::ArrayVector columns;
   Arrays arrays(batches.size());
   for (int c = 0; c < schema->num_fields(); ++c) {
+    const auto& type = schema->field(c)->type();
+    arrays.resize(batches.size());
     for (size_t b = 0; b < batches.size(); ++b) arrays[b] = batches[b]->column(c);
-    ARROW_ASSIGN_OR_RAISE(auto column, Column(schema->field(c)->type(), arrays, picks, pool));
+    if (nulls) {
+      ARROW_ASSIGN_OR_RAISE(auto null, arrow::MakeArrayOfNull(type, 1, pool));
+      arrays.push_back(std::move(null));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto column, Column(type, arrays, picks, pool));
     columns.push_back(std::move(column));
   }
   return arrow::RecordBatch::Make(schema, rows, std::move(columns));

@@ -19,7 +19,9 @@ namespace partita {
 struct RowPick {
   uint32_t batch = 0;
   uint32_t row = 0;
+  bool operator==(const RowPick&) const = default;
 };
+inline constexpr RowPick kNullRow{UINT32_MAX, 0};  // a row of nulls
 
 // All batches have the columns of `schema`. Text beyond 2 GiB in a column of 32-bit offsets is refused as out
 // of memory, so that the caller picks fewer rows.

@@ -170,18 +170,23 @@ bool Scheduler::ExchangeComplete(int exchange) const {
                      [&](const auto& i) { return StageComplete(i.stage); });
 }
 
-// A stage that reads an exchange opens when the exchange is complete; then its partitions are known.
+// A stage that reads an exchange opens when the exchange is complete (a join: both are); then its partitions
+// are known.
 void Scheduler::OpenStages() {
   for (size_t s = 0; s < stages_.size(); ++s) {
     auto& stage = stages_[s];
     if (stage.ready) continue;
-    const int x = graph_.stages[s].reads_exchange;
-    if (x < 0) {
+    const int read = graph_.stages[s].reads_exchange, also_read = graph_.stages[s].also_reads;
+    if (read < 0) {
       stage.ready = true;
-    } else if (ExchangeComplete(x)) {
-      const auto exchange = static_cast<size_t>(x);
-      stage.partitions =
-          ExchangePartitions(graph_.exchanges[exchange], exchange_rows_[exchange], exchange_bytes_[exchange]);
+    } else if (ExchangeComplete(read) && (also_read < 0 || ExchangeComplete(also_read))) {
+      int64_t rows = 0, bytes = 0;
+      for (int x : {read, also_read}) {
+        if (x < 0) continue;
+        rows += exchange_rows_[static_cast<size_t>(x)];
+        bytes += exchange_bytes_[static_cast<size_t>(x)];
+      }
+      stage.partitions = ExchangePartitions(graph_.exchanges[static_cast<size_t>(read)], rows, bytes);
       stage.state.resize(static_cast<size_t>(stage.partitions));
       stage.ready = true;
     }

@@ -26,7 +26,7 @@ struct TaskId {
 // The shape of a plan that scheduling needs; made from it by MakeStageGraph (schedule/stage_graph.h).
 struct StageGraph {
   struct Stage {
-    int64_t partitions = -1;  // -1: known when its exchange is complete
+    int64_t partitions = -1;  // -1: known when its exchanges are complete
     int reads_exchange = -1;
     struct Output {
       bool exchange = false;
@@ -34,6 +34,7 @@ struct StageGraph {
       int input_index = 0;
     };
     std::vector<Output> outputs;
+    int also_reads = -1;  // a join: the exchange of its right side, `reads_exchange` being the left one
   };
   struct Target {        // a sink or an exchange
     int64_t limit = -1;  // rows of its first inputs, in all: with so many, the others need not run

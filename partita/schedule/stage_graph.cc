@@ -13,6 +13,7 @@ StageGraph MakeStageGraph(const Plan& plan, const std::vector<int64_t>& scan_par
       node.partitions = scan_partitions[s];
     } else {
       node.reads_exchange = stage.source.exchange;
+      node.also_reads = stage.source.right_exchange;
     }
     for (const auto& output : stage.outputs) {
       node.outputs.push_back({output.kind == PlanOutput::Kind::kExchange, output.target, output.input_index});

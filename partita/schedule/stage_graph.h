@@ -15,7 +15,8 @@ StageGraph MakeStageGraph(const Plan& plan, const std::vector<int64_t>& scan_par
 StageGraph::Target TargetOf(const PlanExchange& exchange);
 
 // How many partitions an exchange has, once it is complete: of `rows` rows and `bytes` logical bytes in all
-// its inputs. Never more than kMaxExchangePartitions where they follow from bytes.
+// its inputs; of a join: of both sides, whose cuts are the same. Never more than kMaxExchangePartitions where
+// they follow from bytes.
 int64_t ExchangePartitions(const StageGraph::Target& exchange, int64_t rows, int64_t bytes);
 
 // The order in which tasks are helped: lower is older. Later stages first, then partitions in order.

@@ -145,7 +145,9 @@ steps:
 steps:
   - read_parquet: {path: in/parquet, rows_per_partition: 300}
   - with_columns: {bucket: width % 37}
-  - group_by: {by: [lang, bucket], aggregates: {n: count(), s: sum(score), m: mean(width), d: std(score), ids: list(id), least: min(caption)}}
+  - group_by:
+      by: [lang, bucket]
+      aggregates: {n: count(), s: sum(score), m: mean(width), d: std(score), ids: list(id), least: min(caption)}
   - filter: n > 1
   - write_parquet: out/a
 """,
@@ -154,5 +156,17 @@ steps:
   - read_parquet: {path: in/parquet, rows_per_partition: 600}
   - repartition: {n: 6, by: [lang]}
   - write_webdataset: {path: out/a, extensions: {body: bin}}
+""",
+    "join": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 700}
+    name: whole
+  - group_by: {by: [lang], aggregates: {n: count()}}
+    name: langs
+  - filter: n > 5
+    name: common
+  - join: {on: [lang], how: left, partitions: 3}
+    input: [whole, common]
+  - write_parquet: out/a
 """,
 }

@@ -1,0 +1,77 @@
+// Joins of two inputs: which keys meet, which columns come out and of which types. Pure; the one definition
+// for pipeline, plan and engine.
+//
+//   how     rows                                                   columns
+//   inner   of both, where keys are equal                          of both
+//   left    inner, and left rows that match none                   of both; those of the right may be null
+//   right   inner, and right rows that match none                  of both; those of the left may be null
+//   full    inner, and rows of either side that match none         of both; all may be null
+//   semi    left rows that match at least one right row, once      of the left
+//   anti    left rows that match none                              of the left
+//
+// A null key equals nothing, not even a null. NaN equals NaN, -0 equals 0.
+//
+// A key that has one name in both inputs is one column of the result, which stands where the left one stood:
+// the value of the left row, or of the right one where there is no left row. Of keys with two names, inner
+// and left joins drop the right column, right joins the left one; full joins keep both. The columns of the
+// left come first. A right column that is named like a column of the left gets a suffix.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partita/base/error.h"
+#include "partita/base/json_fwd.h"
+
+namespace arrow {
+class Schema;
+}
+
+namespace partita {
+
+enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti };
+std::string_view JoinHowName(JoinHow how);  // "inner", ...
+
+// The key columns of both inputs, pairwise.
+struct JoinKeys {
+  std::vector<std::string> left, right;
+};
+
+struct JoinColumn {
+  enum class Side { kLeft, kRight, kKey } side = Side::kLeft;
+  std::string name;    // in the result
+  std::string column;  // in its input; of kKey: in both
+};
+
+struct Join {
+  JoinHow how = JoinHow::kInner;
+  std::vector<JoinColumn> columns;  // in the order of the result; of semi and anti joins: all kLeft
+
+  // Whether a row of the result may have no left resp. no right row.
+  bool may_lack_left() const { return how == JoinHow::kRight || how == JoinHow::kFull; }
+  bool may_lack_right() const { return how == JoinHow::kLeft || how == JoinHow::kFull; }
+  bool gives_left_only() const { return how == JoinHow::kSemi || how == JoinHow::kAnti; }
+};
+
+// The keys that the arguments `on`, `left_on` and `right_on` name; checked by CheckJoinKeys.
+Result<JoinKeys> JoinKeysOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right);
+// As many of both sides, none twice, all there, of types that can be keys, pairwise of one type. User errors.
+Status CheckJoinKeys(const JoinKeys& keys, const arrow::Schema& left, const arrow::Schema& right);
+
+// The join that normalised arguments of the step ask for. Names that clash in spite of the suffix are user
+// errors.
+Result<Join> JoinOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right);
+
+// As plans hold it: {"op": "join", "how": "left", "columns": [{"name", "side": "left" | "right" | "key",
+// "column"}, ...]}. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.
+Json JoinToJson(const Join& join);
+Result<Join> JoinFromJson(const Json& value);
+
+// The columns of the result: the fields of the inputs, nullable where a row may be missing. An error where a
+// column is not in its input, is no key of both, or has the name of another.
+Result<std::shared_ptr<arrow::Schema>> JoinSchema(const Join& join, const JoinKeys& keys,
+                                                  const arrow::Schema& left, const arrow::Schema& right);
+
+}  // namespace partita
