@@ -93,7 +93,10 @@ Result<HttpUrl> ParseHttpUrl(std::string_view url) {
   auto path = Part(handle.get(), CURLUPART_PATH);
   auto whole = Part(handle.get(), CURLUPART_URL);
   if (!host.ok() || !port.ok() || !path.ok() || !whole.ok() || host->empty()) return InvalidUrl();
-  for (char c : *host) out.host += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  for (char c : *host) {
+    if (c == 0x7F) return InvalidUrl();  // "%7f": libcurl decodes it, and would not read it again
+    out.host += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
   if (out.host.size() > 1 && out.host.back() == '.') out.host.pop_back();
   out.text = std::move(*whole);
   out.origin = *scheme + "://" + out.host + ":" + *port;

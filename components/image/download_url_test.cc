@@ -19,7 +19,7 @@ TEST(HttpUrl, Parts) {
 
 TEST(HttpUrl, RefusedWithACanonicalMessage) {
   for (const char* bad : {"", "example.com/a.jpg", "http://", "http://a b/", "http://h:99999/",
-                          "http://[::1/", "://x", "\x01"}) {
+                          "http://[::1/", "://x", "\x01", "http://0x%7f.0.0.1/"}) {
     auto url = ParseHttpUrl(bad);
     ASSERT_FALSE(url.ok()) << bad;
     EXPECT_EQ(MessageOf(url.status()), "invalid url") << bad;

@@ -1,4 +1,5 @@
-// A URL as a hostile server or dataset writes it: what is parsed is stable, and its host stays one host.
+// A URL as a hostile server or dataset writes it: what is parsed has one host, and nothing in it splits a
+// request.
 #include <cctype>
 
 #include "components/image/download_url.h"
@@ -9,7 +10,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = fuzz::Text(data, size);
   FUZZ_CHECK(RedactUrl(text).size() <= 400, "a long text for people");
   (void)IsPrivateLiteral(text);
-  auto url = ParseHttpUrl(text);
+  const auto url = ParseHttpUrl(text);
   if (!url.ok()) {
     FUZZ_CHECK(KindOf(url.status()) == ErrorKind::kData, RenderError(url.status()));
     return 0;
@@ -18,11 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const unsigned char c : url->text) FUZZ_CHECK(c > ' ' && c != 127, url->text);  // splits no request
   FUZZ_CHECK(url->text.find('#') == std::string::npos, url->text);
   (void)IsPrivateLiteral(url->host);
-  // An empty query is in the path that robots.txt is asked about, and not in the text.
-  if (url->path.ends_with("?")) url->path.pop_back();
-  const auto again = ParseHttpUrl(url->text);
-  FUZZ_CHECK(
-      again.ok() && again->text == url->text && again->origin == url->origin && again->path == url->path,
-      url->text);
+  // Not always the same URL: libcurl reads numbers as an address only where they are not escaped. The address
+  // that is connected to is looked at, whatever the name was.
+  (void)ParseHttpUrl(url->text);
   return 0;
 }
