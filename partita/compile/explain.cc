@@ -195,7 +195,9 @@ class Explainer {
     if (source.kind == PlanSource::Kind::kExchange) {
       ExplainRead(source.exchange);
       if (source.right_exchange >= 0) ExplainRead(source.right_exchange);
-      if (source.reduce.is_object()) Line(2, ReduceText(source));
+      // What a join does is said of both that it reads.
+      const int depth = source.right_exchange >= 0 ? 1 : 2;
+      if (source.reduce.is_object()) Line(depth, ReduceText(source));
     } else {
       std::string line = source.step;
       if (source.step != source.op) line += " (" + source.op + ")";

@@ -161,6 +161,20 @@ TEST(PipelineYaml, PointsAtTheWrongWord) {
   EXPECT_THAT(ErrorOf(head + "  - collect\n"), HasSubstr("unknown step 'collect'"));
 }
 
+TEST(PipelineYaml, AJoinNamesItsTwoInputs) {
+  const std::string sources = "steps:\n  - range: 5\n    name: a\n  - range: 5\n    name: b\n";
+  const std::string text = sources + "  - join: {on: [id], how: left}\n    input: [b, a]\n";
+  const Pipeline pipeline = Parse(text).ValueOrDie();
+  EXPECT_THAT(pipeline.steps[2].inputs, ElementsAre("b", "a"));
+  EXPECT_EQ(Parse(PipelineToYaml(pipeline)).ValueOrDie().steps[2].inputs, pipeline.steps[2].inputs);
+  EXPECT_EQ(Parse(PipelineToYaml(pipeline)).ValueOrDie().steps[2].args, pipeline.steps[2].args);
+  EXPECT_THAT(ErrorOf(sources + "  - join: id\n"),
+              HasSubstr("6:5: a join needs the names of its two inputs"));
+  EXPECT_THAT(ErrorOf(sources + "  - join: id\n    input: a\n"), HasSubstr("takes two inputs, it has 1"));
+  EXPECT_THAT(ErrorOf(sources + "  - join: id\n    input: [a, b, a]\n"),
+              HasSubstr("takes two inputs, it has 3"));
+}
+
 TEST(PipelineYaml, RefusesForwardReferencesAndSelf) {
   EXPECT_THAT(ErrorOf("steps:\n  - range: 5\n  - limit: 1\n    input: later\n  - limit: 2\n    input: "
                       "range\n    name: later\n"),

@@ -171,6 +171,91 @@ TEST(PlanExchange, RefusesHostileReductions) {
                  {"/exchanges/0/keys/0/descending", true}});
 }
 
+// Two scans -> two exchanges -> a join -> sink.
+Plan Joined() {
+  Plan plan = With(Hash());
+  PlanStage scan = plan.stages[0];
+  const auto right = arrow::schema({arrow::field("k", arrow::utf8(), /*nullable=*/false),
+                                    arrow::field("n", arrow::int64(), /*nullable=*/false)});
+  scan.source.step = "read_right";
+  scan.source.schema = right;
+  scan.outputs[0].target = 1;
+  plan.stages.insert(plan.stages.begin() + 1, scan);
+  PlanExchange exchange = Hash();
+  exchange.step = "asked";
+  exchange.schema = right;
+  plan.exchanges.push_back(std::move(exchange));
+  auto& source = plan.stages[2].source;
+  source.right_exchange = 1;
+  source.reduce = *ParseJson(R"({"op": "join", "how": "left", "columns": [
+      {"name": "k", "side": "key", "column": "k"}, {"name": "v", "side": "left", "column": "v"},
+      {"name": "m", "side": "right", "column": "n"}]})");
+  source.schema = arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("v", arrow::int32()),
+                                 arrow::field("m", arrow::int64())});
+  plan.sinks[0].schema = source.schema;
+  return plan;
+}
+
+TEST(PlanExchange, AJoinRoundTrips) {
+  const Json json = Joined().ToJson();
+  auto again = Plan::FromJson(*ParseJson(json.dump()));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->ToJson(), json);
+  EXPECT_EQ(again->stages[2].source.right_exchange, 1);
+}
+
+TEST(PlanExchange, RefusesHostileJoins) {
+  ExpectRefused(Joined(),
+                {{"/stages/2/source/right_exchange", -1},
+                 {"/stages/2/source/right_exchange", -2},
+                 {"/stages/2/source/right_exchange", 2},
+                 {"/stages/2/source/right_exchange", 0},
+                 {"/stages/2/source/exchange", 1},
+                 {"/stages/2/source/reduce", nullptr},
+                 {"/stages/2/source/reduce", {{"op", "distinct"}, {"keep", "first"}}},
+                 {"/stages/2/source/reduce/op", 5},
+                 {"/stages/2/source/reduce/extra", 5},
+                 {"/stages/2/source/reduce/how", "cross"},
+                 {"/stages/2/source/reduce/how", nullptr},
+                 {"/stages/2/source/reduce/how", "semi"},
+                 {"/stages/2/source/reduce/columns", nullptr},
+                 {"/stages/2/source/reduce/columns", Json::array()},
+                 {"/stages/2/source/reduce/columns/0/side", "both"},
+                 {"/stages/2/source/reduce/columns/0/extra", 1},
+                 {"/stages/2/source/reduce/columns/1/side", "key"},
+                 {"/stages/2/source/reduce/columns/1/side", "right"},
+                 {"/stages/2/source/reduce/columns/1/column", "nope"},
+                 {"/stages/2/source/reduce/columns/1/name", "k"},
+                 {"/stages/2/source/schema/2/nullable", false},
+                 {"/exchanges/1/keys", Json::array()},
+                 {"/exchanges/1/keys/0/column", "n"},
+                 {"/exchanges/0/keys/1", {{"column", "v"}, {"descending", false}, {"nulls_first", false}}},
+                 {"/exchanges/1/partition_bytes", 1001},
+                 {"/exchanges/1/kind", "sort"}});
+  Plan counted = Joined();
+  for (auto& exchange : counted.exchanges) {
+    exchange.partitions = 4;
+    exchange.partition_bytes = -1;
+  }
+  ExpectRefused(counted, {{"/exchanges/0/partitions", 5}});
+}
+
+TEST(PlanExchange, AJoinedExchangeHasNoOtherReader) {
+  for (int exchange : {0, 1}) {
+    Plan plan = Joined();
+    PlanStage reader;
+    reader.source.kind = PlanSource::Kind::kExchange;
+    reader.source.exchange = exchange;
+    reader.source.schema = plan.exchanges[static_cast<size_t>(exchange)].schema;
+    reader.outputs.push_back({.kind = PlanOutput::Kind::kSink, .target = 1});
+    plan.sinks.push_back({.step = "too", .op = "collect", .schema = reader.source.schema});
+    plan.stages.push_back(reader);
+    EXPECT_THAT(ErrorOf(plan.ToJson()), HasSubstr("which is joined and read twice"));
+    std::swap(plan.stages[2], plan.stages[3]);
+    EXPECT_THAT(ErrorOf(plan.ToJson()), HasSubstr("which is joined and read twice"));
+  }
+}
+
 TEST(PlanExchange, ARebalanceHasOneRule) {
   PlanExchange even;
   even.kind = Kind::kRebalance;

@@ -34,6 +34,16 @@ class Random {
   std::mt19937_64 engine_;
 };
 
+// Makes a reader of an exchange one of the next exchange too, where both need all their rows.
+void MaybeJoin(StageGraph* graph, StageGraph::Stage* stage, int* read, Random* random) {
+  if (*read >= static_cast<int>(graph->exchanges.size()) || random->OneIn(2)) return;
+  const auto& left = graph->exchanges[static_cast<size_t>(stage->reads_exchange)];
+  auto& right = graph->exchanges[static_cast<size_t>(*read)];
+  if (left.limit >= 0 || right.limit >= 0) return;
+  right = left;
+  stage->also_reads = (*read)++;
+}
+
 // Layers of stages: some scan, the others read an exchange that stages above write; unions where several
 // write one target.
 StageGraph RandomGraph(Random* random) {
@@ -60,6 +70,7 @@ StageGraph RandomGraph(Random* random) {
     StageGraph::Stage stage;
     if (read < static_cast<int>(graph.exchanges.size()) && !random->OneIn(3)) {
       stage.reads_exchange = read++;
+      MaybeJoin(&graph, &stage, &read, random);
     } else {
       stage.partitions = random->OneIn(6) ? 0 : random->Below(40);
     }
@@ -154,6 +165,7 @@ class Model {
     const auto& stage = graph_->stages[static_cast<size_t>(s)];
     if (stage.reads_exchange < 0) return stage.partitions;
     if (!ExchangeComplete(stage.reads_exchange)) return -1;
+    if (stage.also_reads >= 0 && !ExchangeComplete(stage.also_reads)) return -1;
     const auto& spec = graph_->exchanges[static_cast<size_t>(stage.reads_exchange)];
     if (spec.partitions > 0) return spec.partitions;
     if (spec.rows_per_partition <= 0 && spec.partition_bytes <= 0) return 1;
@@ -161,7 +173,8 @@ class Model {
     for (const auto& task : committed) {
       const auto& outputs = graph_->stages[static_cast<size_t>(task.stage)].outputs;
       for (size_t o = 0; o < outputs.size(); ++o) {
-        if (!outputs[o].exchange || outputs[o].target != stage.reads_exchange) continue;
+        if (!outputs[o].exchange) continue;
+        if (outputs[o].target != stage.reads_exchange && outputs[o].target != stage.also_reads) continue;
         if (spec.partition_bytes > 0) {
           bytes += BytesOf(*graph_, task)[o];
         } else {
@@ -490,6 +503,29 @@ TEST(Scheduler, PartitionsFollowFromLogicalBytes) {
   ASSERT_EQ(scheduler.Start(0).size(), 1u);
   EXPECT_EQ(scheduler.Step({Kind::kTaskCommitted, {0, 1}, {7}, Status::OK(), 0, {71}}, 1).size(), 3u);
   EXPECT_EQ(scheduler.partitions_of(1), 3);
+}
+
+TEST(Scheduler, AJoinWaitsForBothSidesAndCountsBoth) {
+  PlanExchange hash;
+  hash.kind = PlanExchange::Kind::kHash;
+  hash.partition_bytes = 100;
+  StageGraph graph;
+  graph.exchanges = {TargetOf(hash), TargetOf(hash)};
+  graph.sinks.push_back({});
+  graph.stages.resize(3);
+  for (size_t s : {0, 1}) {
+    graph.stages[s].partitions = 1;
+    graph.stages[s].outputs = {{true, static_cast<int>(s), 0}};
+  }
+  graph.stages[2].reads_exchange = 0;
+  graph.stages[2].also_reads = 1;
+  graph.stages[2].outputs = {{false, 0, 0}};
+  Scheduler scheduler(graph, {.max_running_tasks = 9});
+  ASSERT_EQ(scheduler.Start(0).size(), 2u);
+  EXPECT_TRUE(scheduler.Step({Kind::kTaskCommitted, {0, 0}, {7}, Status::OK(), 0, {150}}, 1).empty());
+  EXPECT_EQ(scheduler.partitions_of(2), -1);
+  EXPECT_EQ(scheduler.Step({Kind::kTaskCommitted, {1, 0}, {7}, Status::OK(), 0, {260}}, 2).size(), 5u);
+  EXPECT_EQ(scheduler.partitions_of(2), 5);
 }
 
 TEST(ExchangePartitions, OneRuleForEachKind) {

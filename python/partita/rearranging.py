@@ -1,4 +1,4 @@
-"""The steps that put rows in another order, other partitions, or groups.
+"""The steps that put rows in another order, other partitions, groups, or beside those of another dataset.
 
 They see all rows; what does not fit in the memory of the run is kept on disk meanwhile.
 """
@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
-from ._graph import Node
+from ._graph import Node, make_node
 from .errors import UserError
 from .grouping import GroupBy
 
@@ -24,6 +24,9 @@ class Rearranging(ABC):
 
     @abstractmethod
     def _step(self, op: str, args: dict[str, Any], *, on_error: str | None, name: str | None = None) -> Self: ...
+
+    @abstractmethod
+    def _from_node(self, node: Node) -> Self: ...
 
     def sort(
         self,
@@ -130,6 +133,54 @@ class Rearranging(ABC):
             [{'k': 'a', 'mean': 3.0}, {'k': 'b', 'mean': 2.0}]
         """
         return GroupBy(self, [*_names(by), *more])
+
+    def join(
+        self,
+        other: Self,
+        on: Columns = (),
+        *,
+        how: Literal["inner", "left", "right", "full", "semi", "anti"] = "inner",
+        left_on: Columns = (),
+        right_on: Columns = (),
+        suffix: str | None = "_right",
+        partitions: int | None = None,
+        name: str | None = None,
+    ) -> Self:
+        """Puts the rows of `other` beside those of this dataset, the left one, where their key columns are equal.
+
+        A null equals nothing, not even a null. The order of the rows is fixed, but means nothing.
+
+        Args:
+            other: The right dataset.
+            on: Key columns that both have, of one type; they are one column of the result.
+            how: Which rows stay: `"inner"` only pairs; `"left"`, `"right"` and `"full"` also rows of that side or of
+                both that match none; `"semi"` left rows that match, once; `"anti"` left rows that do not.
+            left_on: Key columns of this dataset, instead of `on`.
+            right_on: Key columns of `other`, as many. Where a name differs, an inner and a left join drop the right
+                column, a right join the left one.
+            suffix: Put behind the name of a right column that the left has too; None: that is an error.
+            partitions: Number of partitions of the result; None: as many as make about 128 MiB each.
+            name: The step's name.
+
+        Example:
+            >>> users = pt.from_pydict({"id": [1, 2], "name": ["ann", "bob"]})
+            >>> visits = pt.from_pydict({"user": [1, 3], "page": ["a", "b"]})
+            >>> users.join(visits, left_on="id", right_on="user", how="left").sort("id").take(9)
+            [{'id': 1, 'name': 'ann', 'page': 'a'}, {'id': 2, 'name': 'bob', 'page': None}]
+            >>> users.join(visits.rename(user="id"), on="id", how="anti").take(9)
+            [{'id': 2, 'name': 'bob'}]
+        """
+        if not isinstance(other, Rearranging):
+            raise UserError(f"join takes a dataset, not {type(other).__name__}", hint="wrap rows in pt.from_arrow(…)")
+        args = {
+            "on": _names(on) or None,
+            "how": how,
+            "left_on": _names(left_on) or None,
+            "right_on": _names(right_on) or None,
+            "suffix": suffix if suffix is not None else "",
+            "partitions": partitions,
+        }
+        return self._from_node(make_node("join", args, (self._node, other._node), name=name))
 
     def sample(
         self, fraction: float | None = None, *, n: int | None = None, seed: int = 0, name: str | None = None

@@ -1,0 +1,167 @@
+// join from pipeline to plan.
+#include "partita/base/units.h"
+#include "partita/compile/test_pipeline.h"
+
+namespace partita {
+namespace {
+
+using Kind = PlanExchange::Kind;
+using Names = std::vector<std::string>;
+using ::testing::HasSubstr;
+
+// Two sources with columns url, caption, width and height.
+TestPipeline Joined(Json args, Names inputs = {"a", "b"}) {
+  TestPipeline test;
+  test.Parquet("a").Parquet("b").Add("join", std::move(args), "joined", std::move(inputs));
+  return test;
+}
+
+Names ColumnsOf(const PlanExchange& exchange) { return exchange.schema->field_names(); }
+
+TEST(JoinStep, IsTwoHashExchangesAndOneStageThatReadsBoth) {
+  const Plan plan =
+      Joined({{"on", "url"}, {"how", "left"}}).Add("write_parquet", {{"path", "out"}}).MustCompile();
+  ASSERT_EQ(plan.exchanges.size(), 2u);
+  ASSERT_EQ(plan.stages.size(), 3u);
+  for (const auto& exchange : plan.exchanges) {
+    EXPECT_EQ(exchange.kind, Kind::kHash);
+    EXPECT_EQ(exchange.key_names(), Names{"url"});
+    EXPECT_EQ(exchange.partitions, -1);
+    EXPECT_EQ(exchange.partition_bytes, 128 * kMiB);
+    EXPECT_EQ(exchange.step, "joined");
+  }
+  EXPECT_EQ(Shape(plan, 0), "scan a(url,caption,width,height) > exchange 0.0<-1");
+  EXPECT_EQ(Shape(plan, 1), "scan b(url,caption,width,height) > exchange 1.0<-1");
+  EXPECT_EQ(Shape(plan, 2),
+            "exchange 0(url,caption,width,height,caption_right,width_right,height_right) > sink 0.0<-1");
+  EXPECT_EQ(plan.stages[2].source.right_exchange, 1);
+  EXPECT_EQ(plan.stages[2].source.reduce["how"], "left");
+  const Plan counted =
+      Joined({{"on", "url"}, {"partitions", 7}}).Add("write_parquet", {{"path", "out"}}).MustCompile();
+  for (const auto& exchange : counted.exchanges) EXPECT_EQ(exchange.partitions, 7);
+}
+
+TEST(JoinStep, TheOrderOfInputsSaysWhichIsLeft) {
+  const Plan plan = Joined({{"on", "url"}, {"how", "semi"}}, {"b", "a"})
+                        .Add("write_parquet", {{"path", "out"}})
+                        .MustCompile();
+  EXPECT_EQ(Shape(plan, 1), "scan b(url,caption,width,height) > exchange 0.0<-1");
+  EXPECT_EQ(Shape(plan, 0), "scan a(url) > exchange 1.0<-1") << "of the right only keys are looked at";
+}
+
+TEST(JoinStep, ColumnsNobodyNeedsAreNotExchanged) {
+  const Plan plan = Joined({{"left_on", "caption"}, {"right_on", "url"}})
+                        .Add("select", {{"columns", {"width_right", "height"}}})
+                        .Add("write_parquet", {{"path", "out"}})
+                        .MustCompile();
+  EXPECT_EQ(Shape(plan, 0), "scan a(caption,height) > exchange 0.0<-1");
+  EXPECT_EQ(Shape(plan, 1), "scan b(url,width) > exchange 1.0<-1");
+  EXPECT_EQ(Shape(plan, 2), "exchange 0(height,width_right) | -1:project(width_right,height) > sink 0.0<0");
+}
+
+TEST(JoinStep, ACountNeedsOnlyTheKeys) {
+  const Plan plan =
+      Joined({{"on", "url"}}).Add("select", {{"columns", Json::array()}}).Add("collect").MustCompile();
+  EXPECT_EQ(ColumnsOf(plan.exchanges[0]), Names{"url"});
+  EXPECT_EQ(ColumnsOf(plan.exchanges[1]), Names{"url"});
+  EXPECT_EQ(plan.stages[2].source.schema->num_fields(), 0);
+}
+
+TEST(JoinStep, FiltersStayOnTheirSide) {
+  TestPipeline test;
+  test.Parquet("a").Add("filter", {{"predicate", "width > 3"}}, "wide").Parquet("b");
+  test.Add("join", {{"on", "url"}, {"how", "left"}}, "joined", {"wide", "b"})
+      .Add("filter", {{"predicate", "width_right > 5 and width < 9"}})
+      .Add("write_parquet", {{"path", "out"}});
+  const Plan plan = test.MustCompile();
+  EXPECT_EQ(plan.stages[0].source.filter["call"], "greater") << "one before the join is a hint as ever";
+  EXPECT_TRUE(plan.stages[1].source.filter.is_null());
+  EXPECT_TRUE(plan.stages[2].source.filter.is_null());
+  EXPECT_EQ(plan.stages[2].nodes[0].op, "filter");
+}
+
+TEST(JoinStep, LimitsBeforeItCutTheirSide) {
+  TestPipeline test;
+  test.Parquet("a").Add("limit", {{"n", 5}}, "few").Parquet("b");
+  test.Add("join", {{"on", "url"}}, "joined", {"few", "b"}).Add("limit", {{"n", 3}}).Add("collect");
+  const Plan plan = test.MustCompile();
+  ASSERT_EQ(plan.exchanges.size(), 3u);
+  EXPECT_EQ(plan.exchanges[0].kind, Kind::kGather);
+  EXPECT_EQ(plan.exchanges[0].limit, 5);
+  EXPECT_EQ(plan.exchanges[1].limit, -1);
+  EXPECT_EQ(plan.exchanges[2].limit, -1);
+  EXPECT_EQ(plan.sinks[0].limit, 3);
+}
+
+TEST(JoinStep, AnInputMayBeAUnionOrTheOtherOne) {
+  TestPipeline united;
+  united.Parquet("a").Parquet("b").Parquet("c").Add("union", Json::object(), "ab", {"a", "b"});
+  united.Add("join", {{"on", "url"}}, "joined", {"c", "ab"}).Add("write_parquet", {{"path", "out"}});
+  const Plan plan = united.MustCompile();
+  EXPECT_EQ(plan.exchanges[0].inputs, 1);
+  EXPECT_EQ(plan.exchanges[1].inputs, 2);
+
+  TestPipeline self;
+  self.Parquet("a").Add("limit", {{"n", 5}}, "few");
+  self.Add("join", {{"left_on", "caption"}, {"right_on", "url"}}, "joined", {"few", "few"})
+      .Add("write_parquet", {{"path", "out"}});
+  const Plan twice = self.MustCompile();
+  EXPECT_EQ(twice.stages.size(), 3u) << "it is read once, and cut once";
+  EXPECT_EQ(twice.stages[1].outputs.size(), 2u);
+}
+
+TEST(JoinStep, JoinsOfJoinsAndOneForTwoSinks) {
+  TestPipeline test = Joined({{"on", "url"}});
+  test.Parquet("c").Add("join", {{"on", "url"}, {"how", "anti"}}, "rest", {"joined", "c"});
+  test.Add("write_parquet", {{"path", "out"}}).Add("write_csv", {{"path", "too"}}, "", {"joined"});
+  const Plan plan = test.MustCompile();
+  EXPECT_EQ(plan.exchanges.size(), 4u);
+  EXPECT_EQ(plan.stages.size(), 5u);
+  EXPECT_EQ(ColumnsOf(plan.exchanges[3]), Names{"url"});
+}
+
+TEST(JoinStep, NullabilityIsThatOfTheResult) {
+  TestPipeline test = Joined({{"on", "url"}, {"how", "full"}});
+  test.Parquet("c").Add("select", {{"columns", {"url", "caption", "width", "height"}}}, "plain", {"joined"});
+  test.Add("union", Json::object(), "all", {"c", "plain"}).Add("write_parquet", {{"path", "out"}});
+  test.MustCompile();
+}
+
+TEST(JoinStep, ErrorsNameTheStep) {
+  EXPECT_THAT(Joined({{"on", "nope"}}).Add("collect").Compiled(), IsUserError("the left input: ", "joined"));
+  EXPECT_THAT(Joined({{"left_on", "url"}, {"right_on", "width"}}).At(7, 5).Add("collect").Compiled(),
+              IsUserError("line 7, column 5", "joined"));
+  EXPECT_THAT(Joined({{"on", "url"}}, {"a"}).Add("collect").Compiled(),
+              IsUserError("takes two inputs, it was given 1", "joined"));
+  EXPECT_THAT(Joined({{"on", "url"}}, {"a", "b", "a"}).Add("collect").Compiled(),
+              IsUserError("takes two inputs, it was given 3", "joined"));
+  EXPECT_THAT(Joined({{"on", "url"}}).OnErrors(OnError::kSkip).Add("collect").Compiled(),
+              IsUserError("has no meaning at 'join'", "joined"));
+}
+
+TEST(JoinStep, ExplainTellsIt) {
+  TestPipeline test =
+      Joined({{"left_on", {"caption", "height"}}, {"right_on", {"url", "height"}}, {"how", "left"}});
+  test.Add("select", {{"columns", {"url", "width_right"}}}).Add("write_parquet", {{"path", "out"}});
+  const Plan plan = test.MustCompile();
+  auto text = Explain(plan, test.snapshot);
+  ASSERT_TRUE(text.ok()) << text.status();
+  for (const char* line :
+       {"-> exchange 0 (hash by caption, height for joined)",
+        "-> exchange 1 (hash by url, height for joined)", "stage 2: partitions of about 128 MiB",
+        "read exchange 0 (hash by caption, height for joined)",
+        "read exchange 1 (hash by url, height for joined)",
+        "\n  left join on caption = url, height; columns: url, width_right\n"}) {
+    EXPECT_THAT(*text, HasSubstr(line));
+  }
+}
+
+TEST(LeastBudget, AJoinReadsTwoSides) {
+  TestPipeline distinct;
+  distinct.Parquet("rows").Add("distinct", {{"by", "url"}}).Add("write_csv", {{"path", "out"}});
+  EXPECT_GT(LeastBudgetBytes(Joined({{"on", "url"}}).Add("write_csv", {{"path", "out"}}).MustCompile()),
+            LeastBudgetBytes(distinct.MustCompile()));
+}
+
+}  // namespace
+}  // namespace partita
