@@ -1,9 +1,13 @@
 """Tests of the whole engine through its native binary: PARTITA_BIN, else build/release/bin/partita."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+# Background jobs start with SIGINT ignored, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests import what stands beside them, whatever pytest's import mode is.
 for _folder in (Path(__file__).parent, Path(__file__).parent / "laws"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ if not hasattr(pt, "Dataset"):  # the folder of the C++ library, found as a name
     pytest.exit(
         "the Python package is not built: pip install . , or set PYTHONPATH=<build folder>/python", returncode=4
     )
+
+
+# Background jobs start with SIGINT ignored, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
