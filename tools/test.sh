@@ -31,7 +31,7 @@ if [ "$quick" != "--quick" ]; then
   export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
   # Points a sweep: the instrumented runs are ten times slower.
   export PARTITA_SWEEP_POINTS=25
-  rooms=(base memory block observe expression storage dataset pipeline plan compile schedule)
+  rooms=(base memory block observe expression storage dataset pipeline plan compile schedule runs operator)
 
   step "build (asan, ubsan)"
   cmake --preset asan -DPARTITA_BUILD_CLI=OFF -DPARTITA_BUILD_FUZZERS=ON >/dev/null
@@ -41,11 +41,11 @@ if [ "$quick" != "--quick" ]; then
   step "fuzzers (asan, ubsan)"
   ctest --preset asan -j2 -L fuzz
 
+  threaded=(base memory)
   step "build (tsan)"
   cmake --preset tsan -DPARTITA_BUILD_CLI=OFF >/dev/null
-  cmake --build --preset tsan --target partita_base_test partita_memory_test partita_schedule_test partita_image_test partita_sweep_test
-  step "C++ tests, whole runs (tsan)"
-  ctest --preset tsan -R '^(base|memory|schedule|image)$'
-  build/tsan/tests/sweep/partita_sweep_test --gtest_brief=1 --gtest_filter='*Threads*:*Stream*:*OneAllocationIsRefused*'
+  cmake --build --preset tsan --target $(printf 'partita_%s_test ' "${threaded[@]}")
+  step "C++ tests (tsan)"
+  ctest --preset tsan -R "^($(IFS='|'; echo "${threaded[*]}"))$"
 fi
 step "done"
