@@ -13,9 +13,6 @@ namespace partita {
 namespace {
 
 constexpr char kKeyColumn[] = "__key";
-// Rows of the sample that range bounds come from. With s rows and n partitions, partitions differ in size by
-// about sqrt(n / s).
-constexpr size_t kSampleRows = 8192;
 constexpr uint64_t kSampleSeed = 0x70617274697461ULL;
 
 bool StoresKey(const PlanExchange& exchange) { return exchange.kind != PlanExchange::Kind::kSort; }
@@ -228,7 +225,7 @@ class SortedSink final : public Sink {
       const auto& item = items_[i];
       const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
                                        held_[item.batch].ordinals.At(item.row));
-      if (sample_.size() == kSampleRows) {
+      if (sample_.size() == kSampledRows) {
         if (hash >= sample_.top().hash) continue;
         sample_.pop();
       }
@@ -276,14 +273,8 @@ Result<KeysOf> RunKeys(const PlanExchange& exchange) {
   return KeysOf([](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) -> Result<RowKeys> {
     const auto& column = batch.column(batch.num_columns() - 1);
     if (column->type_id() != arrow::Type::UINT64) return BugError("a run without its key");
-    RowKeys keys;
-    keys.rows = batch.num_rows();
-    ARROW_ASSIGN_OR_RAISE(keys.prefixes,
-                          arrow::AllocateBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
-    auto* out = reinterpret_cast<KeyPrefix*>(keys.prefixes->mutable_data());
-    const auto* in = static_cast<const arrow::UInt64Array&>(*column).raw_values();
-    for (int64_t i = 0; i < keys.rows; ++i) out[i] = {in[i], 0};
-    return keys;
+    const auto* numbers = static_cast<const arrow::UInt64Array&>(*column).raw_values();
+    return NumberKeys({numbers, static_cast<size_t>(batch.num_rows())}, pool);
   });
 }
 

@@ -9,7 +9,6 @@
 namespace partita {
 namespace {
 
-constexpr size_t kSampleRows = 8192;
 constexpr size_t kMaxFanIn = 128;  // files are open while they are merged
 
 // The first key of partition p where keys are spread evenly over 64 bits.
@@ -51,9 +50,7 @@ class SortedSource final : public Source {
  private:
   size_t FanIn() const {
     int64_t frame = FrameBytes(init_.hold_bytes);
-    for (const auto& slice : slices_) {
-      for (const auto& f : slice.index->runs[slice.run]) frame = std::max(frame, f.length);
-    }
+    for (const auto& slice : slices_) frame = std::max(frame, slice.index->longest_frame);
     return std::clamp<size_t>(static_cast<size_t>(init_.hold_bytes / (2 * frame)), 2, kMaxFanIn);
   }
 
@@ -132,9 +129,9 @@ Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExc
       sample.push_back({std::move(row), s});
     }
     index.sample = {};
-    if (sample.size() > kSampleRows) {
-      std::nth_element(sample.begin(), sample.begin() + kSampleRows, sample.end(), smaller);
-      sample.resize(kSampleRows);
+    if (sample.size() > kSampledRows) {
+      std::nth_element(sample.begin(), sample.begin() + kSampledRows, sample.end(), smaller);
+      sample.resize(kSampledRows);
     }
     made->rows_ += index.rows;
     bytes += index.size_bytes();

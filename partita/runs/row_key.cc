@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "partita/base/digest.h"
+#include "partita/pipeline/keys.h"
 
 namespace partita {
 namespace {
@@ -294,27 +295,12 @@ int CompareKeys(const RowKeys& a, int64_t i, const RowKeys& b, int64_t j) {
   return c < 0 ? -1 : c > 0 ? 1 : 0;
 }
 
-bool CanBeKey(const arrow::DataType& type) {
-  switch (type.id()) {
-    case arrow::Type::DICTIONARY:
-      return CanBeKey(*static_cast<const arrow::DictionaryType&>(type).value_type());
-    case arrow::Type::EXTENSION:
-      return CanBeKey(*static_cast<const arrow::ExtensionType&>(type).storage_type());
-    case arrow::Type::INTERVAL_DAY_TIME:
-    case arrow::Type::INTERVAL_MONTH_DAY_NANO:
-    case arrow::Type::RUN_END_ENCODED:
-      return false;
-    default:
-      return !arrow::is_nested(type.id());
-  }
-}
-
 Result<KeyEncoder> KeyEncoder::Make(const arrow::Schema& schema, std::vector<KeyColumn> columns) {
   for (const auto& column : columns) {
     if (column.index < 0 || column.index >= schema.num_fields())
       return BugError("a key column that there is not");
     const auto& field = *schema.field(column.index);
-    if (!CanBeKey(*field.type())) {
+    if (!IsKeyType(*field.type())) {
       return UserError(
           "column '" + field.name() + "' of type " + field.type()->ToString() + " cannot be a key",
           "use a column of numbers, times or text");
@@ -404,7 +390,7 @@ uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ord
   return Mix(key + static_cast<uint64_t>(ordinal) * 0x9e3779b97f4a7c15ULL);
 }
 
-Result<RowKeys> NumberKeys(const std::vector<uint64_t>& numbers, arrow::MemoryPool* pool) {
+Result<RowKeys> NumberKeys(std::span<const uint64_t> numbers, arrow::MemoryPool* pool) {
   RowKeys keys;
   keys.rows = static_cast<int64_t>(numbers.size());
   ARROW_ASSIGN_OR_RAISE(keys.prefixes, NewBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));

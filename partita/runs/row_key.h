@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -52,9 +53,6 @@ struct RowKeys {
 // -1, 0, 1.
 int CompareKeys(const RowKeys& a, int64_t i, const RowKeys& b, int64_t j);
 
-// Whether columns of this type can be keys (nested types cannot).
-bool CanBeKey(const arrow::DataType& type);
-
 // Thread-safe after Make.
 class KeyEncoder {
  public:
@@ -72,6 +70,6 @@ Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool);
 uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal);
 
 // Keys from 64-bit numbers.
-Result<RowKeys> NumberKeys(const std::vector<uint64_t>& numbers, arrow::MemoryPool* pool);
+Result<RowKeys> NumberKeys(std::span<const uint64_t> numbers, arrow::MemoryPool* pool);
 
 }  // namespace partita

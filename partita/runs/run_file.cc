@@ -203,6 +203,7 @@ Status RunFileWriter::Append(const arrow::RecordBatch& batch, KeyPoint first, ar
   frame.first = std::move(first);
   frame.rank = rank();
   position_ += buffer->size();
+  index_.longest_frame = std::max(index_.longest_frame, frame.length);
   index_.rows += batch.num_rows();
   if (!in_run_) index_.runs.emplace_back();
   in_run_ = true;
@@ -274,6 +275,7 @@ Result<RunIndex> RunFileReader::ReadIndex(Env* env, const std::string& path, arr
         reader.ok = false;
       }
       frame.rank = rank;
+      index.longest_frame = std::max(index.longest_frame, frame.length);
       reader.ok = reader.ok && !__builtin_add_overflow(rank, frame.rows, &rank);
       run.push_back(std::move(frame));
     }

@@ -44,6 +44,9 @@ struct RunFrame {
 
 // A row of the sample that range bounds come from: the rows with the smallest hash of their position. Where
 // it stands is exact: the rank-th row of a run.
+// With s rows and n partitions, partitions differ in size by about sqrt(n / s). Part of what a sort gives:
+// writers and readers agree.
+inline constexpr size_t kSampledRows = 8192;
 struct SampledRow {
   uint64_t hash = 0;
   KeyPoint point;
@@ -55,6 +58,7 @@ struct RunIndex {
   std::vector<std::vector<RunFrame>> runs;
   std::vector<SampledRow> sample;
   int64_t rows = 0;
+  int64_t longest_frame = 0;   // bytes; not stored
   int64_t size_bytes() const;  // in memory, about
 };
 
