@@ -14,7 +14,7 @@
 namespace partita {
 namespace {
 
-constexpr int64_t kMaxClassBytes = 16 << 20;  // larger blocks are rounded to pages and never cached
+constexpr int64_t kMaxClassBytes = 256 << 20;  // larger blocks are rounded to pages and never cached
 constexpr int64_t kMallocHeaderBytes = 16;
 constexpr int64_t kMinAlignment = 64;
 constexpr int64_t kClassesPerDoubling = 16;
@@ -31,18 +31,12 @@ int64_t ClassStep(int64_t size) {
   return std::max(kPageBytes, floor / kClassesPerDoubling);
 }
 
-// What malloc is asked for: all of the counted capacity but its own header, so that a block can grow inside
-// it.
-int64_t SmallUsableBytes(int64_t size, int64_t alignment) {
-  return BlockCapacity(size, alignment) - kMallocHeaderBytes;
-}
-
 void Unmap(uint8_t* block, int64_t bytes) {
   // The kernel may be unable to split a mapping; then its pages go back and only addresses leak.
   if (munmap(block, bytes) != 0) madvise(block, bytes, MADV_DONTNEED);
 }
 
-uint8_t* Map(int64_t bytes, int64_t alignment) {
+uint8_t* MapPages(int64_t bytes, int64_t alignment) {
   const int64_t slack = alignment > kPageBytes ? alignment : 0;
   if (bytes > std::numeric_limits<int64_t>::max() - slack) return nullptr;
   void* mapped = mmap(nullptr, bytes + slack, PROT_READ | PROT_WRITE,
@@ -66,90 +60,128 @@ int64_t BlockCapacity(int64_t size, int64_t alignment) {
   return RoundUp(size, size <= kMaxClassBytes ? ClassStep(size) : kPageBytes);
 }
 
-uint8_t* AllocateBlock(int64_t size, int64_t alignment) {
-  if (IsLargeBlock(size)) return Map(BlockCapacity(size, alignment), alignment);
+uint8_t* AllocateSmall(int64_t size, int64_t alignment) {
+  // All of the counted capacity but malloc's own header, so that a block can grow inside it.
+  const int64_t usable = BlockCapacity(size, alignment) - kMallocHeaderBytes;
   void* block = nullptr;
-  if (posix_memalign(&block, std::max(alignment, kMinAlignment), SmallUsableBytes(size, alignment)) != 0) {
-    return nullptr;
-  }
+  if (posix_memalign(&block, std::max(alignment, kMinAlignment), usable) != 0) return nullptr;
   return static_cast<uint8_t*>(block);
 }
 
-void FreeBlock(uint8_t* block, int64_t size, int64_t alignment) {
-  if (IsLargeBlock(size)) {
-    Unmap(block, BlockCapacity(size, alignment));
-  } else {
-    std::free(block);
-  }
-}
+void FreeSmall(uint8_t* block) { std::free(block); }
 
-uint8_t* RemapBlock(uint8_t* block, int64_t old_size, int64_t new_size, int64_t alignment) {
-  const int64_t old_capacity = BlockCapacity(old_size, alignment);
-  const int64_t new_capacity = BlockCapacity(new_size, alignment);
-  const int flags = new_capacity > old_capacity ? MREMAP_MAYMOVE : 0;
-  void* moved = mremap(block, old_capacity, new_capacity, flags);
-  return moved == MAP_FAILED ? nullptr : static_cast<uint8_t*>(moved);
-}
+LargeBlocks::LargeBlocks(int64_t max_cached_bytes, std::function<void(int64_t)> on_drop)
+    : max_cached_bytes_(max_cached_bytes), on_drop_(std::move(on_drop)) {}
 
-BlockCache::BlockCache(int64_t max_bytes, std::function<void(int64_t)> on_drop)
-    : max_bytes_(max_bytes), on_drop_(std::move(on_drop)) {}
+LargeBlocks::~LargeBlocks() { Drop(std::numeric_limits<int64_t>::max()); }
 
-BlockCache::~BlockCache() { Drop(std::numeric_limits<int64_t>::max()); }
-
-int BlockCache::ClassOf(int64_t capacity) {
-  // Capacity is a class already: its doubling, then its step within the doubling.
+int LargeBlocks::ClassOf(int64_t capacity) {
   const int doubling = std::bit_width(static_cast<uint64_t>(capacity)) - 1;
   const int first = std::bit_width(static_cast<uint64_t>(kLargeBlockBytes)) - 1;
   const int64_t step = (capacity - (int64_t{1} << doubling)) * kClassesPerDoubling >> doubling;
-  return (doubling - first) * static_cast<int>(kClassesPerDoubling) + static_cast<int>(step);
+  return std::min((doubling - first) * static_cast<int>(kClassesPerDoubling) + static_cast<int>(step),
+                  kClasses - 1);
 }
 
-uint8_t* BlockCache::Take(int64_t size, int64_t alignment) {
-  if (size > kMaxClassBytes || alignment > kPageBytes || bytes() == 0) return nullptr;
-  const int64_t capacity = BlockCapacity(size, alignment);
+uint8_t* LargeBlocks::Take(int64_t size, int64_t slack, int64_t* capacity) {
+  if (size > kMaxClassBytes || cached_bytes() < size) return nullptr;
+  const int64_t most = size + slack;
   std::lock_guard lock(mutex_);
-  auto& blocks = blocks_[ClassOf(capacity)];
-  if (blocks.empty()) return nullptr;
-  uint8_t* block = blocks.back();  // the newest: its pages are warm
-  blocks.pop_back();
-  bytes_.fetch_sub(capacity, std::memory_order_relaxed);
-  ASAN_UNPOISON_MEMORY_REGION(block, capacity);
+  const int last = ClassOf(most);
+  for (int c = ClassOf(size); c <= last; ++c) {
+    auto& blocks = cached_[c];
+    // The newest first: its pages are warm. At the ends a class has blocks that do not fit.
+    for (size_t i = blocks.size(); i-- > 0;) {
+      if (blocks[i].capacity < size || blocks[i].capacity > most) continue;
+      const Cached taken = blocks[i];
+      blocks.erase(blocks.begin() + static_cast<std::ptrdiff_t>(i));
+      cached_bytes_.fetch_sub(taken.capacity, std::memory_order_relaxed);
+      capacities_[taken.block] = taken.capacity;
+      ASAN_UNPOISON_MEMORY_REGION(taken.block, taken.capacity);
+      *capacity = taken.capacity;
+      return taken.block;
+    }
+  }
+  return nullptr;
+}
+
+uint8_t* LargeBlocks::Map(int64_t size, int64_t alignment) {
+  const int64_t capacity = BlockCapacity(size, alignment);
+  uint8_t* block = MapPages(capacity, alignment);
+  if (block == nullptr) return nullptr;
+  std::lock_guard lock(mutex_);
+  capacities_[block] = capacity;
   return block;
 }
 
-bool BlockCache::Put(uint8_t* block, int64_t size) {
-  if (size > kMaxClassBytes) return false;
-  const int64_t capacity = BlockCapacity(size, kMinAlignment);
-  if (capacity > max_bytes_) return false;
+int64_t LargeBlocks::CapacityOf(const uint8_t* block) {
   std::lock_guard lock(mutex_);
-  if (const int64_t excess = bytes() + capacity - max_bytes_; excess > 0) DropLocked(excess);
-  blocks_[ClassOf(capacity)].push_back(block);
-  bytes_.fetch_add(capacity, std::memory_order_relaxed);
+  return capacities_.at(block);
+}
+
+int64_t LargeBlocks::Free(uint8_t* block, bool may_cache) {
+  int64_t capacity;
+  {
+    std::lock_guard lock(mutex_);
+    const auto found = capacities_.find(block);
+    capacity = found->second;
+    capacities_.erase(found);
+    if (may_cache && PutLocked(block, capacity)) return 0;
+  }
+  Unmap(block, capacity);
+  return capacity;
+}
+
+int64_t LargeBlocks::CutTail(uint8_t* block, int64_t capacity) {
+  uint8_t* tail = block + capacity;
+  int64_t tail_bytes;
+  {
+    std::lock_guard lock(mutex_);
+    tail_bytes = std::exchange(capacities_.at(block), capacity) - capacity;
+    if (PutLocked(tail, tail_bytes)) return 0;
+  }
+  Unmap(tail, tail_bytes);
+  return tail_bytes;
+}
+
+uint8_t* LargeBlocks::Grow(uint8_t* block, int64_t capacity) {
+  std::lock_guard lock(mutex_);
+  const auto found = capacities_.find(block);
+  void* moved = mremap(block, found->second, capacity, MREMAP_MAYMOVE);
+  if (moved == MAP_FAILED) return nullptr;
+  capacities_.erase(found);
+  capacities_[static_cast<uint8_t*>(moved)] = capacity;
+  return static_cast<uint8_t*>(moved);
+}
+
+bool LargeBlocks::PutLocked(uint8_t* block, int64_t capacity) {
+  if (capacity < kLargeBlockBytes || capacity > kMaxClassBytes || capacity > max_cached_bytes_) return false;
+  if (const int64_t excess = cached_bytes() + capacity - max_cached_bytes_; excess > 0) DropLocked(excess);
+  cached_[ClassOf(capacity)].push_back({block, capacity});
+  cached_bytes_.fetch_add(capacity, std::memory_order_relaxed);
   ASAN_POISON_MEMORY_REGION(block, capacity);
   return true;
 }
 
-int64_t BlockCache::Drop(int64_t bytes) {
+int64_t LargeBlocks::Drop(int64_t bytes) {
   std::lock_guard lock(mutex_);
   return DropLocked(bytes);
 }
 
-int64_t BlockCache::DropLocked(int64_t bytes) {
+int64_t LargeBlocks::DropLocked(int64_t bytes) {
   int64_t dropped = 0;
   for (int visited = 0; visited < kClasses && dropped < bytes; ++visited) {
-    auto& blocks = blocks_[next_victim_];
-    const int doubling = next_victim_ / static_cast<int>(kClassesPerDoubling);
-    const int64_t base = kLargeBlockBytes << doubling;
-    const int64_t capacity = base + base / kClassesPerDoubling * (next_victim_ % kClassesPerDoubling);
+    auto& blocks = cached_[next_victim_];
     while (!blocks.empty() && dropped < bytes) {
-      ASAN_UNPOISON_MEMORY_REGION(blocks.back(), capacity);
-      Unmap(blocks.back(), capacity);
+      const Cached victim = blocks.back();
       blocks.pop_back();
-      dropped += capacity;
+      ASAN_UNPOISON_MEMORY_REGION(victim.block, victim.capacity);
+      Unmap(victim.block, victim.capacity);
+      dropped += victim.capacity;
     }
     if (blocks.empty()) next_victim_ = (next_victim_ + 1) % kClasses;
   }
-  bytes_.fetch_sub(dropped, std::memory_order_relaxed);
+  cached_bytes_.fetch_sub(dropped, std::memory_order_relaxed);
   if (dropped > 0) on_drop_(dropped);
   return dropped;
 }

@@ -13,8 +13,8 @@
 namespace partita {
 namespace {
 
-constexpr int64_t kMaxCacheBytes = 128 << 20;
-constexpr int64_t kCacheShareOfLimit = 8;
+constexpr int64_t kMaxCacheBytes = 512 << 20;
+constexpr int64_t kCacheShareOfLimit = 4;
 
 // Whoever frees inside the listener must not call it again.
 thread_local bool in_listener = false;
@@ -31,7 +31,7 @@ void RaiseTo(std::atomic<int64_t>* peak, int64_t value) {
 
 Budget::Impl::Impl(int64_t limit_bytes)
     : limit(std::max<int64_t>(1, limit_bytes)),
-      cache(std::min(limit / kCacheShareOfLimit, kMaxCacheBytes), [this](int64_t bytes) { Release(bytes); }) {
+      large(std::min(limit / kCacheShareOfLimit, kMaxCacheBytes), [this](int64_t bytes) { Release(bytes); }) {
 }
 
 bool Budget::Impl::TryClaim(int64_t bytes) {
@@ -49,9 +49,9 @@ bool Budget::Impl::Claim(int64_t bytes) {
   if (bytes > limit) return false;
   for (;;) {
     const int64_t missing = bytes - (limit - used.load());
-    const int64_t dropped = cache.Drop(std::max<int64_t>(missing, 0));
+    const int64_t dropped = large.Drop(std::max<int64_t>(missing, 0));
     if (TryClaim(bytes)) return true;
-    if (dropped == 0 && cache.bytes() == 0) return false;
+    if (dropped == 0 && large.cached_bytes() == 0) return false;
   }
 }
 
@@ -107,7 +107,7 @@ int64_t Budget::refusals() const { return impl_->refusals.load(); }
 
 int64_t Budget::available_bytes() const {
   // The two counters move one after the other; their sum is clamped to what can be true.
-  return std::min(impl_->limit, impl_->limit - impl_->used.load() + impl_->cache.bytes());
+  return std::min(impl_->limit, impl_->limit - impl_->used.load() + impl_->large.cached_bytes());
 }
 
 void Budget::SetReleaseListener(std::function<void()> listener) {
@@ -127,11 +127,12 @@ void Budget::DetachToCaller(const arrow::Buffer& buffer) {
   if (manager == nullptr) return;
   auto* pool = dynamic_cast<BudgetPool*>(manager->pool());
   if (pool == nullptr) return;
-  pool->impl_->Detach(reinterpret_cast<const uint8_t*>(root->address()),
-                      BlockCapacity(root->capacity(), arrow::kDefaultBufferAlignment));
+  const auto* block = reinterpret_cast<const uint8_t*>(root->address());
+  pool->impl_->Detach(block,
+                      pool->impl_->CapacityOf(block, root->capacity(), arrow::kDefaultBufferAlignment));
 }
 
-int64_t Budget::DropCache() { return impl_->cache.Drop(std::numeric_limits<int64_t>::max()); }
+int64_t Budget::DropCache() { return impl_->large.Drop(std::numeric_limits<int64_t>::max()); }
 
 void Budget::FailNthAllocation(int64_t n) { impl_->fail_countdown.store(n); }
 

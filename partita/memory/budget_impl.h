@@ -48,7 +48,7 @@ struct Budget::Impl {
   std::atomic<int64_t> refusals{0};
   std::atomic<int64_t> fail_countdown{0};
   std::atomic<int> waiters{0};
-  BlockCache cache;
+  LargeBlocks large;
   std::unique_ptr<BudgetPool> root;
 
   std::mutex listener_mutex;
@@ -66,6 +66,14 @@ struct BudgetPool::Impl {
   static std::shared_ptr<BudgetPool> Handle(BudgetPool* pool);
   void Ref();
   void Unref();  // `this` may be gone afterwards
+
+  // What a live block counts.
+  int64_t CapacityOf(const uint8_t* block, int64_t size, int64_t alignment) const {
+    return IsLargeBlock(size) ? budget->large.CapacityOf(block) : BlockCapacity(size, alignment);
+  }
+  // Reallocate for large blocks within the limit. The block is of this pool.
+  Status ResizeLarge(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr);
+  Status ShrinkLarge(int64_t new_size, int64_t capacity, uint8_t* block);
 
   // Claims for a block or a reservation, or the status that says why not. `asked_bytes` is what people know.
   Status Claim(int64_t bytes, int64_t asked_bytes);

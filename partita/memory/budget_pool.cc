@@ -20,6 +20,10 @@ namespace {
 // What an allocation of no bytes points to; never freed.
 alignas(kPageBytes) uint8_t zero_size_area[1];
 
+// A large block may hold this share of its size more than was asked for.
+constexpr int64_t kWasteShare = 8;
+constexpr char kKernelHasNone[] = "but the operating system has none left";
+
 Status CheckRequest(int64_t size, int64_t alignment) {
   if (size < 0) return BugError("an allocation of " + std::to_string(size) + " bytes was asked for");
   if (alignment <= 0 || !std::has_single_bit(static_cast<uint64_t>(alignment))) {
@@ -99,21 +103,23 @@ Status BudgetPool::Allocate(int64_t size, int64_t alignment, uint8_t** out) {
     return Status::OK();
   }
   Budget::Impl& budget = *impl_->budget;
-  const int64_t capacity = BlockCapacity(size, alignment);
+  int64_t capacity = BlockCapacity(size, alignment);
   uint8_t* block = nullptr;
-  if (IsLargeBlock(size) && budget.fail_countdown.load(std::memory_order_relaxed) == 0) {
-    block = budget.cache.Take(size, alignment);  // counted already
+  if (IsLargeBlock(size) && alignment <= kPageBytes &&
+      budget.fail_countdown.load(std::memory_order_relaxed) == 0) {
+    block = budget.large.Take(size, size / kWasteShare, &capacity);  // counted already
   }
   if (block == nullptr) {
+    const auto allocate = [&] {
+      return IsLargeBlock(size) ? budget.large.Map(size, alignment) : AllocateSmall(size, alignment);
+    };
     ARROW_RETURN_NOT_OK(impl_->Claim(capacity, size));
-    block = AllocateBlock(size, alignment);
-    if (block == nullptr && budget.cache.Drop(std::numeric_limits<int64_t>::max()) > 0) {
-      block = AllocateBlock(size, alignment);
-    }
+    block = allocate();
+    if (block == nullptr && budget.large.Drop(std::numeric_limits<int64_t>::max()) > 0) block = allocate();
     if (block == nullptr) {
       budget.Release(capacity);
       budget.NotifyReleased();
-      return impl_->Refuse(size, "but the operating system has none left");
+      return impl_->Refuse(size, kKernelHasNone);
     }
   }
   impl_->Ref();
@@ -129,17 +135,58 @@ void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
     return;
   }
   Budget::Impl& budget = *impl_->budget;
-  const int64_t capacity = BlockCapacity(size, alignment);
+  const int64_t capacity = impl_->CapacityOf(buffer, size, alignment);
   const int64_t inside_limit = capacity - impl_->TakeDetached(buffer);
   if (inside_limit != 0) impl_->SubtractTree(inside_limit);
-  // A cached block counts whole: one that the caller held, even in part, goes back to the kernel.
-  const bool cached = inside_limit == capacity && IsLargeBlock(size) && budget.cache.Put(buffer, size);
-  if (!cached) {
-    FreeBlock(buffer, size, alignment);
+  if (!IsLargeBlock(size)) {
+    FreeSmall(buffer);
+    budget.Release(inside_limit);
+  } else if (budget.large.Free(buffer, /*may_cache=*/inside_limit == capacity) > 0) {
+    // A cached block counts whole: one that the caller held, even in part, goes back to the kernel.
     budget.Release(inside_limit);
   }
   budget.NotifyReleased();
   impl_->Unref();
+}
+
+// Growing takes a cached block where there is one, up to twice as large because who grows will grow again:
+// copying costs less than faulting pages in. Else the kernel moves the pages.
+Status BudgetPool::Impl::ResizeLarge(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) {
+  const int64_t capacity = budget->large.CapacityOf(*ptr);
+  if (new_size <= capacity) return ShrinkLarge(new_size, BlockCapacity(new_size, alignment), *ptr);
+  if (budget->fail_countdown.load(std::memory_order_relaxed) == 0) {
+    int64_t taken = 0;
+    if (uint8_t* block = budget->large.Take(new_size, new_size, &taken)) {  // counted already
+      std::memcpy(block, *ptr, static_cast<size_t>(old_size));
+      CountAllocation(taken);
+      SubtractTree(capacity);
+      budget->Release(budget->large.Free(*ptr, /*may_cache=*/true));
+      budget->NotifyReleased();
+      *ptr = block;
+      return Status::OK();
+    }
+  }
+  const int64_t growth = BlockCapacity(new_size, alignment) - capacity;
+  ARROW_RETURN_NOT_OK(Claim(growth, new_size));
+  uint8_t* block = budget->large.Grow(*ptr, capacity + growth);
+  if (block == nullptr) {
+    budget->Release(growth);
+    return Refuse(new_size, kKernelHasNone);
+  }
+  *ptr = block;
+  CountAllocation(growth);
+  return Status::OK();
+}
+
+// Cuts what is too much, once it is worth it.
+Status BudgetPool::Impl::ShrinkLarge(int64_t new_size, int64_t new_capacity, uint8_t* block) {
+  const int64_t capacity = budget->large.CapacityOf(block);
+  if (capacity - new_capacity <= new_size / kWasteShare) return Status::OK();
+  const int64_t released = budget->large.CutTail(block, new_capacity);
+  SubtractTree(capacity - new_capacity);
+  budget->Release(released);
+  budget->NotifyReleased();
+  return Status::OK();
 }
 
 Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** ptr) {
@@ -156,31 +203,14 @@ Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignm
     *ptr = zero_size_area;
     return Status::OK();
   }
-  Budget::Impl& budget = *impl_->budget;
-  const bool both_large = IsLargeBlock(old_size) && IsLargeBlock(new_size);
-  const int64_t growth = BlockCapacity(new_size, alignment) - BlockCapacity(old_size, alignment);
-  if (growth == 0 && IsLargeBlock(old_size) == IsLargeBlock(new_size)) return Status::OK();
-
+  const bool large = IsLargeBlock(old_size);
   const bool detached = impl_->IsDetached(*ptr);
-  if (both_large && !detached && (growth < 0 || alignment <= kPageBytes)) {
-    if (growth > 0) ARROW_RETURN_NOT_OK(impl_->Claim(growth, new_size));
-    uint8_t* block = RemapBlock(*ptr, old_size, new_size, alignment);
-    if (block == nullptr) {
-      if (growth > 0) budget.Release(growth);
-      return impl_->Refuse(new_size, "but the operating system has none left");
-    }
-    *ptr = block;
-    if (growth > 0) {
-      impl_->CountAllocation(growth);
-    } else {
-      impl_->SubtractTree(-growth);
-      budget.Release(-growth);
-      budget.NotifyReleased();
-    }
-    return Status::OK();
+  if (large == IsLargeBlock(new_size) && !detached) {
+    if (large && alignment <= kPageBytes) return impl_->ResizeLarge(old_size, new_size, alignment, ptr);
+    if (!large && BlockCapacity(new_size, alignment) == BlockCapacity(old_size, alignment))
+      return Status::OK();
   }
-
-  if (growth >= 0 || detached) {
+  if (new_size >= old_size || detached || (large && IsLargeBlock(new_size))) {
     uint8_t* block = nullptr;
     ARROW_RETURN_NOT_OK(Allocate(new_size, alignment, &block));
     std::memcpy(block, *ptr, static_cast<size_t>(std::min(old_size, new_size)));
@@ -188,15 +218,21 @@ Status BudgetPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignm
     *ptr = block;
     return Status::OK();
   }
-
   // Shrinking is never refused by the budget: the small block replaces a part of what is counted.
-  uint8_t* block = AllocateBlock(new_size, alignment);
-  if (block == nullptr) return impl_->Refuse(new_size, "but the operating system has none left");
+  Budget::Impl& budget = *impl_->budget;
+  uint8_t* block = AllocateSmall(new_size, alignment);
+  if (block == nullptr) return impl_->Refuse(new_size, kKernelHasNone);
   std::memcpy(block, *ptr, static_cast<size_t>(new_size));
-  FreeBlock(*ptr, old_size, alignment);
+  const int64_t capacity = impl_->CapacityOf(*ptr, old_size, alignment);
+  const int64_t shrunk = capacity - BlockCapacity(new_size, alignment);
+  if (large) {
+    (void)budget.large.Free(*ptr, /*may_cache=*/false);
+  } else {
+    FreeSmall(*ptr);
+  }
   *ptr = block;
-  impl_->SubtractTree(-growth);
-  budget.Release(-growth);
+  impl_->SubtractTree(shrunk);
+  budget.Release(shrunk);
   budget.NotifyReleased();
   return Status::OK();
 }
