@@ -49,7 +49,7 @@ class SortedSink final : public Sink {
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
     if (block.num_rows() == 0) return Status::OK();
     // A run whose writing was refused half-way is finished before anything is added.
-    if (held_bytes_ >= init_.hold_bytes || !items_.empty()) ARROW_RETURN_NOT_OK(Flush(ctx));
+    if (held_bytes_ >= init_.hold_bytes || sorted_) ARROW_RETURN_NOT_OK(Flush(ctx));
     Status status = Hold(block, ctx);
     if (status.IsOutOfMemory() && !held_.empty()) {
       ARROW_RETURN_NOT_OK(Flush(ctx));
@@ -116,20 +116,36 @@ class SortedSink final : public Sink {
       ARROW_ASSIGN_OR_RAISE(cushion_, ctx.pool->Reserve(CushionBytes()));
     }
     ARROW_ASSIGN_OR_RAISE(auto keys, KeysOfBlock(block, ctx.pool.get()));
-    const int64_t items = (held_rows_ + block.num_rows()) * static_cast<int64_t>(sizeof(SortItem));
-    if (!items_memory_) {
-      ARROW_ASSIGN_OR_RAISE(auto reservation, ctx.pool->Reserve(items));
-      items_memory_ = std::make_unique<Reservation>(std::move(reservation));
-    } else {
-      ARROW_RETURN_NOT_OK(items_memory_->Resize(items));
-    }
+    ARROW_RETURN_NOT_OK(AddItems(keys, ctx.pool.get()));
+    keys.prefixes.reset();  // the items have them
     held_bytes_ += keys.size_bytes() + block.num_rows() * static_cast<int64_t>(sizeof(SortItem));
     for (const auto& column : block.batch->columns()) held_bytes_ += NewBytes(*column->data(), &seen_);
-    held_rows_ += block.num_rows();
     held_.push_back(block);
     batches_.push_back(block.batch);
     keys_.push_back(std::move(keys));
     return Status::OK();
+  }
+
+  // All or nothing.
+  Status AddItems(const RowKeys& keys, arrow::MemoryPool* pool) {
+    const size_t rows = num_items_ + static_cast<size_t>(keys.rows);
+    const auto bytes = static_cast<int64_t>(rows * sizeof(SortItem));
+    if (!items_memory_) {
+      ARROW_ASSIGN_OR_RAISE(items_memory_, arrow::AllocateResizableBuffer(bytes, pool));
+    } else if (bytes > items_memory_->capacity()) {
+      if (!items_memory_->Reserve(bytes + bytes / 2).ok()) ARROW_RETURN_NOT_OK(items_memory_->Reserve(bytes));
+    }
+    const auto batch = static_cast<uint32_t>(held_.size());
+    SortItem* item = items().data() + num_items_;
+    for (int64_t row = 0; row < keys.rows; ++row) {
+      *item++ = {keys.prefix(row), batch, static_cast<uint32_t>(row)};
+    }
+    num_items_ = rows;
+    return Status::OK();
+  }
+
+  std::span<SortItem> items() {
+    return {reinterpret_cast<SortItem*>(items_memory_->mutable_data()), num_items_};
   }
 
   void Drop() {
@@ -139,10 +155,9 @@ class SortedSink final : public Sink {
     seen_.clear();
     items_memory_.reset();
     cushion_.Release();
-    held_rows_ = held_bytes_ = 0;
-    items_.clear();
-    items_.shrink_to_fit();
-    flushed_ = 0;
+    held_bytes_ = 0;
+    num_items_ = flushed_ = 0;
+    sorted_ = false;
   }
 
   int64_t CushionBytes() const { return 3 * FrameBytes(init_.hold_bytes); }
@@ -151,9 +166,9 @@ class SortedSink final : public Sink {
   Status Flush(const OperatorContext& ctx) {
     if (held_.empty()) return Status::OK();
     ARROW_RETURN_NOT_OK(Open());
-    if (items_.empty()) Sort();
+    if (!sorted_) Sort();
     cushion_.Release();
-    const auto rows = static_cast<double>(items_.size());
+    const auto rows = static_cast<double>(num_items_);
     int64_t bytes = 0;
     for (const auto& batch : batches_) {
       ARROW_ASSIGN_OR_RAISE(const int64_t b, LogicalBytes(*batch));
@@ -165,9 +180,9 @@ class SortedSink final : public Sink {
                            1, size_t{64} << 10);
     std::vector<RowPick> picks;
     size_t count = per_frame;
-    while (flushed_ < items_.size()) {
+    while (flushed_ < num_items_) {
       ARROW_RETURN_NOT_OK(ctx.cancel.Check());
-      count = std::min(count, items_.size() - flushed_);
+      count = std::min(count, num_items_ - flushed_);
       const Status status = WriteFrame(count, ctx, &picks);
       if (status.IsOutOfMemory() && count > 1) {
         count /= 2;
@@ -182,25 +197,25 @@ class SortedSink final : public Sink {
   }
 
   void Sort() {
-    items_.reserve(static_cast<size_t>(held_rows_));
-    for (size_t b = 0; b < held_.size(); ++b) {
-      for (int64_t r = 0; r < held_[b].num_rows(); ++r) {
-        items_.push_back({keys_[b].prefix(r), static_cast<uint32_t>(b), static_cast<uint32_t>(r)});
-      }
+    SortRows(items(), keys_);
+    sorted_ = true;
+    // What is behind the first rows of any run is behind them in all.
+    if (init_.exchange->limit >= 0) {
+      num_items_ = std::min(num_items_, static_cast<size_t>(init_.exchange->limit));
     }
-    SortRows(items_, keys_);
-    const int64_t limit =
-        init_.exchange->limit;  // what is behind the first rows of any run is behind them in all
-    if (limit >= 0 && static_cast<int64_t>(items_.size()) > limit) items_.resize(static_cast<size_t>(limit));
+  }
+
+  KeyPoint PointOfItem(const SortItem& item) const {
+    return PointOf(item.key, keys_[item.batch].whole(item.row));
   }
 
   Status WriteFrame(size_t count, const OperatorContext& ctx, std::vector<RowPick>* picks) {
+    const auto items = this->items().subspan(flushed_, count);
     picks->clear();
-    for (size_t i = flushed_; i < flushed_ + count; ++i) picks->push_back({items_[i].batch, items_[i].row});
+    for (const auto& item : items) picks->push_back({item.batch, item.row});
     std::shared_ptr<arrow::RecordBatch> batch;
     if (count == 1) {  // a fat row is not copied
-      const auto& item = items_[flushed_];
-      batch = batches_[item.batch]->Slice(item.row, 1);
+      batch = batches_[items[0].batch]->Slice(items[0].row, 1);
     } else {
       ARROW_ASSIGN_OR_RAISE(batch, Interleave(init_.exchange->schema, batches_, *picks, ctx.pool.get()));
     }
@@ -208,28 +223,30 @@ class SortedSink final : public Sink {
       ARROW_ASSIGN_OR_RAISE(auto buffer,
                             arrow::AllocateBuffer(static_cast<int64_t>(count) * 8, ctx.pool.get()));
       auto* out = reinterpret_cast<uint64_t*>(buffer->mutable_data());
-      for (size_t i = 0; i < count; ++i) out[i] = items_[flushed_ + i].key.hi;
+      for (size_t i = 0; i < count; ++i) out[i] = items[i].key.hi;
       auto columns = batch->columns();
       columns.push_back(std::make_shared<arrow::UInt64Array>(static_cast<int64_t>(count), std::move(buffer)));
       batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(count), std::move(columns));
     }
-    const auto& first = items_[flushed_];
     const int64_t run = writer_->run(), rank = writer_->rank();
-    ARROW_RETURN_NOT_OK(writer_->Append(*batch, PointOf(keys_[first.batch], first.row), ctx.pool.get()));
-    if (init_.exchange->kind == PlanExchange::Kind::kSort) Sample(count, run, rank);
+    ARROW_RETURN_NOT_OK(writer_->Append(*batch, PointOfItem(items[0]), ctx.pool.get()));
+    if (init_.exchange->kind == PlanExchange::Kind::kSort) Sample(items, run, rank);
     return Status::OK();
   }
 
-  void Sample(size_t count, int64_t run, int64_t rank) {
-    for (size_t i = flushed_; i < flushed_ + count; ++i, ++rank) {
-      const auto& item = items_[i];
+  void Sample(std::span<const SortItem> items, int64_t run, int64_t rank) {
+    for (const auto& item : items) {
       const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
                                        held_[item.batch].ordinals.At(item.row));
       if (sample_.size() == kSampledRows) {
-        if (hash >= sample_.top().hash) continue;
-        sample_.pop();
+        if (hash < sample_.top().hash) {
+          sample_.pop();
+          sample_.push({hash, PointOfItem(item), run, rank});
+        }
+      } else {
+        sample_.push({hash, PointOfItem(item), run, rank});
       }
-      sample_.push({hash, PointOf(keys_[item.batch], item.row), run, rank});
+      ++rank;
     }
   }
 
@@ -242,13 +259,13 @@ class SortedSink final : public Sink {
 
   std::vector<Block> held_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of held_
-  std::vector<RowKeys> keys_;                                 // of held_
+  std::vector<RowKeys> keys_;                                 // of held_, without their prefixes
   std::unordered_set<const void*> seen_;
-  std::unique_ptr<Reservation> items_memory_;  // for items_, claimed as rows come
-  Reservation cushion_;                        // for what writing a frame needs
-  int64_t held_rows_ = 0, held_bytes_ = 0;
-  std::vector<SortItem> items_;
-  size_t flushed_ = 0;
+  Reservation cushion_;  // for what writing a frame needs
+  int64_t held_bytes_ = 0;
+  std::unique_ptr<arrow::ResizableBuffer> items_memory_;
+  size_t num_items_ = 0, flushed_ = 0;
+  bool sorted_ = false;  // the items are in order, and being written
   std::priority_queue<SampledRow, std::vector<SampledRow>, Later> sample_;  // largest hash on top
 };
 

@@ -4,6 +4,7 @@
 #include <arrow/util/bit_util.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -38,10 +39,18 @@ Result<std::shared_ptr<arrow::Buffer>> Validity(const Arrays& arrays, Picks pick
   return bits;
 }
 
+// Rows come from all over memory: they are asked for this many rows before they are copied.
+constexpr size_t kAhead = 24;
+
 template <int kWidth>
 void CopyFixed(const std::vector<const uint8_t*>& values, Picks picks, int64_t width, uint8_t* out) {
   const auto w = static_cast<size_t>(kWidth > 0 ? kWidth : width);
-  for (const auto pick : picks) {
+  for (size_t i = 0; i < picks.size(); ++i) {
+    if (i + kAhead < picks.size()) {
+      const auto later = picks[i + kAhead];
+      __builtin_prefetch(values[later.batch] + later.row * w);
+    }
+    const auto pick = picks[i];
     std::memcpy(out, values[pick.batch] + pick.row * w, w);
     out += w;
   }
@@ -112,17 +121,21 @@ Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType
     const auto& data = *array->data();
     views.push_back({data.GetValues<Offset>(1), data.buffers[2] ? data.buffers[2]->data() : nullptr});
   }
-  const auto rows = static_cast<int64_t>(picks.size());
+  const size_t rows = picks.size();
   ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
-                        NewBuffer((rows + 1) * static_cast<int64_t>(sizeof(Offset)), pool));
+                        NewBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
   auto* offsets = reinterpret_cast<Offset*>(offset_buffer->mutable_data());
   int64_t size = 0;
   offsets[0] = 0;
-  for (int64_t i = 0; i < rows; ++i) {
-    const auto pick = picks[static_cast<size_t>(i)];
-    const Offset* at = views[pick.batch].offsets + pick.row;
+  for (size_t i = 0; i < rows; ++i) {
+    if (i + kAhead < rows) {
+      const auto later = picks[i + kAhead];
+      __builtin_prefetch(views[later.batch].offsets + later.row);
+    }
+    const Offset* at = views[picks[i].batch].offsets + picks[i].row;
     // What lies behind a null is not carried along.
-    if (!validity || arrow::bit_util::GetBit(validity->data(), i)) size += at[1] - at[0];
+    if (!validity || arrow::bit_util::GetBit(validity->data(), static_cast<int64_t>(i)))
+      size += at[1] - at[0];
     if (size > std::numeric_limits<Offset>::max()) {
       return Status::OutOfMemory("a block of text would pass 2 GiB");
     }
@@ -130,14 +143,23 @@ Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType
   }
   ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(size, pool));
   uint8_t* out = bytes->mutable_data();
-  for (int64_t i = 0; i < rows; ++i) {
-    const auto length = static_cast<size_t>(offsets[i + 1] - offsets[i]);
-    if (length == 0) continue;
-    const auto pick = picks[static_cast<size_t>(i)];
-    const View& view = views[pick.batch];
-    std::memcpy(out + offsets[i], view.bytes + view.offsets[pick.row], length);
+  std::array<const uint8_t*, 256> sources;
+  for (size_t begin = 0; begin < rows; begin += sources.size()) {
+    const size_t count = std::min(sources.size(), rows - begin);
+    for (size_t i = 0; i < count; ++i) {
+      const View& view = views[picks[begin + i].batch];
+      sources[i] = view.bytes + view.offsets[picks[begin + i].row];
+      __builtin_prefetch(sources[i]);
+      __builtin_prefetch(sources[i] + 64);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const Offset from = offsets[begin + i];
+      const auto length = static_cast<size_t>(offsets[begin + i + 1] - from);
+      if (length > 0) std::memcpy(out + from, sources[i], length);
+    }
   }
-  return arrow::MakeArray(arrow::ArrayData::Make(type, rows, {validity, offset_buffer, bytes}, nulls));
+  return arrow::MakeArray(
+      arrow::ArrayData::Make(type, static_cast<int64_t>(rows), {validity, offset_buffer, bytes}, nulls));
 }
 
 // Nested and rare types: a builder takes row after row.

@@ -46,8 +46,8 @@ struct RunMerger::Cursor {
   std::unique_ptr<RunFileReader> file;
   std::shared_ptr<arrow::RecordBatch> batch;
   RowKeys keys;
-  KeyPrefix prefix;                 // of the current row
-  size_t frame = 0, end_frame = 0;  // the next to load, and where to stop
+  const KeyPrefix* prefixes = nullptr;  // of keys
+  size_t frame = 0, end_frame = 0;      // the next to load, and where to stop
   int64_t row = 0, end = 0;
   double row_bytes = 0;  // about
   uint32_t source = 0;   // of `batch` in batches_
@@ -87,7 +87,8 @@ Status RunMerger::Load(Cursor* cursor, arrow::MemoryPool* pool) {
     ++cursor->frame;
     if (cursor->row >= cursor->end) continue;
     cursor->batch = std::move(batch);
-    cursor->prefix = cursor->keys.prefix(cursor->row);
+    cursor->prefixes = &cursor->keys.prefix(0);
+    wholes_ = wholes_ || cursor->keys.offsets != nullptr;
     cursor->source = static_cast<uint32_t>(batches_.size());
     batches_.push_back(cursor->batch);
     cursor->must_load = false;
@@ -101,28 +102,37 @@ Status RunMerger::Load(Cursor* cursor, arrow::MemoryPool* pool) {
   return Status::OK();
 }
 
-bool RunMerger::Before(size_t a, size_t b) const {
-  const Cursor& x = cursors_[a];
-  const Cursor& y = cursors_[b];
-  if (x.done || y.done) return y.done && (!x.done || a < b);
-  if (x.prefix != y.prefix) return x.prefix < y.prefix;
-  if (x.keys.offsets != nullptr && y.keys.offsets != nullptr) {
+RunMerger::Entry RunMerger::EntryOf(size_t cursor) const {
+  const Cursor& at = cursors_[cursor];
+  const auto place = static_cast<uint32_t>(cursor);
+  if (at.done) return {{UINT64_MAX, UINT64_MAX}, place | kDone};
+  return {at.prefixes[at.row], place};
+}
+
+bool RunMerger::Before(const Entry& a, const Entry& b) const {
+  if (a.prefix.hi != b.prefix.hi) return a.prefix.hi < b.prefix.hi;
+  if (a.prefix.lo != b.prefix.lo) return a.prefix.lo < b.prefix.lo;
+  if (wholes_ && ((a.place | b.place) & kDone) == 0) {
+    const Cursor& x = cursors_[a.place];
+    const Cursor& y = cursors_[b.place];
     const int c = CompareKeys(x.keys, x.row, y.keys, y.row);
     if (c != 0) return c < 0;
   }
-  return a < b;
+  return a.place < b.place;
 }
 
 void RunMerger::Build() {
   const size_t n = cursors_.size();
-  losers_.assign(n, n);
+  losers_.assign(n, {});
+  std::vector<bool> waiting(n);
   // Each leaf plays its way up; the first at a node waits there for its rival.
   for (size_t leaf = 0; leaf < n; ++leaf) {
-    size_t winner = leaf;
+    Entry winner = EntryOf(leaf);
     size_t node = (leaf + n) / 2;
     while (node > 0) {
-      if (losers_[node] == n) {
+      if (!waiting[node]) {
         losers_[node] = winner;
+        waiting[node] = true;
         break;
       }
       if (Before(losers_[node], winner)) std::swap(losers_[node], winner);
@@ -134,9 +144,8 @@ void RunMerger::Build() {
 }
 
 void RunMerger::Replay(size_t leaf) {
-  const size_t n = cursors_.size();
-  size_t winner = leaf;
-  for (size_t node = (leaf + n) / 2; node > 0; node /= 2) {
+  Entry winner = EntryOf(leaf);
+  for (size_t node = (leaf + cursors_.size()) / 2; node > 0; node /= 2) {
     if (Before(losers_[node], winner)) std::swap(losers_[node], winner);
   }
   losers_[0] = winner;
@@ -149,7 +158,7 @@ Status RunMerger::Pick(int64_t target_bytes, arrow::MemoryPool* pool) {
     Build();
   }
   while (picked_bytes_ < target && picks_.size() < kMaxRows) {
-    const size_t winner = losers_[0];
+    const size_t winner = losers_[0].place & ~kDone;
     Cursor& cursor = cursors_[winner];
     if (cursor.must_load) {
       ARROW_RETURN_NOT_OK(Load(&cursor, pool));
@@ -163,7 +172,6 @@ Status RunMerger::Pick(int64_t target_bytes, arrow::MemoryPool* pool) {
       cursor.must_load = true;
       continue;
     }
-    cursor.prefix = cursor.keys.prefix(cursor.row);
     Replay(winner);
   }
   return Status::OK();

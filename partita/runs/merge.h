@@ -47,8 +47,17 @@ class RunMerger {
 
  private:
   struct Cursor;
+  // A cursor's current row as the tree sees it. A finished one stands behind all others: its key is the
+  // largest there is, and its place counts from kDone.
+  struct Entry {
+    KeyPrefix prefix;
+    uint32_t place = 0;  // of the cursor
+  };
+  static constexpr uint32_t kDone = 1u << 31;
+
   Status Load(Cursor* cursor, arrow::MemoryPool* pool);
-  bool Before(size_t a, size_t b) const;
+  Entry EntryOf(size_t cursor) const;
+  bool Before(const Entry& a, const Entry& b) const;
   void Replay(size_t leaf);
   void Build();
   Status Pick(int64_t target_bytes, arrow::MemoryPool* pool);
@@ -58,9 +67,10 @@ class RunMerger {
   std::shared_ptr<arrow::Schema> schema_;
   KeysOf keys_of_;
   std::vector<Cursor> cursors_;
-  std::vector<size_t> losers_;  // [0]: the winner
+  std::vector<Entry> losers_;  // [0]: the winner
   bool built_ = false;
-  size_t loaded_ = 0;  // cursors that have their first frame
+  bool wholes_ = false;  // has any frame keys longer than their prefixes?
+  size_t loaded_ = 0;    // cursors that have their first frame
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;
   std::vector<RowPick> picks_;
   size_t emitted_ = 0;

@@ -63,7 +63,7 @@ class MergeTest : public ::testing::Test {
         const std::vector<std::shared_ptr<arrow::RecordBatch>> batches = {batch};
         EXPECT_TRUE(writer
                         ->Append(*Interleave(schema_, batches, picks, pool_).ValueOrDie(),
-                                 PointOf(keys[0], items[at].row), pool_)
+                                 PointOf(items[at].key, keys[0].whole(items[at].row)), pool_)
                         .ok());
       }
       writer->EndRun();
@@ -151,7 +151,8 @@ TEST_F(MergeTest, RangesPartTheRows) {
       std::stable_sort(sorted_run.begin(), sorted_run.end(),
                        [](const Row& a, const Row& b) { return a.first < b.first; });
       const size_t rank = sorted_run.size() / 2;
-      bound.point = PointOf(encoder_->Encode(*BatchOf({sorted_run[rank]}), pool_).ValueOrDie(), 0);
+      const auto key = encoder_->Encode(*BatchOf({sorted_run[rank]}), pool_).ValueOrDie();
+      bound.point = PointOf(key.prefix(0), key.whole(0));
       auto below = slices, above = slices;
       for (size_t r = 0; r < slices.size(); ++r) {
         bound.tie = tie != 0 ? tie : r < run ? -1 : r == run ? 0 : 1;

@@ -4,232 +4,34 @@
 #include <arrow/util/bit_util.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <functional>
+#include <limits>
+#include <utility>
 
 #include "partita/base/digest.h"
 #include "partita/pipeline/keys.h"
+#include "partita/runs/key_writer.h"
 
 namespace partita {
 namespace {
-
-constexpr uint8_t kPresent = 1;
 
 uint64_t BigEndian(uint64_t value) { return __builtin_bswap64(value); }
 
 KeyPrefix PrefixOf(const uint8_t* bytes, int64_t size) {
   uint8_t padded[16] = {};
-  std::memcpy(padded, bytes, static_cast<size_t>(std::min<int64_t>(size, 16)));
+  if (size < 16) {
+    std::memcpy(padded, bytes, static_cast<size_t>(size));
+    bytes = padded;
+  }
   KeyPrefix prefix;
-  std::memcpy(&prefix.hi, padded, 8);
-  std::memcpy(&prefix.lo, padded + 8, 8);
+  std::memcpy(&prefix.hi, bytes, 8);
+  std::memcpy(&prefix.lo, bytes + 8, 8);
   prefix.hi = BigEndian(prefix.hi);
   prefix.lo = BigEndian(prefix.lo);
   return prefix;
-}
-
-// Unsigned integers that compare like the values.
-template <typename T>
-auto Ordered(T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-    constexpr Bits kSign = Bits{1} << (sizeof(T) * 8 - 1);
-    if (value == 0) value = 0;  // -0 is 0
-    if (std::isnan(value)) value = std::numeric_limits<T>::quiet_NaN();
-    const auto bits = std::bit_cast<Bits>(value);
-    return static_cast<Bits>((bits & kSign) ? ~bits : (bits | kSign));
-  } else if constexpr (std::is_signed_v<T>) {
-    using Bits = std::make_unsigned_t<T>;
-    return static_cast<Bits>(static_cast<Bits>(value) ^ (Bits{1} << (sizeof(T) * 8 - 1)));
-  } else {
-    return value;
-  }
-}
-
-uint16_t OrderedHalf(uint16_t bits) {
-  if ((bits & 0x7fff) == 0) bits = 0;
-  if ((bits & 0x7fff) > 0x7c00) bits = 0x7e00;
-  return (bits & 0x8000) ? static_cast<uint16_t>(~bits) : static_cast<uint16_t>(bits | 0x8000);
-}
-
-template <typename Bits>
-void PutBigEndian(Bits value, uint8_t* out) {
-  for (size_t i = 0; i < sizeof(Bits); ++i)
-    out[i] = static_cast<uint8_t>(value >> (8 * (sizeof(Bits) - 1 - i)));
-}
-
-// How one column is written. Lengths first, then bytes: both go down the column.
-struct ColumnWriter {
-  int64_t width = -1;                                        // of a present value; -1: varies
-  std::function<int64_t(int64_t row)> length;                // of varying ones
-  std::function<uint8_t*(int64_t row, uint8_t* out)> write;  // returns the end
-};
-
-template <typename Get>
-ColumnWriter FixedWriter(int64_t width, Get put) {
-  ColumnWriter writer;
-  writer.width = width;
-  writer.write = [put, width](int64_t row, uint8_t* out) {
-    put(row, out);
-    return out + width;
-  };
-  return writer;
-}
-
-template <typename T>
-ColumnWriter NumberWriter(const arrow::ArrayData& data) {
-  const T* values = data.GetValues<T>(1);
-  return FixedWriter(sizeof(T),
-                     [values](int64_t row, uint8_t* out) { PutBigEndian(Ordered(values[row]), out); });
-}
-
-ColumnWriter DecimalWriter(const arrow::ArrayData& data, int64_t width) {
-  const uint8_t* values = data.buffers[1]->data() + data.offset * width;
-  return FixedWriter(width, [values, width](int64_t row, uint8_t* out) {
-    const uint8_t* value = values + row * width;
-    for (int64_t i = 0; i < width; ++i) out[i] = value[width - 1 - i];
-    out[0] ^= 0x80;
-  });
-}
-
-ColumnWriter TextWriter(std::function<std::string_view(int64_t)> view) {
-  ColumnWriter writer;
-  writer.length = [view](int64_t row) {
-    const auto text = view(row);
-    return static_cast<int64_t>(text.size()) + std::count(text.begin(), text.end(), '\0') + 2;
-  };
-  writer.write = [view](int64_t row, uint8_t* out) {
-    const auto text = view(row);
-    if (std::memchr(text.data(), 0, text.size()) == nullptr) {
-      if (!text.empty()) std::memcpy(out, text.data(), text.size());
-      out += text.size();
-    } else {
-      for (char c : text) {
-        *out++ = static_cast<uint8_t>(c);
-        if (c == '\0') *out++ = 0xff;
-      }
-    }
-    *out++ = 0;
-    *out++ = 0;
-    return out;
-  };
-  return writer;
-}
-
-template <typename ArrayType>
-ColumnWriter TextWriterOf(const arrow::Array& array) {
-  const auto* typed = static_cast<const ArrayType*>(&array);
-  return TextWriter([typed](int64_t row) { return std::string_view(typed->GetView(row)); });
-}
-
-Result<ColumnWriter> WriterOf(const arrow::Array& array);
-
-// Each value of the dictionary is encoded once.
-Result<ColumnWriter> DictionaryWriter(const arrow::DictionaryArray& array) {
-  const auto& dictionary = *array.dictionary();
-  ARROW_ASSIGN_OR_RAISE(auto inner, WriterOf(dictionary));
-  const auto* indices = &array;
-  ColumnWriter writer;
-  writer.width = inner.width;
-  if (inner.length) {
-    writer.length = [indices, length = inner.length](int64_t row) {
-      return length(indices->GetValueIndex(row));
-    };
-  }
-  writer.write = [indices, write = inner.write](int64_t row, uint8_t* out) {
-    return write(indices->GetValueIndex(row), out);
-  };
-  return writer;
-}
-
-Result<ColumnWriter> WriterOf(const arrow::Array& array) {
-  const auto& data = *array.data();
-  switch (array.type_id()) {
-    case arrow::Type::NA:
-      return FixedWriter(0, [](int64_t, uint8_t*) {});
-    case arrow::Type::BOOL: {
-      const auto* typed = static_cast<const arrow::BooleanArray*>(&array);
-      return FixedWriter(1, [typed](int64_t row, uint8_t* out) { *out = typed->Value(row) ? 1 : 0; });
-    }
-    case arrow::Type::INT8:
-      return NumberWriter<int8_t>(data);
-    case arrow::Type::UINT8:
-      return NumberWriter<uint8_t>(data);
-    case arrow::Type::INT16:
-      return NumberWriter<int16_t>(data);
-    case arrow::Type::UINT16:
-      return NumberWriter<uint16_t>(data);
-    case arrow::Type::INT32:
-    case arrow::Type::DATE32:
-    case arrow::Type::TIME32:
-    case arrow::Type::INTERVAL_MONTHS:
-      return NumberWriter<int32_t>(data);
-    case arrow::Type::UINT32:
-      return NumberWriter<uint32_t>(data);
-    case arrow::Type::INT64:
-    case arrow::Type::DATE64:
-    case arrow::Type::TIME64:
-    case arrow::Type::TIMESTAMP:
-    case arrow::Type::DURATION:
-      return NumberWriter<int64_t>(data);
-    case arrow::Type::UINT64:
-      return NumberWriter<uint64_t>(data);
-    case arrow::Type::FLOAT:
-      return NumberWriter<float>(data);
-    case arrow::Type::DOUBLE:
-      return NumberWriter<double>(data);
-    case arrow::Type::HALF_FLOAT: {
-      const auto* values = data.GetValues<uint16_t>(1);
-      return FixedWriter(
-          2, [values](int64_t row, uint8_t* out) { PutBigEndian(OrderedHalf(values[row]), out); });
-    }
-    case arrow::Type::DECIMAL32:
-    case arrow::Type::DECIMAL64:
-    case arrow::Type::DECIMAL128:
-    case arrow::Type::DECIMAL256:
-      return DecimalWriter(data, static_cast<const arrow::DecimalType&>(*array.type()).byte_width());
-    case arrow::Type::FIXED_SIZE_BINARY: {
-      const int64_t width = static_cast<const arrow::FixedSizeBinaryType&>(*array.type()).byte_width();
-      const uint8_t* values = data.buffers[1] ? data.buffers[1]->data() + data.offset * width : nullptr;
-      return FixedWriter(width, [values, width](int64_t row, uint8_t* out) {
-        if (width > 0) std::memcpy(out, values + row * width, static_cast<size_t>(width));
-      });
-    }
-    case arrow::Type::STRING:
-    case arrow::Type::BINARY:
-      return TextWriterOf<arrow::BinaryArray>(array);
-    case arrow::Type::LARGE_STRING:
-    case arrow::Type::LARGE_BINARY:
-      return TextWriterOf<arrow::LargeBinaryArray>(array);
-    case arrow::Type::STRING_VIEW:
-    case arrow::Type::BINARY_VIEW:
-      return TextWriterOf<arrow::BinaryViewArray>(array);
-    case arrow::Type::DICTIONARY:
-      return DictionaryWriter(static_cast<const arrow::DictionaryArray&>(array));
-    case arrow::Type::EXTENSION:
-      return WriterOf(*static_cast<const arrow::ExtensionArray&>(array).storage());
-    default:
-      return UserError("a column of type " + array.type()->ToString() + " cannot be a key",
-                       "use a column of numbers, times or text");
-  }
-}
-
-// A null of a dictionary may stand in the index or in the dictionary.
-bool IsNull(const arrow::Array& array, int64_t row) {
-  if (array.IsNull(row)) return true;
-  if (array.type_id() == arrow::Type::NA) return true;
-  if (array.type_id() == arrow::Type::DICTIONARY) {
-    const auto& typed = static_cast<const arrow::DictionaryArray&>(array);
-    return typed.dictionary()->IsNull(typed.GetValueIndex(row));
-  }
-  return false;
-}
-
-bool MayHaveNulls(const arrow::Array& array) {
-  return array.null_count() > 0 || array.type_id() == arrow::Type::NA ||
-         array.type_id() == arrow::Type::DICTIONARY;
 }
 
 Result<std::shared_ptr<arrow::Buffer>> NewBuffer(int64_t size, arrow::MemoryPool* pool) {
@@ -237,30 +39,44 @@ Result<std::shared_ptr<arrow::Buffer>> NewBuffer(int64_t size, arrow::MemoryPool
   return buffer;
 }
 
-struct EncodedColumn {
-  std::shared_ptr<arrow::Array> array;
-  ColumnWriter writer;
-  bool nulls = false;
-  uint8_t null_marker = 2;
-  uint8_t invert = 0;
-};
+using KeyWriterPtr = std::shared_ptr<KeyWriter>;
 
-uint8_t* Put(const EncodedColumn& column, int64_t row, uint8_t* out) {
-  if (column.nulls && IsNull(*column.array, row)) {
-    *out++ = column.null_marker;
-    return out;
-  }
-  *out++ = kPresent;
-  uint8_t* end = column.writer.write(row, out);
-  if (column.invert != 0) {
-    for (; out < end; ++out) *out = static_cast<uint8_t>(~*out);
-  }
-  return end;
+constexpr int64_t kSliceRows = 1024;
+
+// Calls visit(begin, end) for slices of the rows.
+template <typename Visit>
+void ForSlices(int64_t rows, Visit visit) {
+  for (int64_t begin = 0; begin < rows; begin += kSliceRows) visit(begin, std::min(rows, begin + kSliceRows));
 }
 
-int64_t LengthOf(const EncodedColumn& column, int64_t row) {
-  if (column.nulls && IsNull(*column.array, row)) return 1;
-  return 1 + (column.writer.width >= 0 ? column.writer.width : column.writer.length(row));
+// Keys that are all `width` <= 16 bytes long.
+void EncodeNarrow(const std::vector<KeyWriterPtr>& columns, int64_t width, int64_t rows,
+                  KeyPrefix* prefixes) {
+  std::array<uint8_t, kSliceRows * 16> bytes;
+  std::array<uint8_t*, kSliceRows> out;
+  ForSlices(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < end - begin; ++i) out[static_cast<size_t>(i)] = bytes.data() + i * width;
+    for (const auto& column : columns) column->Write(begin, end, out.data());
+    for (int64_t i = 0; i < end - begin; ++i) {
+      prefixes[begin + i] = PrefixOf(bytes.data() + i * width, width);
+    }
+  });
+}
+
+// offsets[row] and offsets[rows]; returns the longest.
+int64_t FillOffsets(const std::vector<KeyWriterPtr>& columns, int64_t rows, int64_t* offsets) {
+  int64_t longest = 0, at = 0;
+  ForSlices(rows, [&](int64_t begin, int64_t end) {
+    std::fill(offsets + begin, offsets + end, 0);
+    for (const auto& column : columns) column->AddLengths(begin, end, offsets + begin);
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t length = std::exchange(offsets[row], at);
+      longest = std::max(longest, length);
+      at += length;
+    }
+  });
+  offsets[rows] = at;
+  return longest;
 }
 
 uint64_t Mix(uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea, Flood 2014)
@@ -313,48 +129,35 @@ Result<KeyEncoder> KeyEncoder::Make(const arrow::Schema& schema, std::vector<Key
 
 Result<RowKeys> KeyEncoder::Encode(const arrow::RecordBatch& batch, arrow::MemoryPool* pool) const {
   const int64_t rows = batch.num_rows();
-  std::vector<EncodedColumn> columns;
-  int64_t fixed = 0;  // bytes of a row when nothing varies
+  std::vector<KeyWriterPtr> columns;
+  int64_t width = 0;  // of a row when nothing varies, else -1
   for (const auto& key : columns_) {
-    EncodedColumn column;
-    column.array = batch.column(key.index);
-    ARROW_ASSIGN_OR_RAISE(column.writer, WriterOf(*column.array));
-    column.nulls = MayHaveNulls(*column.array);
-    column.null_marker = key.nulls_first ? 0 : 2;
-    column.invert = key.descending ? 1 : 0;
-    fixed = fixed < 0 || column.nulls || column.writer.width < 0 ? -1 : fixed + 1 + column.writer.width;
+    ARROW_ASSIGN_OR_RAISE(auto column, MakeKeyWriter(batch.column(key.index), key));
+    width = width < 0 || column->width() < 0 ? -1 : width + column->width();
     columns.push_back(std::move(column));
   }
   RowKeys keys;
   keys.rows = rows;
   ARROW_ASSIGN_OR_RAISE(keys.prefixes, NewBuffer(rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
   auto* prefixes = reinterpret_cast<KeyPrefix*>(keys.prefixes->mutable_data());
-  if (fixed >= 0 && fixed <= 16) {
-    for (int64_t row = 0; row < rows; ++row) {
-      uint8_t bytes[16];
-      uint8_t* out = bytes;
-      for (const auto& column : columns) out = Put(column, row, out);
-      prefixes[row] = PrefixOf(bytes, fixed);
-    }
+  if (width >= 0 && width <= 16) {
+    EncodeNarrow(columns, width, rows, prefixes);
     return keys;
   }
   ARROW_ASSIGN_OR_RAISE(auto offset_buffer, NewBuffer((rows + 1) * 8, pool));
   auto* offsets = reinterpret_cast<int64_t*>(offset_buffer->mutable_data());
-  int64_t longest = 0, at = 0;
-  for (int64_t row = 0; row < rows; ++row) {
-    offsets[row] = at;
-    int64_t length = 0;
-    for (const auto& column : columns) length += LengthOf(column, row);
-    longest = std::max(longest, length);
-    at += length;
-  }
-  offsets[rows] = at;
-  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(at, pool));
-  for (int64_t row = 0; row < rows; ++row) {
-    uint8_t* out = bytes->mutable_data() + offsets[row];
-    for (const auto& column : columns) out = Put(column, row, out);
-    prefixes[row] = PrefixOf(bytes->data() + offsets[row], offsets[row + 1] - offsets[row]);
-  }
+  const int64_t longest = FillOffsets(columns, rows, offsets);
+  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(offsets[rows], pool));
+  std::array<uint8_t*, kSliceRows> out;
+  ForSlices(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      out[static_cast<size_t>(row - begin)] = bytes->mutable_data() + offsets[row];
+    }
+    for (const auto& column : columns) column->Write(begin, end, out.data());
+    for (int64_t row = begin; row < end; ++row) {
+      prefixes[row] = PrefixOf(bytes->data() + offsets[row], offsets[row + 1] - offsets[row]);
+    }
+  });
   if (longest > 16) {
     keys.offsets = std::move(offset_buffer);
     keys.bytes = std::move(bytes);

@@ -143,9 +143,8 @@ Result<std::shared_ptr<arrow::Buffer>> Serialise(const arrow::RecordBatch& batch
 
 }  // namespace
 
-KeyPoint PointOf(const RowKeys& keys, int64_t row) {
-  KeyPoint point{keys.prefix(row), {}};
-  const auto whole = keys.whole(row);
+KeyPoint PointOf(const KeyPrefix& prefix, std::string_view whole) {
+  KeyPoint point{prefix, {}};
   if (whole.size() > 16) point.whole = whole.substr(0, kMaxPointBytes);
   return point;
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "partita/base/env.h"
@@ -30,7 +31,8 @@ struct KeyPoint {
   std::string whole;
 };
 inline constexpr size_t kMaxPointBytes = 1024;
-KeyPoint PointOf(const RowKeys& keys, int64_t row);
+// `whole` as RowKeys gives it.
+KeyPoint PointOf(const KeyPrefix& prefix, std::string_view whole);
 // -1, 0, 1.
 int CompareToPoint(const RowKeys& keys, int64_t row, const KeyPoint& point);
 int ComparePoints(const KeyPoint& a, const KeyPoint& b);

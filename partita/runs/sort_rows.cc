@@ -50,8 +50,8 @@ class Sorter {
  private:
   bool Less(const SortItem& a, const SortItem& b) const {
     if (a.key != b.key) return a.key < b.key;
-    if (wholes_) {
-      const int c = CompareKeys(keys_[a.batch], a.row, keys_[b.batch], b.row);
+    if (wholes_ && keys_[a.batch].offsets && keys_[b.batch].offsets) {
+      const int c = keys_[a.batch].whole(a.row).compare(keys_[b.batch].whole(b.row));
       if (c != 0) return c < 0;
     }
     return std::pair(a.batch, a.row) < std::pair(b.batch, b.row);

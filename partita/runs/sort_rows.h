@@ -17,7 +17,7 @@ struct SortItem {
   uint32_t row = 0;
 };
 
-// Orders by (key, batch, row). `keys[batch]` has the whole encodings.
+// Orders by (key, batch, row). `keys[batch]` has the whole encodings; its prefixes are not looked at.
 void SortRows(std::span<SortItem> items, const std::vector<RowKeys>& keys);
 
 }  // namespace partita
