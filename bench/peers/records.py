@@ -6,6 +6,8 @@ import sys
 import time
 
 KEY, PAYLOAD = 10, 90
+# Keys are text, because not every peer sorts binaries.
+LETTERS = b"+-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CHUNK = 500_000
 
 
@@ -26,7 +28,7 @@ def make(folder: str, records: str, records_a_file: str) -> None:
 
     root = pathlib.Path(folder)
     (root / "data").mkdir(parents=True, exist_ok=True)
-    schema = pa.schema([pa.field("key", pa.binary()), pa.field("payload", pa.binary())])
+    schema = pa.schema([pa.field("key", pa.string()), pa.field("payload", pa.binary())])
     random = np.random.default_rng(7)
     left, number, total = int(records), 0, 0
     while left > 0:
@@ -40,15 +42,13 @@ def make(folder: str, records: str, records_a_file: str) -> None:
         ) as writer:
             for begin in range(0, rows, CHUNK * 2):
                 n = min(CHUNK * 2, rows - begin)
-                keys = random.integers(0, 256, (n, KEY), dtype=np.uint8)
+                keys = np.frombuffer(LETTERS, dtype=np.uint8)[random.integers(0, 64, (n, KEY), dtype=np.uint8)]
                 payloads = random.integers(0, 256, (n, PAYLOAD), dtype=np.uint8)
                 total += digest(keys, payloads)
                 columns = []
-                for values, width in ((keys, KEY), (payloads, PAYLOAD)):
+                for kind, values, width in ((pa.string(), keys, KEY), (pa.binary(), payloads, PAYLOAD)):
                     offsets = pa.py_buffer((np.arange(n + 1, dtype=np.int32) * width).tobytes())
-                    columns.append(
-                        pa.BinaryArray.from_buffers(pa.binary(), n, [None, offsets, pa.py_buffer(values.tobytes())])
-                    )
+                    columns.append(pa.Array.from_buffers(kind, n, [None, offsets, pa.py_buffer(values.tobytes())]))
                 writer.write_table(pa.table(columns, schema=schema), row_group_size=n)
         left -= rows
         number += 1

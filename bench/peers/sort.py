@@ -57,6 +57,7 @@ def daft(job: str, data: str, out: str, limit_mib: int) -> float:
 
 def dask(job: str, data: str, out: str, limit_mib: int) -> float:
     import dask.dataframe as dd
+    import pyarrow as pa
     from distributed import Client, LocalCluster
 
     cluster = LocalCluster(
@@ -73,7 +74,8 @@ def dask(job: str, data: str, out: str, limit_mib: int) -> float:
             frame = frame.sort_values("key")
         else:
             frame = frame.assign(h=frame["key"].map(hash, meta=("h", "int64"))).sort_values("h").drop(columns="h")
-        frame.to_parquet(out, write_index=False, compression=None)
+        schema = pa.schema([("key", pa.string()), ("payload", pa.binary())])  # it cannot infer binaries
+        frame.to_parquet(out, write_index=False, compression=None, schema=schema)
         print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
     return start
 

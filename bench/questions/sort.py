@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def make_records(records: int) -> pathlib.Path:
-    folder = paths.DATA / f"records-{records}"
+    folder = paths.DATA / f"text-records-{records}"
     if not (folder / "_expected.json").exists():
         command = [
             paths.python_of("peers"),
