@@ -133,14 +133,12 @@ int64_t LargeBlocks::Free(uint8_t* block, bool may_cache) {
 }
 
 int64_t LargeBlocks::CutTail(uint8_t* block, int64_t capacity) {
-  uint8_t* tail = block + capacity;
   int64_t tail_bytes;
   {
     std::lock_guard lock(mutex_);
     tail_bytes = std::exchange(capacities_.at(block), capacity) - capacity;
-    if (PutLocked(tail, tail_bytes)) return 0;
   }
-  Unmap(tail, tail_bytes);
+  Unmap(block + capacity, tail_bytes);
   return tail_bytes;
 }
 

@@ -183,7 +183,7 @@ Status BudgetPool::Impl::ShrinkLarge(int64_t new_size, int64_t new_capacity, uin
   const int64_t capacity = budget->large.CapacityOf(block);
   if (capacity - new_capacity <= new_size / kWasteShare) return Status::OK();
   const int64_t released = budget->large.CutTail(block, new_capacity);
-  SubtractTree(capacity - new_capacity);
+  SubtractTree(released);
   budget->Release(released);
   budget->NotifyReleased();
   return Status::OK();
