@@ -16,5 +16,6 @@ function(partita_trim_arrow target)
                      DEPENDS ${script} ${libraries} COMMENT "Trimming Arrow's libraries" VERBATIM)
   add_custom_target(${target}_arrow DEPENDS ${copies})
   add_dependencies(${target} ${target}_arrow)
-  set_target_properties(${target} PROPERTIES BUILD_RPATH ${folder})
+  # This folder alone: each library is looked for in each folder of the path.
+  set_target_properties(${target} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH ${folder})
 endfunction()

@@ -143,16 +143,18 @@ void TakeLimit(int64_t limit, int64_t used, MachineLimits* limits) {
 }
 
 void ReadMemoryV1(const Cgroup& cgroup, MachineLimits* limits) {
+  bool lowest = true;
   for (const std::string& level : Levels(cgroup)) {
     const auto limit = ReadNumber(level + "/memory.limit_in_bytes");
-    if (!limit) continue;
+    if (!limit || (*limit >= kNoLimit && !lowest)) continue;  // the kernel counts long for these files
     const std::string stat = ReadText(level + "/memory.stat").value_or("");
     const int64_t cache = FindNumber(stat, "total_inactive_file ").value_or(0) +
                           FindNumber(stat, "total_active_file ").value_or(0);
     const int64_t used = ReadNumber(level + "/memory.usage_in_bytes").value_or(0) - cache;
     TakeLimit(*limit, used, limits);
-    // Also tells of limits above the part of the hierarchy that a container sees.
+    // The lowest level also tells of limits above the part of the hierarchy that a container sees.
     TakeLimit(FindNumber(stat, "hierarchical_memory_limit ").value_or(kNoLimit), used, limits);
+    lowest = false;
   }
 }
 
