@@ -1,5 +1,6 @@
 // partita run: the whole pipeline, with progress.
 #include <cstdio>
+#include <thread>
 
 #include "cli/interrupt.h"
 #include "cli/load.h"
@@ -7,6 +8,7 @@
 #include "cli/summary.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
+#include "partita/expression/expression.h"
 
 namespace partita::cli {
 namespace {
@@ -69,6 +71,8 @@ int Run(const std::vector<std::string>& words) {
   int exit_code = 0;
   const auto arguments = ParseVerb(words, Spec(), &exit_code);
   if (!arguments) return exit_code;
+  // Nearly every run needs the kernels: they get ready while the pipeline is read and its sources are looked at.
+  const std::jthread kernels([] { (void)EnsureComputeKernels(); });
   Env* env = Env::Default();
   Session session(env);
   RunOptions options;

@@ -1,4 +1,16 @@
 # Third-party libraries; the reason for each is in docs/dependencies.md.
+# partita_static_in_programs(<target> <library> <archive>): programs take the archive where there is one, since each shared
+# library is a tenth of a millisecond of their start; libraries, for which it may not be compiled, the shared one.
+function(partita_static_in_programs target library archive)
+  find_library(PARTITA_ARCHIVE_${archive} ${archive})
+  if(PARTITA_ARCHIVE_${archive} AND NOT PARTITA_SANITIZE)
+    set(is_program $<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>)
+    target_link_libraries(${target} INTERFACE $<IF:${is_program},${PARTITA_ARCHIVE_${archive}},${library}>)
+  else()
+    target_link_libraries(${target} INTERFACE ${library})
+  endif()
+endfunction()
+
 find_package(Threads REQUIRED)
 find_package(CURL 7.87 REQUIRED)
 find_package(JPEG REQUIRED)
@@ -15,7 +27,12 @@ find_library(NETTLE_LIBRARY nettle REQUIRED)
 if(NOT TARGET Partita::nettle)
   add_library(Partita::nettle INTERFACE IMPORTED GLOBAL)
   target_include_directories(Partita::nettle INTERFACE ${NETTLE_INCLUDE_DIR})
-  target_link_libraries(Partita::nettle INTERFACE ${NETTLE_LIBRARY})
+  partita_static_in_programs(Partita::nettle ${NETTLE_LIBRARY} libnettle.a)
+endif()
+if(NOT TARGET Partita::yaml)
+  add_library(Partita::yaml INTERFACE IMPORTED GLOBAL)
+  target_include_directories(Partita::yaml INTERFACE $<TARGET_PROPERTY:yaml-cpp,INTERFACE_INCLUDE_DIRECTORIES>)
+  partita_static_in_programs(Partita::yaml yaml-cpp libyaml-cpp.a)
 endif()
 # Only libcurl's headers: the library is loaded when the first URL is opened (partita/storage/libcurl.h).
 if(NOT TARGET Partita::curl)

@@ -13,7 +13,7 @@ if(PARTITA_BUILD_SHARED)
   add_dependencies(partita_shared ${room_targets})
   # The archives whole (foreign programs use any of it), then what they need.
   target_link_libraries(partita_shared PRIVATE -Wl,--whole-archive ${room_files} -Wl,--no-whole-archive
-    Partita::arrow Partita::nettle Threads::Threads yaml-cpp Partita::curl JPEG::JPEG PNG::PNG Partita::webp)
+    Partita::arrow Partita::nettle Threads::Threads Partita::yaml Partita::curl JPEG::JPEG PNG::PNG Partita::webp)
 
   install(TARGETS partita_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/partita ${PROJECT_SOURCE_DIR}/components DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}

@@ -252,8 +252,9 @@ Status RunDirectory::RemoveOrphans() {
   for (size_t i = 0; i < datasets_.size(); ++i) {
     const auto& dataset = datasets_[i];
     ARROW_RETURN_NOT_OK((Walker{env_, committed[i]}.Walk(dataset.path, "")));
-    ARROW_RETURN_NOT_OK(env_->RemoveTree(JoinPath(StateDir(dataset.path), "tmp")));
-    ARROW_RETURN_NOT_OK(env_->CreateDirs(JoinPath(StateDir(dataset.path), "tmp")));
+    const std::string temporary = TemporaryDir(i);
+    ARROW_ASSIGN_OR_RAISE(auto left, env_->ListDir(temporary));
+    for (const auto& entry : left) ARROW_RETURN_NOT_OK(env_->RemoveTree(JoinPath(temporary, entry.name)));
   }
   return Status::OK();
 }
