@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "partita/exchange/file_exchange.h"
+#include "partita/exchange/group_sink.h"
 #include "partita/exchange/group_source.h"
+#include "partita/exchange/group_states.h"
 #include "partita/exchange/join_source.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
@@ -52,6 +54,7 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       budget_(std::move(budget)),
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
+      states_(plan->exchanges.size()),
       shares_(plan->exchanges.size()) {}
 
 ExchangeStore::~ExchangeStore() = default;
@@ -102,6 +105,15 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   const std::string name = ExchangeFileName(output.input_index, partition);
   if (!exchange.is_sorted())
     return MakeExchangeSink(env_, Folder(output.target), name, attempt, exchange.schema);
+  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
+  if (states != nullptr) {
+    return MakeGroupSink({.env = env_,
+                          .states = states,
+                          .folder = Folder(output.target),
+                          .name = name,
+                          .attempt = attempt,
+                          .hold_bytes = HoldBytes()});
+  }
   SortedSinkInit init;
   init.env = env_;
   init.exchange = &exchange;
@@ -112,6 +124,15 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   init.partition = partition;
   init.hold_bytes = HoldBytes();
   return MakeSortedSink(std::move(init));
+}
+
+Result<const GroupStates*> ExchangeStore::StatesOf(int exchange) const {
+  std::lock_guard lock(mutex_);
+  auto& known = states_[static_cast<size_t>(exchange)];
+  if (!known) {
+    ARROW_ASSIGN_OR_RAISE(known, GroupStatesOf(*plan_, exchange, pool_));
+  }
+  return known->get();
 }
 
 Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange) {
@@ -135,7 +156,8 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
                                                           const std::string& attempt) {
   SortedSourceInit init;
   init.env = env_;
-  init.exchange = &plan_->exchanges[static_cast<size_t>(exchange)];
+  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
+  init.exchange = states != nullptr ? &states->exchange : &plan_->exchanges[static_cast<size_t>(exchange)];
   ARROW_ASSIGN_OR_RAISE(init.shares, SharesOf(exchange));
   init.partition = partition;
   init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
@@ -154,7 +176,8 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
                             std::move(rows), std::move(right));
     }
     if (source.reduce.is_null()) return rows;
-    return MakeGroupSource(exchange, source, std::move(rows), pool_);
+    ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
+    return MakeGroupSource(exchange, source, states, std::move(rows), pool_);
   }
   const auto committed = CommittedOf(source.exchange);
   std::vector<ExchangeShare> shares;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 namespace partita {
 
 class SortedShares;
+struct GroupStates;
 
 // An output of a stage that feeds an exchange.
 struct ExchangeWriter {
@@ -62,6 +64,8 @@ class ExchangeStore {
   std::string PathOf(int exchange, int input_index, int64_t partition) const;
   bool ReadersDone(int exchange) const;
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
+  // What the exchange carries instead of rows; null: rows.
+  Result<const GroupStates*> StatesOf(int exchange) const;
   Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
   int64_t HoldBytes() const;
 
@@ -71,7 +75,9 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  // By exchange, once they are asked for.
+  mutable std::vector<std::optional<std::unique_ptr<GroupStates>>> states_;
   std::vector<std::shared_ptr<const SortedShares>> shares_;  // by exchange, once they are read
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/exchange/group_keys.h"
 #include "partita/operator/aggregate.h"
 #include "partita/pipeline/aggregate.h"
 #include "partita/runs/interleave.h"
@@ -18,50 +19,52 @@ namespace {
 class GroupNumbers {
  public:
   // The group of each row; new groups get the next numbers.
-  Status Assign(const RowKeys& keys, arrow::MemoryPool* pool, std::vector<uint32_t>* groups) {
-    ARROW_ASSIGN_OR_RAISE(auto hashes, HashKeys(keys, pool));
-    groups->resize(static_cast<size_t>(keys.rows));
-    for (int64_t row = 0; row < keys.rows; ++row) {
-      const uint64_t hash = hashes.prefix(row).hi;
-      if (open_.empty() || hash != hash_) {
-        open_.clear();
+  void Assign(const GroupKeys& keys, std::vector<uint32_t>* groups) {
+    groups->resize(static_cast<size_t>(keys.rows()));
+    for (int64_t row = 0; row < keys.rows(); ++row) {
+      const uint64_t hash = keys.hash(row);
+      if (num_open_ == 0 || hash != hash_) {
+        num_open_ = 0;
         hash_ = hash;
         first_open_ = count_;
       }
       (*groups)[static_cast<size_t>(row)] = GroupOf(keys, row);
     }
-    return Status::OK();
   }
 
   uint32_t count() const { return count_; }
-  uint32_t closed() const { return open_.empty() ? count_ : first_open_; }
-  void CloseAll() { open_.clear(); }
+  uint32_t closed() const { return num_open_ == 0 ? count_ : first_open_; }
+  void CloseAll() { num_open_ = 0; }
   // The first `n` groups are forgotten; the others move up.
   void Forget(uint32_t n) {
     count_ -= n;
     first_open_ -= std::min(n, first_open_);
-    for (auto& open : open_) open.group -= n;
+    for (size_t i = 0; i < num_open_; ++i) open_[i].group -= n;
   }
 
  private:
   struct Open {
     KeyPrefix prefix;
-    std::string whole;
+    std::string long_key;
     uint32_t group = 0;
   };
 
-  uint32_t GroupOf(const RowKeys& keys, int64_t row) {
+  uint32_t GroupOf(const GroupKeys& keys, int64_t row) {
     const auto& prefix = keys.prefix(row);
-    auto whole = keys.whole(row);
-    if (whole.size() <= 16) whole = {};
-    for (const auto& open : open_) {
-      if (open.prefix == prefix && open.whole == whole) return open.group;
+    const auto long_key = keys.long_key(row);
+    for (size_t i = 0; i < num_open_; ++i) {
+      if (open_[i].prefix == prefix && open_[i].long_key == long_key) return open_[i].group;
     }
-    open_.push_back({prefix, std::string(whole), count_});
+    if (num_open_ == open_.size()) open_.emplace_back();
+    auto& open = open_[num_open_++];
+    open.prefix = prefix;
+    open.long_key = long_key;
+    open.group = count_;
     return count_++;
   }
 
-  std::vector<Open> open_;
+  std::vector<Open> open_;  // the first num_open_; memory of the others is used again
+  size_t num_open_ = 0;
   uint64_t hash_ = 0;
   uint32_t count_ = 0, first_open_ = 0;
 };
@@ -70,8 +73,8 @@ class GroupNumbers {
 // refused allocation may come at any point: each part of the work remembers how far it got.
 class GroupSource : public Source {
  public:
-  GroupSource(KeyEncoder encoder, std::unique_ptr<Source> rows)
-      : encoder_(std::move(encoder)), rows_(std::move(rows)) {}
+  GroupSource(GroupKeys keys, std::unique_ptr<Source> rows)
+      : keys_(std::move(keys)), rows_(std::move(rows)) {}
 
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     while (true) {
@@ -87,9 +90,9 @@ class GroupSource : public Source {
       }
       if (block_) {
         if (!assigned_) {
-          ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block_->batch, ctx.pool.get()));
+          ARROW_RETURN_NOT_OK(keys_.Encode(*block_->batch));
           before_ = numbers_.count();
-          ARROW_RETURN_NOT_OK(numbers_.Assign(keys, ctx.pool.get(), &groups_));
+          numbers_.Assign(keys_, &groups_);
           assigned_ = true;
         }
         ARROW_RETURN_NOT_OK(Take(*block_->batch, groups_, before_, numbers_.count()));
@@ -122,7 +125,7 @@ class GroupSource : public Source {
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Give(uint32_t closed, arrow::MemoryPool* pool) = 0;
 
  private:
-  KeyEncoder encoder_;
+  GroupKeys keys_;
   std::unique_ptr<Source> rows_;
   GroupNumbers numbers_;
   std::optional<Block> block_;
@@ -169,9 +172,9 @@ enum class Keep { kFirst, kLast, kNone };
 
 class DistinctSource final : public GroupSource {
  public:
-  DistinctSource(KeyEncoder encoder, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
+  DistinctSource(GroupKeys keys, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
                  Keep keep)
-      : GroupSource(std::move(encoder), std::move(rows)), schema_(std::move(schema)), keep_(keep) {}
+      : GroupSource(std::move(keys), std::move(rows)), schema_(std::move(schema)), keep_(keep) {}
 
  protected:
   void Begin() override { taken_ = false; }
@@ -218,20 +221,21 @@ class AggregateSource final : public GroupSource {
   struct Column {
     std::unique_ptr<Aggregate> aggregate;  // null: a key
     int index = -1;                        // of the exchange's column that it reads; -1: none
+    int states = 0;                        // so many columns from there on are its states; 0: it reads rows
   };
 
-  AggregateSource(KeyEncoder encoder, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
+  AggregateSource(GroupKeys keys, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
                   std::vector<Column> columns)
-      : GroupSource(std::move(encoder), std::move(rows)),
+      : GroupSource(std::move(keys), std::move(rows)),
         schema_(std::move(schema)),
         columns_(std::move(columns)) {
-    arrow::FieldVector keys;
+    arrow::FieldVector key_fields;
     for (size_t c = 0; c < columns_.size(); ++c) {
       if (columns_[c].aggregate) continue;
-      keys.push_back(schema_->field(static_cast<int>(c)));
+      key_fields.push_back(schema_->field(static_cast<int>(c)));
       key_columns_.push_back(columns_[c].index);
     }
-    key_schema_ = arrow::schema(std::move(keys));
+    key_schema_ = arrow::schema(std::move(key_fields));
     finished_.resize(columns_.size());
   }
 
@@ -255,8 +259,13 @@ class AggregateSource final : public GroupSource {
     for (; updated_ <= columns_.size(); ++updated_) {
       auto& column = columns_[updated_ - 1];
       if (!column.aggregate) continue;
-      ARROW_RETURN_NOT_OK(column.aggregate->Update(
-          column.index < 0 ? nullptr : batch.column(column.index).get(), groups, count));
+      if (column.states > 0) {
+        const auto first = batch.columns().begin() + column.index;
+        ARROW_RETURN_NOT_OK(column.aggregate->Merge({first, first + column.states}, groups, count));
+      } else {
+        ARROW_RETURN_NOT_OK(column.aggregate->Update(
+            column.index < 0 ? nullptr : batch.column(column.index).get(), groups, count));
+      }
     }
     return Status::OK();
   }
@@ -291,27 +300,22 @@ class AggregateSource final : public GroupSource {
   arrow::ArrayVector finished_;  // by column, until all are
 };
 
-}  // namespace
-
-Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
-                                                std::unique_ptr<Source> rows,
-                                                const std::shared_ptr<BudgetPool>& pool) {
-  std::vector<KeyColumn> keys;
-  for (const auto& key : exchange.keys)
-    keys.push_back({exchange.schema->GetFieldIndex(key.column), false, false});
-  ARROW_ASSIGN_OR_RAISE(auto encoder, KeyEncoder::Make(*exchange.schema, std::move(keys)));
-  const std::string op = source.reduce.value("op", std::string());
-  if (op == "distinct") {
-    const std::string keep = source.reduce.value("keep", std::string("first"));
-    return std::make_unique<DistinctSource>(std::move(encoder), std::move(rows), source.schema,
-                                            keep == "last"   ? Keep::kLast
-                                            : keep == "none" ? Keep::kNone
-                                                             : Keep::kFirst);
-  }
-  if (op != "aggregate") return BugError("an exchange is reduced by '" + op + "', which there is not");
-  ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(source.reduce.value("aggregates", Json::array())));
+// The columns of `schema`, computed from rows; where `states` is given, from states.
+Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& schema,
+                                                       const PlanExchange& exchange, const Json& reduce,
+                                                       const GroupStates* states,
+                                                       const std::shared_ptr<BudgetPool>& pool) {
   std::vector<AggregateSource::Column> columns;
-  for (const auto& field : source.schema->fields()) {
+  if (states != nullptr) {  // keys first, as in the schema
+    for (size_t key = 0; key < states->keys.size(); ++key) columns.push_back({nullptr, static_cast<int>(key), 0});
+    for (const auto& function : states->functions) {
+      ARROW_ASSIGN_OR_RAISE(auto aggregate, states->Make(function, pool));
+      columns.push_back({std::move(aggregate), function.first_state, function.states});
+    }
+    return columns;
+  }
+  ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(reduce.value("aggregates", Json::array())));
+  for (const auto& field : schema.fields()) {
     AggregateSource::Column column;
     const auto spec =
         std::find_if(specs.begin(), specs.end(), [&](const auto& s) { return s.name == field->name(); });
@@ -327,7 +331,32 @@ Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, co
     }
     columns.push_back(std::move(column));
   }
-  return std::make_unique<AggregateSource>(std::move(encoder), std::move(rows), source.schema,
+  return columns;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
+                                                const GroupStates* states, std::unique_ptr<Source> rows,
+                                                const std::shared_ptr<BudgetPool>& pool) {
+  std::vector<int> key_columns;
+  for (const auto& key : exchange.keys) {
+    key_columns.push_back(states != nullptr ? static_cast<int>(key_columns.size())
+                                            : exchange.schema->GetFieldIndex(key.column));
+  }
+  const auto& schema = states != nullptr ? *states->exchange.schema : *exchange.schema;
+  ARROW_ASSIGN_OR_RAISE(auto keys, GroupKeys::Make(schema, std::move(key_columns), pool));
+  const std::string op = source.reduce.value("op", std::string());
+  if (op == "distinct") {
+    const std::string keep = source.reduce.value("keep", std::string("first"));
+    return std::make_unique<DistinctSource>(std::move(keys), std::move(rows), source.schema,
+                                            keep == "last"   ? Keep::kLast
+                                            : keep == "none" ? Keep::kNone
+                                                             : Keep::kFirst);
+  }
+  if (op != "aggregate") return BugError("an exchange is reduced by '" + op + "', which there is not");
+  ARROW_ASSIGN_OR_RAISE(auto columns, ColumnsOf(*source.schema, exchange, source.reduce, states, pool));
+  return std::make_unique<AggregateSource>(std::move(keys), std::move(rows), source.schema,
                                            std::move(columns));
 }
 

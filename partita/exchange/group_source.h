@@ -4,16 +4,18 @@
 
 #include <memory>
 
+#include "partita/exchange/group_states.h"
 #include "partita/operator/operator.h"
 #include "partita/plan/plan.h"
 
 namespace partita {
 
-// `rows`: a partition of `exchange`, in its order. `source.reduce` says what becomes of each group; one row a
+// `rows`: a partition of `exchange`, in its order; where `states` is given, of states.exchange instead. `source.reduce` says what becomes of each group; one row a
 // group (none, for distinct with keep "none" and several rows) in the order of their first rows. States of
-// aggregates are claimed from `pool`. `exchange` and `source` outlive the result.
+// aggregates are claimed from `pool`. All arguments but `rows` outlive
+// the result.
 Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
-                                                std::unique_ptr<Source> rows,
+                                                const GroupStates* states, std::unique_ptr<Source> rows,
                                                 const std::shared_ptr<BudgetPool>& pool);
 
 }  // namespace partita

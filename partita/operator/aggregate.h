@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "partita/base/error.h"
 #include "partita/pipeline/aggregate.h"
@@ -35,6 +36,18 @@ class Aggregate {
   // The results of the groups [0, count), which are then forgotten: group g becomes g - count. After an error
   // nothing has changed; a sum that passes its type is a data error.
   virtual Result<std::shared_ptr<arrow::Array>> Finish(uint32_t count, arrow::MemoryPool* pool) = 0;
+
+  // States as columns, so that who combines rows can hand over what it has to who merges it. A merge of states
+  // gives what an update with their rows would have given, bit for bit; first, last and list go by the order
+  // of merges. The types; none: this function cannot (CombinesStates, pipeline/aggregate.h).
+  virtual std::vector<std::shared_ptr<arrow::DataType>> state_types() const = 0;
+  // The states of `groups`, a row each. Nothing changes.
+  virtual Result<std::vector<std::shared_ptr<arrow::Array>>> Export(std::span<const uint32_t> groups,
+                                                                    arrow::MemoryPool* pool) = 0;
+  // states: what Export gave; groups[i]: into which group row i goes. As Update.
+  virtual Status Merge(const std::vector<std::shared_ptr<arrow::Array>>& states,
+                       std::span<const uint32_t> groups, uint32_t num_groups) = 0;
+
   virtual int64_t size_bytes() const = 0;  // memory of all states, about
 };
 

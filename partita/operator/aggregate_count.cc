@@ -36,6 +36,20 @@ class Count final : public AggregateBase {
   }
   void Forget(uint32_t count) override { counts_.DropFront(count); }
 
+ public:
+  Types state_types() const override { return {arrow::int64()}; }
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    ARROW_ASSIGN_OR_RAISE(auto counts, GatherStates(arrow::int64(), counts_, groups, pool));
+    return Arrays{std::move(counts)};
+  }
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const StateColumn<int64_t> counts(*states[0]);
+    for (size_t i = 0; i < groups.size(); ++i) counts_[groups[i]] += counts[i];
+    return Status::OK();
+  }
+
  private:
   GroupVector<int64_t> counts_;
 };
@@ -74,6 +88,20 @@ class AnyAll final : public AggregateBase {
                    [&](int64_t g) { return seen_[static_cast<size_t>(g)] == 0; });
   }
   void Forget(uint32_t count) override { seen_.DropFront(count); }
+
+ public:
+  Types state_types() const override { return {arrow::uint8()}; }
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    ARROW_ASSIGN_OR_RAISE(auto seen, GatherStates(arrow::uint8(), seen_, groups, pool));
+    return Arrays{std::move(seen)};
+  }
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const StateColumn<uint8_t> seen(*states[0]);
+    for (size_t i = 0; i < groups.size(); ++i) seen_[groups[i]] |= seen[i];
+    return Status::OK();
+  }
 
  private:
   static constexpr uint8_t kTrue = 1, kFalse = 2;

@@ -81,12 +81,7 @@ class Extreme final : public AggregateBase {
   }
 
   Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
-    return BuildArray<Value>(
-        output_, count, pool,
-        [&](int64_t g) {
-          return Order::ToValue(static_cast<Key>(greatest_[static_cast<size_t>(g)] ^ flip_));
-        },
-        [&](int64_t g) { return seen_[static_cast<size_t>(g)] == 0; });
+    return MakeOf(count, [](int64_t g) { return static_cast<size_t>(g); }, pool);
   }
 
   void Forget(uint32_t count) override {
@@ -94,9 +89,29 @@ class Extreme final : public AggregateBase {
     seen_.DropFront(count);
   }
 
+ public:
+  Types state_types() const override { return {output_}; }  // a result is a state
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    ARROW_ASSIGN_OR_RAISE(
+        auto values, MakeOf(static_cast<int64_t>(groups.size()),
+                            [&](int64_t i) { return size_t{groups[static_cast<size_t>(i)]}; }, pool));
+    return Arrays{std::move(values)};
+  }
+  Status AddStates(const Arrays& states, Groups groups) override { return Add(states[0].get(), groups); }
+
  private:
   using Value = typename Order::Value;
   using Key = typename Order::Key;
+
+  template <typename GroupOf>
+  Result<ArrayPtr> MakeOf(int64_t count, GroupOf group_of, arrow::MemoryPool* pool) const {
+    return BuildArray<Value>(
+        output_, count, pool,
+        [&](int64_t i) { return Order::ToValue(static_cast<Key>(greatest_[group_of(i)] ^ flip_)); },
+        [&](int64_t i) { return seen_[group_of(i)] == 0; });
+  }
 
   const Key flip_;
   GroupVector<Key> greatest_;

@@ -112,6 +112,39 @@ class FloatMoment final : public AggregateBase {
     square_rests_.Forget(count);
   }
 
+ public:
+  Types state_types() const override {
+    Types types = {arrow::int64()};
+    for (int sum = 0; sum < (with_squares() ? 3 : 1); ++sum) ExactSums::AddStateTypes(&types);
+    return types;
+  }
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    Arrays states(1);
+    ARROW_ASSIGN_OR_RAISE(states[0], GatherStates(arrow::int64(), counts_, groups, pool));
+    ARROW_RETURN_NOT_OK(sums_.Export(groups, pool, &states));
+    if (!with_squares()) return states;
+    ARROW_RETURN_NOT_OK(squares_.Export(groups, pool, &states));
+    ARROW_RETURN_NOT_OK(square_rests_.Export(groups, pool, &states));
+    return states;
+  }
+
+  Status AddStates(const Arrays& states, Groups groups) override {
+    ARROW_RETURN_NOT_OK(sums_.ReserveFor(*states[2], groups));
+    if (with_squares()) {
+      ARROW_RETURN_NOT_OK(squares_.ReserveFor(*states[4], groups));
+      ARROW_RETURN_NOT_OK(square_rests_.ReserveFor(*states[6], groups));
+    }
+    const StateColumn<int64_t> counts(*states[0]);
+    for (size_t i = 0; i < groups.size(); ++i) counts_[groups[i]] += counts[i];
+    sums_.Merge(*states[1], *states[2], groups);
+    if (!with_squares()) return Status::OK();
+    squares_.Merge(*states[3], *states[4], groups);
+    square_rests_.Merge(*states[5], *states[6], groups);
+    return Status::OK();
+  }
+
  private:
   bool with_squares() const {
     return function_ == AggregateFunction::kVar || function_ == AggregateFunction::kStd;

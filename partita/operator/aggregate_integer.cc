@@ -89,7 +89,41 @@ class IntegerMoment final : public AggregateBase {
     squares_.DropFront(count);
   }
 
+ public:
+  Types state_types() const override {
+    Types types = {arrow::int64(), arrow::fixed_size_binary(sizeof(__int128))};
+    if (with_squares()) types.push_back(arrow::fixed_size_binary(sizeof(Squares)));
+    return types;
+  }
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    const auto types = state_types();
+    Arrays states(types.size());
+    ARROW_ASSIGN_OR_RAISE(states[0], GatherStates(types[0], counts_, groups, pool));
+    ARROW_ASSIGN_OR_RAISE(states[1], GatherStates(types[1], sums_, groups, pool));
+    if (with_squares()) {
+      ARROW_ASSIGN_OR_RAISE(states[2], GatherStates(types[2], squares_, groups, pool));
+    }
+    return states;
+  }
+
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const StateColumn<int64_t> counts(*states[0]);
+    const StateColumn<__int128> sums(*states[1]);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      counts_[groups[i]] += counts[i];
+      sums_[groups[i]] += sums[i];
+    }
+    if (!with_squares()) return Status::OK();
+    const StateColumn<Squares> squares(*states[2]);
+    for (size_t i = 0; i < groups.size(); ++i) squares_[groups[i]].template Add<3>(squares[i].limbs);
+    return Status::OK();
+  }
+
  private:
+  using Squares = WideInteger<3>;
+
   static size_t Index(int64_t g) { return static_cast<size_t>(g); }
   bool with_squares() const {
     return function_ == AggregateFunction::kVar || function_ == AggregateFunction::kStd;
@@ -158,7 +192,7 @@ class IntegerMoment final : public AggregateBase {
   const AggregateFunction function_;
   GroupVector<int64_t> counts_;
   GroupVector<__int128> sums_;
-  GroupVector<WideInteger<3>> squares_;
+  GroupVector<Squares> squares_;
 };
 
 template <int kLimbs>
@@ -226,6 +260,28 @@ class DecimalMoment final : public AggregateBase {
   void Forget(uint32_t count) override {
     counts_.DropFront(count);
     sums_.DropFront(count);
+  }
+
+ public:
+  Types state_types() const override { return {arrow::int64(), arrow::fixed_size_binary(sizeof(Sum))}; }
+
+ protected:
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    const auto types = state_types();
+    Arrays states(types.size());
+    ARROW_ASSIGN_OR_RAISE(states[0], GatherStates(types[0], counts_, groups, pool));
+    ARROW_ASSIGN_OR_RAISE(states[1], GatherStates(types[1], sums_, groups, pool));
+    return states;
+  }
+
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const StateColumn<int64_t> counts(*states[0]);
+    const StateColumn<Sum> sums(*states[1]);
+    for (size_t i = 0; i < groups.size(); ++i) {
+      counts_[groups[i]] += counts[i];
+      sums_[groups[i]].template Add<kOut + 1>(sums[i].limbs);
+    }
+    return Status::OK();
   }
 
  private:

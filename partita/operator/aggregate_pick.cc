@@ -62,6 +62,10 @@ class Pick final : public AggregateBase {
         touched_(init.pool),
         pieces_(1) {}
 
+  Types state_types() const override {
+    return kSkipsNulls ? Types{output_} : Types{arrow::boolean(), output_};
+  }
+
   int64_t size_bytes() const override {
     int64_t size = picks_.size_bytes() + candidates_.size_bytes() + touched_.size_bytes();
     for (const auto& piece : pieces_) size += piece.size_bytes;
@@ -75,12 +79,42 @@ class Pick final : public AggregateBase {
   }
 
   Status Add(const arrow::Array* column, Groups groups) override {
+    const auto array = arrow::MakeArray(column->data());
+    if (!kSkipsNulls) return AddWhere(array, ValidRows(), groups);
+    ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(*array, pool_.get()));
+    return AddWhere(array, valid, groups);
+  }
+
+  // A group of min and max without a row has null, which loses; first and last say whether they have one.
+  Status AddStates(const Arrays& states, Groups groups) override {
+    if (kSkipsNulls) return Add(states[0].get(), groups);
+    return AddWhere(states[1], ValidRows::True(*states[0]), groups);
+  }
+
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    GroupVector<RowPick> picks(pool_);
+    ARROW_RETURN_NOT_OK(picks.Reserve(groups.size()));
+    for (const uint32_t group : groups) picks.PushBack(picks_[group]);
+    Arrays states;
+    if (!kSkipsNulls) {
+      const auto rows = static_cast<int64_t>(groups.size());
+      ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, pool));
+      for (int64_t i = 0; i < rows; ++i) {
+        if (picks[static_cast<size_t>(i)].batch != 0) arrow::bit_util::SetBit(bits->mutable_data(), i);
+      }
+      states.push_back(std::make_shared<arrow::BooleanArray>(rows, std::move(bits)));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto values, MakeOf(picks.begin(), picks.size(), pool));
+    states.push_back(std::move(values));
+    return states;
+  }
+
+  // Of the rows that are `valid`.
+  Status AddWhere(const ArrayPtr& array, const ValidRows& valid, Groups groups) {
     if (pieces_.size() >= kMaxPieces) {
       const Status merged = MergePieces();
       if (!merged.ok() && !merged.IsOutOfMemory()) return merged;
     }
-    const auto array = arrow::MakeArray(column->data());
-    ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(*array, pool_.get()));
     ARROW_ASSIGN_OR_RAISE(const auto prepared, Order::Prepare(array, pool_.get()));
     ARROW_RETURN_NOT_OK(touched_.Reserve(groups.size()));
     touched_.SetSize(0);
@@ -91,11 +125,14 @@ class Pick final : public AggregateBase {
   }
 
   Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    return MakeOf(picks_.begin(), count, pool);
+  }
+
+  Result<ArrayPtr> MakeOf(const RowPick* picks, size_t count, arrow::MemoryPool* pool) const {
     std::vector<ArrayPtr> arrays = {nullptr};
     for (size_t i = 1; i < pieces_.size(); ++i) arrays.push_back(pieces_[i].array);
-    const bool nulls =
-        std::any_of(picks_.begin(), picks_.begin() + count, [](RowPick pick) { return pick.batch == 0; });
-    return PickRows(output_, std::move(arrays), nulls, {picks_.begin(), count}, pool);
+    const bool nulls = std::any_of(picks, picks + count, [](RowPick pick) { return pick.batch == 0; });
+    return PickRows(output_, std::move(arrays), nulls, {picks, count}, pool);
   }
 
   void Forget(uint32_t count) override {
@@ -129,7 +166,7 @@ class Pick final : public AggregateBase {
   void FindCandidates(const typename Order::Column& column, const ValidRows& valid, Groups groups) {
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
-      if (kSkipsNulls && kNulls && !valid[row]) continue;
+      if (kNulls && !valid[row]) continue;
       uint32_t& candidate = candidates_[groups[i]];
       if (!Wins(column, row, candidate, picks_[groups[i]])) continue;
       if (candidate == 0) touched_.PushBack(groups[i]);

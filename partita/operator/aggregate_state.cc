@@ -50,6 +50,13 @@ Result<ValidRows> ValidRows::Of(const arrow::Array& array, arrow::MemoryPool* po
   return rows;
 }
 
+ValidRows ValidRows::True(const arrow::Array& array) {
+  ValidRows rows;
+  rows.bits_ = array.data()->buffers[1]->data();
+  rows.offset_ = array.offset();
+  return rows;
+}
+
 AggregateBase::AggregateBase(std::shared_ptr<arrow::DataType> input, std::shared_ptr<arrow::DataType> output,
                              std::shared_ptr<BudgetPool> pool)
     : input_(std::move(input)), output_(std::move(output)), pool_(std::move(pool)) {}
@@ -64,14 +71,48 @@ Status AggregateBase::Update(const arrow::Array* column, std::span<const uint32_
     }
     if (!column->type()->Equals(*input_)) return BugError("an aggregate gets values of another type");
   }
-  uint32_t last = 0;
-  for (const uint32_t group : groups) last = std::max(last, group);
-  if (!groups.empty() && last >= num_groups) return BugError("an aggregate gets a group past the last one");
+  ARROW_RETURN_NOT_OK(CheckGroups(groups, num_groups));
   num_groups = std::max(num_groups, num_groups_);
   ARROW_RETURN_NOT_OK(Grow(num_groups));
   if (!groups.empty()) ARROW_RETURN_NOT_OK(Add(column, groups));
   num_groups_ = num_groups;
   return Status::OK();
+}
+
+Status AggregateBase::CheckGroups(Groups groups, uint32_t num_groups) const {
+  uint32_t last = 0;
+  for (const uint32_t group : groups) last = std::max(last, group);
+  if (!groups.empty() && last >= num_groups) return BugError("an aggregate gets a group past the last one");
+  return Status::OK();
+}
+
+Result<AggregateBase::Arrays> AggregateBase::Export(std::span<const uint32_t> groups,
+                                                    arrow::MemoryPool* pool) {
+  ARROW_RETURN_NOT_OK(CheckGroups(groups, num_groups_));
+  return States(groups, pool);
+}
+
+Status AggregateBase::Merge(const Arrays& states, std::span<const uint32_t> groups, uint32_t num_groups) {
+  const auto types = state_types();
+  if (states.size() != types.size()) return BugError("an aggregate gets another number of states");
+  for (size_t i = 0; i < states.size(); ++i) {
+    if (states[i]->length() != static_cast<int64_t>(groups.size()) || !states[i]->type()->Equals(*types[i]))
+      return BugError("an aggregate gets states of another type or number");
+  }
+  ARROW_RETURN_NOT_OK(CheckGroups(groups, num_groups));
+  num_groups = std::max(num_groups, num_groups_);
+  ARROW_RETURN_NOT_OK(Grow(num_groups));
+  if (!groups.empty()) ARROW_RETURN_NOT_OK(AddStates(states, groups));
+  num_groups_ = num_groups;
+  return Status::OK();
+}
+
+Result<AggregateBase::Arrays> AggregateBase::States(Groups, arrow::MemoryPool*) {
+  return BugError("an aggregate without states is asked for them");
+}
+
+Status AggregateBase::AddStates(const Arrays&, Groups) {
+  return BugError("an aggregate without states gets some");
 }
 
 Result<std::shared_ptr<arrow::Array>> AggregateBase::Finish(uint32_t count, arrow::MemoryPool* pool) {

@@ -1,8 +1,9 @@
 // What the aggregates are made of: vectors of states in the budget, rows that are not null, and the base
-// class that checks calls and numbers groups. Private to the aggregates.
+// class that checks calls and numbers groups. Private to the aggregates; who groups rows makes use of
+// GroupVector too.
 #pragma once
 
-#include <arrow/array/data.h>
+#include <arrow/array.h>
 #include <arrow/util/bit_util.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "partita/memory/budget.h"
 #include "partita/operator/aggregate.h"
@@ -105,6 +107,8 @@ class GroupVector {
 class ValidRows {
  public:
   static Result<ValidRows> Of(const arrow::Array& array, arrow::MemoryPool* pool);
+  // The rows of `array` that are true. It has no nulls, and outlives the result.
+  static ValidRows True(const arrow::Array& array);
   bool all() const { return bits_ == nullptr; }
   bool operator[](int64_t row) const {
     return arrow::bit_util::GetBit(bits_, offset_ + row);
@@ -132,9 +136,16 @@ class AggregateBase : public Aggregate {
                 std::shared_ptr<BudgetPool> pool);
   Status Update(const arrow::Array* column, std::span<const uint32_t> groups, uint32_t num_groups) final;
   Result<std::shared_ptr<arrow::Array>> Finish(uint32_t count, arrow::MemoryPool* pool) final;
+  std::vector<std::shared_ptr<arrow::DataType>> state_types() const override { return {}; }
+  Result<std::vector<std::shared_ptr<arrow::Array>>> Export(std::span<const uint32_t> groups,
+                                                            arrow::MemoryPool* pool) final;
+  Status Merge(const std::vector<std::shared_ptr<arrow::Array>>& states, std::span<const uint32_t> groups,
+               uint32_t num_groups) final;
 
  protected:
   using ArrayPtr = std::shared_ptr<arrow::Array>;
+  using Arrays = std::vector<ArrayPtr>;
+  using Types = std::vector<std::shared_ptr<arrow::DataType>>;
   using Groups = std::span<const uint32_t>;
 
   // Makes room for the states of `num_groups` groups. May leave part of it where memory is refused.
@@ -143,6 +154,9 @@ class AggregateBase : public Aggregate {
   virtual Status Add(const arrow::Array* column, Groups groups) = 0;
   virtual Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) = 0;
   virtual void Forget(uint32_t count) = 0;
+  // Of who has state_types: the states of groups that there are, and states as rows, like Add.
+  virtual Result<Arrays> States(Groups groups, arrow::MemoryPool* pool);
+  virtual Status AddStates(const Arrays& states, Groups groups);
 
   uint32_t num_groups() const { return num_groups_; }
 
@@ -150,7 +164,41 @@ class AggregateBase : public Aggregate {
   const std::shared_ptr<BudgetPool> pool_;
 
  private:
+  Status CheckGroups(Groups groups, uint32_t num_groups) const;
+
   uint32_t num_groups_ = 0;
+};
+
+// The state of each of `groups` in the bytes that it has in memory. `type` is as wide as T.
+template <typename T>
+Result<std::shared_ptr<arrow::Array>> GatherStates(const std::shared_ptr<arrow::DataType>& type,
+                                                   const GroupVector<T>& states,
+                                                   std::span<const uint32_t> groups, arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(
+      std::shared_ptr<arrow::Buffer> buffer,
+      arrow::AllocateBuffer(static_cast<int64_t>(groups.size() * sizeof(T)), pool));
+  uint8_t* out = buffer->mutable_data();
+  for (size_t i = 0; i < groups.size(); ++i) std::memcpy(out + i * sizeof(T), &states[groups[i]], sizeof(T));
+  return arrow::MakeArray(
+      arrow::ArrayData::Make(type, static_cast<int64_t>(groups.size()), {nullptr, std::move(buffer)}, 0));
+}
+
+// The states in a column that GatherStates made. They may stand anywhere, not only where a T may.
+template <typename T>
+class StateColumn {
+ public:
+  explicit StateColumn(const arrow::Array& column)
+      : bytes_(column.data()->buffers[1] == nullptr
+                   ? nullptr
+                   : column.data()->buffers[1]->data() + column.offset() * static_cast<int64_t>(sizeof(T))) {}
+  T operator[](size_t row) const {
+    T state;
+    std::memcpy(&state, bytes_ + row * sizeof(T), sizeof(T));
+    return state;
+  }
+
+ private:
+  const uint8_t* bytes_;
 };
 
 // `values` as an array of `type`, null where `is_null(i)`.

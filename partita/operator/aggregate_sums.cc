@@ -1,5 +1,7 @@
 #include "partita/operator/aggregate_sums.h"
 
+#include <arrow/array.h>
+
 #include <cmath>
 #include <limits>
 
@@ -115,6 +117,73 @@ SumParts ExactSums::PartsOf(uint32_t group, size_t* next_residual) const {
   sum.Add(pair.lo);
   for (; next < residuals_.size() && residuals_[next].group == group; ++next) sum.Add(residuals_[next].value);
   return partita::PartsOf(sum);
+}
+
+size_t ExactSums::FirstResidual(uint32_t group) const {
+  const auto at = std::partition_point(residuals_.begin(), residuals_.end(),
+                                       [&](const Residual& residual) { return residual.group < group; });
+  return static_cast<size_t>(at - residuals_.begin());
+}
+
+void ExactSums::AddStateTypes(std::vector<std::shared_ptr<arrow::DataType>>* types) {
+  types->push_back(arrow::fixed_size_binary(sizeof(DoublePair)));
+  types->push_back(arrow::binary());
+}
+
+Status ExactSums::Export(std::span<const uint32_t> groups, arrow::MemoryPool* pool,
+                         std::vector<std::shared_ptr<arrow::Array>>* states) {
+  Fold();
+  ARROW_ASSIGN_OR_RAISE(
+      auto pairs, GatherStates(arrow::fixed_size_binary(sizeof(DoublePair)), pairs_, groups, pool));
+  const auto rows = static_cast<int64_t>(groups.size());
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> offset_buffer,
+                        arrow::AllocateBuffer((rows + 1) * static_cast<int64_t>(sizeof(int32_t)), pool));
+  auto* offsets = reinterpret_cast<int32_t*>(offset_buffer->mutable_data());
+  std::memset(offsets, 0, static_cast<size_t>(offset_buffer->size()));
+  int64_t bytes = 0;
+  if (residuals_.size() > 0) {
+    for (size_t i = 0; i < groups.size(); ++i) {
+      for (size_t r = FirstResidual(groups[i]); r < residuals_.size() && residuals_[r].group == groups[i]; ++r)
+        bytes += static_cast<int64_t>(sizeof(double));
+      if (bytes > std::numeric_limits<int32_t>::max()) return OutOfMemoryError("states of more than 2 GiB");
+      offsets[i + 1] = static_cast<int32_t>(bytes);
+    }
+  }
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> data, arrow::AllocateBuffer(bytes, pool));
+  for (size_t i = 0; bytes > 0 && i < groups.size(); ++i) {
+    uint8_t* out = data->mutable_data() + offsets[i];
+    size_t r = FirstResidual(groups[i]);
+    for (; out < data->data() + offsets[i + 1]; ++r, out += sizeof(double))
+      std::memcpy(out, &residuals_[r].value, sizeof(double));
+  }
+  states->push_back(std::move(pairs));
+  states->push_back(
+      std::make_shared<arrow::BinaryArray>(rows, std::move(offset_buffer), std::move(data)));
+  return Status::OK();
+}
+
+Status ExactSums::ReserveFor(const arrow::Array& residuals, std::span<const uint32_t> groups) {
+  const auto& typed = static_cast<const arrow::BinaryArray&>(residuals);
+  return Reserve(2 * groups.size() + static_cast<size_t>(typed.total_values_length()) / sizeof(double));
+}
+
+void ExactSums::Merge(const arrow::Array& pairs, const arrow::Array& residuals,
+                      std::span<const uint32_t> groups) {
+  const StateColumn<DoublePair> read(pairs);
+  const auto& typed = static_cast<const arrow::BinaryArray&>(residuals);
+  const bool any = typed.total_values_length() > 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const uint32_t group = groups[i];
+    const DoublePair other = read[i];
+    pairs_[group] = Add(group, Add(group, pairs_[group], other.hi), other.lo);
+    if (!any) continue;
+    const std::string_view rest = typed.GetView(static_cast<int64_t>(i));
+    for (size_t at = 0; at + sizeof(double) <= rest.size(); at += sizeof(double)) {
+      double value = 0;
+      std::memcpy(&value, rest.data() + at, sizeof(double));
+      residuals_.PushBack({group, value});
+    }
+  }
 }
 
 void ExactSums::Forget(uint32_t count) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "partita/operator/aggregate_state.h"
 #include "partita/operator/exact_sum.h"
@@ -47,6 +49,14 @@ class ExactSums {
     for (uint32_t group = 0; group < count; ++group) take(group, PartsOf(group, &next));
   }
 
+  // States of groups as two columns: the pairs, and the residuals that a group may have.
+  static void AddStateTypes(std::vector<std::shared_ptr<arrow::DataType>>* types);
+  Status Export(std::span<const uint32_t> groups, arrow::MemoryPool* pool,
+                std::vector<std::shared_ptr<arrow::Array>>* states);
+  // Makes room for a Merge of states with these residuals, which then cannot fail.
+  Status ReserveFor(const arrow::Array& residuals, std::span<const uint32_t> groups);
+  void Merge(const arrow::Array& pairs, const arrow::Array& residuals, std::span<const uint32_t> groups);
+
   void Forget(uint32_t count);
   int64_t size_bytes() const { return pairs_.size_bytes() + residuals_.size_bytes(); }
 
@@ -58,6 +68,7 @@ class ExactSums {
 
   DoublePair AddSlowly(uint32_t group, DoublePair pair, double x);
   void Fold();  // sorts the residuals by group, too
+  size_t FirstResidual(uint32_t group) const;  // of folded ones
   SumParts PartsOf(uint32_t group, size_t* next_residual) const;
 
   GroupVector<DoublePair> pairs_;

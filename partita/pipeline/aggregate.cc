@@ -199,6 +199,10 @@ Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value) {
   return out;
 }
 
+bool CombinesStates(AggregateFunction function) {
+  return function != AggregateFunction::kList && function != AggregateFunction::kNUnique;
+}
+
 Result<TypePtr> AggregateResultType(AggregateFunction function, const TypePtr& input) {
   switch (function) {
     case AggregateFunction::kCountRows:

@@ -73,6 +73,10 @@ Result<std::vector<AggregateSpec>> AggregatesFromArgs(const Json& pairs);
 Json AggregatesToJson(const std::vector<AggregateSpec>& aggregates);
 Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value);
 
+// Whether the rows of a group can be made a state of bounded size that is merged with others (Aggregate::Export),
+// so that a group_by of such functions alone combines its rows before the exchange.
+bool CombinesStates(AggregateFunction function);
+
 // `input`: the column's type; not looked at for kCountRows. A user error where the function does not take it.
 Result<std::shared_ptr<arrow::DataType>> AggregateResultType(AggregateFunction function,
                                                              const std::shared_ptr<arrow::DataType>& input);

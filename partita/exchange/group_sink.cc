@@ -1,0 +1,302 @@
+#include "partita/exchange/group_sink.h"
+
+#include <arrow/api.h>
+#include <arrow/util/byte_size.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "partita/exchange/group_table.h"
+#include "partita/exchange/sorted_sink.h"
+#include "partita/runs/interleave.h"
+#include "partita/runs/run_file.h"
+
+namespace partita {
+namespace {
+
+constexpr int64_t kChunkRows = 8192;          // that are worked on at once
+constexpr int64_t kDecidingRows = 128 << 10;  // of a run, after which keys are known to repeat or not
+constexpr double kWorthCombining = 0.2;       // the part of a run's rows that must meet their like
+
+// What a run is made of: groups and their states, until they are written.
+struct Run {
+  explicit Run(const std::shared_ptr<BudgetPool>& pool) : table(pool), places(pool) {}
+
+  GroupTable table;
+  std::vector<std::unique_ptr<Aggregate>> aggregates;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> keys;  // key columns of first rows
+  GroupVector<RowPick> places;                            // of each group's keys in them
+  int64_t key_bytes = 0;
+  int64_t rows = 0;
+  bool decided = false, combines = true;
+  bool closed = false;  // no more rows: it is being written
+  size_t written = 0;   // groups
+
+  int64_t size_bytes() const {
+    int64_t bytes = table.size_bytes() + places.size_bytes() + key_bytes;
+    for (const auto& aggregate : aggregates) bytes += aggregate->size_bytes();
+    return bytes;
+  }
+};
+
+class GroupSink final : public Sink {
+ public:
+  GroupSink(GroupSinkInit init, std::shared_ptr<arrow::Schema> key_schema)
+      : init_(std::move(init)),
+        key_schema_(std::move(key_schema)),
+        run_schema_(RunSchema(init_.states->exchange)),
+        temporary_(JoinPath(init_.folder, init_.name + ".tmp-" + init_.attempt)) {}
+  ~GroupSink() override { Abort(); }
+
+  Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
+    ARROW_RETURN_NOT_OK(GoOn(ctx));
+    while (*taken < block.num_rows()) {
+      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+      if (run_ && run_->size_bytes() >= init_.hold_bytes) ARROW_RETURN_NOT_OK(Flush(ctx));
+      const auto chunk = block.batch->Slice(*taken, kChunkRows);
+      Status status = Assign(chunk, ctx);
+      if (status.IsOutOfMemory() && run_ && run_->table.count() > 0) {
+        ARROW_RETURN_NOT_OK(Flush(ctx));
+        status = Assign(chunk, ctx);
+      }
+      ARROW_RETURN_NOT_OK(status);
+      *taken += chunk->num_rows();
+      pending_ = chunk;
+      updated_ = 0;
+      ARROW_RETURN_NOT_OK(GoOn(ctx));
+    }
+    return Status::OK();
+  }
+
+  Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
+    ARROW_RETURN_NOT_OK(GoOn(ctx));
+    ARROW_RETURN_NOT_OK(Open());
+    ARROW_RETURN_NOT_OK(Flush(ctx));
+    ARROW_RETURN_NOT_OK(writer_->Close({}));
+    OutputFile file;
+    file.path = init_.name;
+    file.temporary = temporary_;
+    file.rows = writer_->index().rows;
+    file.size_bytes = writer_->size_bytes();
+    writer_.reset();
+    finished_ = true;
+    return std::vector<OutputFile>{std::move(file)};
+  }
+
+  void Abort() override {
+    if (finished_) return;
+    writer_.reset();
+    if (opened_) (void)init_.env->RemoveFile(temporary_);
+    opened_ = false;
+    pending_.reset();
+    run_.reset();
+    cushion_.Release();
+  }
+
+ private:
+  Status Open() {
+    if (writer_) return Status::OK();
+    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
+    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, run_schema_));
+    opened_ = true;
+    return Status::OK();
+  }
+
+  Status Begin(const OperatorContext& ctx) {
+    ARROW_ASSIGN_OR_RAISE(cushion_, ctx.pool->Reserve(4 * FrameBytes(init_.hold_bytes)));
+    auto run = std::make_unique<Run>(ctx.pool);
+    for (const auto& function : init_.states->functions) {
+      ARROW_ASSIGN_OR_RAISE(auto aggregate, init_.states->Make(function, ctx.pool));
+      run->aggregates.push_back(std::move(aggregate));
+    }
+    run_ = std::move(run);
+    return Status::OK();
+  }
+
+  // Finds the groups of a chunk's rows. All or nothing.
+  Status Assign(const std::shared_ptr<arrow::RecordBatch>& chunk, const OperatorContext& ctx) {
+    if (!run_) ARROW_RETURN_NOT_OK(Begin(ctx));
+    if (!encoder_) {
+      ARROW_ASSIGN_OR_RAISE(auto encoder, GroupKeys::Make(*chunk->schema(), init_.states->keys, ctx.pool));
+      encoder_ = std::make_unique<GroupKeys>(std::move(encoder));
+      groups_ = std::make_unique<GroupVector<uint32_t>>(ctx.pool);
+      new_rows_ = std::make_unique<GroupVector<uint32_t>>(ctx.pool);
+    }
+    const auto rows = static_cast<size_t>(chunk->num_rows());
+    ARROW_RETURN_NOT_OK(encoder_->Encode(*chunk));
+    ARROW_RETURN_NOT_OK(groups_->Reserve(rows));
+    ARROW_RETURN_NOT_OK(new_rows_->Reserve(rows));
+    ARROW_RETURN_NOT_OK(run_->places.Reserve(run_->table.count() + rows));
+    groups_->SetSize(rows);
+    Decide();
+    ARROW_RETURN_NOT_OK(run_->combines ? AssignByTable(*chunk, ctx) : AssignByRow(*chunk));
+    run_->rows += chunk->num_rows();
+    return Status::OK();
+  }
+
+  std::shared_ptr<arrow::RecordBatch> KeysOf(const arrow::RecordBatch& chunk) const {
+    arrow::ArrayVector columns;
+    for (const int key : init_.states->keys) columns.push_back(chunk.column(key));
+    return arrow::RecordBatch::Make(key_schema_, chunk.num_rows(), std::move(columns));
+  }
+
+  Status AssignByTable(const arrow::RecordBatch& chunk, const OperatorContext& ctx) {
+    auto& run = *run_;
+    ARROW_RETURN_NOT_OK(run.table.Reserve(*encoder_));
+    const uint32_t before = run.table.count();
+    new_rows_->SetSize(0);
+    run.table.Assign(*encoder_, {groups_->begin(), groups_->size()}, new_rows_.get());
+    if (new_rows_->size() == 0) return Status::OK();
+    std::vector<RowPick> picks;
+    for (const uint32_t row : *new_rows_) picks.push_back({0, row});
+    const std::vector<std::shared_ptr<arrow::RecordBatch>> from = {KeysOf(chunk)};
+    auto keys = Interleave(key_schema_, from, picks, ctx.pool.get());
+    if (!keys.ok()) {
+      run.table.Undo(before);
+      return keys.status();
+    }
+    return AddKeys(*std::move(keys));
+  }
+
+  Status AssignByRow(const arrow::RecordBatch& chunk) {
+    ARROW_RETURN_NOT_OK(run_->table.Append(*encoder_, {groups_->begin(), groups_->size()}));
+    return AddKeys(KeysOf(chunk));
+  }
+
+  Status AddKeys(std::shared_ptr<arrow::RecordBatch> keys) {
+    const auto batch = static_cast<uint32_t>(run_->keys.size());
+    for (int64_t row = 0; row < keys->num_rows(); ++row)
+      run_->places.PushBack({batch, static_cast<uint32_t>(row)});
+    run_->key_bytes += arrow::util::ReferencedBufferSize(*keys).ValueOr(0);
+    run_->keys.push_back(std::move(keys));
+    return Status::OK();
+  }
+
+  // Rows that meet none of their like in the table are not worth a look at it. From how many did, of the first
+  // rows, follows about how many will among those that a run can hold, were all keys as likely.
+  void Decide() {
+    auto& run = *run_;
+    if (run.decided || run.rows < kDecidingRows) return;
+    run.decided = true;
+    const auto rows = static_cast<double>(run.rows), groups = static_cast<double>(run.table.count());
+    const double repeated = (rows - groups) / rows;
+    const double room = static_cast<double>(init_.hold_bytes) / static_cast<double>(run.size_bytes());
+    run.combines = repeated * std::max(1.0, room) >= kWorthCombining;
+  }
+
+  // Brings what was taken into the states, and a run that is being written to its end.
+  Status GoOn(const OperatorContext& ctx) {
+    if (run_ && run_->closed) ARROW_RETURN_NOT_OK(Flush(ctx));
+    while (pending_) {
+      if (!run_) ARROW_RETURN_NOT_OK(Assign(pending_, ctx));
+      const Status status = Update();
+      if (status.ok()) {
+        pending_.reset();
+        break;
+      }
+      // A function that has the rows gives their part of the states to this run, the others to the next.
+      if (!status.IsOutOfMemory() || run_->rows == pending_->num_rows()) return status;
+      ARROW_RETURN_NOT_OK(Flush(ctx));
+    }
+    return Status::OK();
+  }
+
+  Status Update() {
+    for (; updated_ < run_->aggregates.size(); ++updated_) {
+      const int column = init_.states->functions[updated_].column;
+      ARROW_RETURN_NOT_OK(run_->aggregates[updated_]->Update(
+          column < 0 ? nullptr : pending_->column(column).get(), {groups_->begin(), groups_->size()},
+          run_->table.count()));
+    }
+    return Status::OK();
+  }
+
+  // Writes the groups as a run. After a refusal it goes on where it stopped.
+  Status Flush(const OperatorContext& ctx) {
+    if (!run_) return Status::OK();
+    ARROW_RETURN_NOT_OK(Open());
+    cushion_.Release();
+    auto& run = *run_;
+    run.closed = true;
+    // All functions know all groups, those too that did not get the last rows.
+    for (size_t i = 0; i < run.aggregates.size(); ++i) {
+      const auto& type = init_.states->functions[i].type;
+      std::shared_ptr<arrow::Array> none;
+      if (type) {
+        ARROW_ASSIGN_OR_RAISE(none, arrow::MakeEmptyArray(type, ctx.pool.get()));
+      }
+      ARROW_RETURN_NOT_OK(run.aggregates[i]->Update(none.get(), {}, run.table.count()));
+    }
+    run.table.Sort();
+    const size_t groups = run.table.count();
+    const int64_t group_bytes = groups == 0 ? 1 : run.size_bytes() / static_cast<int64_t>(groups) + 1;
+    const auto per_frame = static_cast<size_t>(
+        std::clamp<int64_t>(FrameBytes(init_.hold_bytes) / group_bytes, 1, int64_t{64} << 10));
+    size_t count = per_frame;
+    while (run.written < groups) {
+      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+      count = std::min(count, groups - run.written);
+      const Status status = WriteFrame(count, ctx);
+      if (status.IsOutOfMemory() && count > 1) {
+        count /= 2;
+        continue;
+      }
+      ARROW_RETURN_NOT_OK(status);
+      run.written += count;
+    }
+    writer_->EndRun();
+    run_.reset();
+    return Status::OK();
+  }
+
+  Status WriteFrame(size_t count, const OperatorContext& ctx) {
+    auto& run = *run_;
+    std::vector<uint32_t> groups(count);
+    std::vector<RowPick> picks(count);
+    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> hashes,
+                          arrow::AllocateBuffer(static_cast<int64_t>(count * sizeof(uint64_t)), ctx.pool.get()));
+    auto* hash = reinterpret_cast<uint64_t*>(hashes->mutable_data());
+    for (size_t i = 0; i < count; ++i) {
+      groups[i] = run.table.sorted(run.written + i);
+      picks[i] = run.places[groups[i]];
+      hash[i] = run.table.hash(groups[i]);
+    }
+    const uint64_t first = hash[0];
+    ARROW_ASSIGN_OR_RAISE(const auto keys, Interleave(key_schema_, run.keys, picks, ctx.pool.get()));
+    auto columns = keys->columns();
+    for (const auto& aggregate : run.aggregates) {
+      ARROW_ASSIGN_OR_RAISE(auto states, aggregate->Export(groups, ctx.pool.get()));
+      for (auto& state : states) columns.push_back(std::move(state));
+    }
+    const auto rows = static_cast<int64_t>(count);
+    columns.push_back(std::make_shared<arrow::UInt64Array>(rows, std::move(hashes)));
+    const auto batch = arrow::RecordBatch::Make(run_schema_, rows, std::move(columns));
+    return writer_->Append(*batch, KeyPoint{{first, 0}, {}}, ctx.pool.get());
+  }
+
+  GroupSinkInit init_;
+  std::shared_ptr<arrow::Schema> key_schema_, run_schema_;
+  std::string temporary_;
+  std::unique_ptr<RunFileWriter> writer_;
+  bool opened_ = false, finished_ = false;
+
+  std::unique_ptr<Run> run_;
+  Reservation cushion_;  // for what writing a frame needs
+  // The chunk that Assign was called with last, scratch.
+  std::unique_ptr<GroupKeys> encoder_;
+  std::unique_ptr<GroupVector<uint32_t>> groups_, new_rows_;
+  // Rows that are taken, but not by all functions: those from updated_ on wait.
+  std::shared_ptr<arrow::RecordBatch> pending_;
+  size_t updated_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Sink>> MakeGroupSink(GroupSinkInit init) {
+  arrow::FieldVector keys(init.states->exchange.schema->fields().begin(),
+                          init.states->exchange.schema->fields().begin() +
+                              static_cast<std::ptrdiff_t>(init.states->keys.size()));
+  return std::make_unique<GroupSink>(std::move(init), arrow::schema(std::move(keys)));
+}
+
+}  // namespace partita
