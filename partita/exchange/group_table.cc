@@ -8,7 +8,7 @@ namespace partita {
 namespace {
 
 constexpr int kLeastBits = 10;
-constexpr int64_t kAhead = 12;  // rows whose slots are fetched while others are looked at
+constexpr int64_t kTogether = 32;  // rows whose slots, then keys, are fetched while others are looked at
 
 // In place, by the bytes from `shift` down (American flag sort, as in runs/sort_rows.h).
 void RadixSort(std::span<uint64_t> values, int shift) {
@@ -87,7 +87,7 @@ std::string_view GroupTable::LongKey(uint32_t group) const {
   return {reinterpret_cast<const char*>(long_bytes_.begin()) + begin, long_ends_[group] - begin};
 }
 
-bool GroupTable::IsGroup(uint32_t group, const GroupKeys& keys, int64_t row) const {
+inline bool GroupTable::IsGroup(uint32_t group, const GroupKeys& keys, int64_t row) const {
   if (prefixes_[group] != keys.prefix(row)) return false;
   return !keys.has_long_keys() || LongKey(group) == keys.long_key(row);
 }
@@ -104,27 +104,39 @@ void GroupTable::AddGroup(const GroupKeys& keys, int64_t row) {
 }
 
 void GroupTable::Assign(const GroupKeys& keys, std::span<uint32_t> groups, GroupVector<uint32_t>* new_rows) {
-  const size_t mask = slots_.size() - 1;
   const int64_t rows = keys.rows();
-  for (int64_t row = 0; row < std::min(rows, kAhead); ++row) __builtin_prefetch(&slots_[HomeOf(keys.hash(row))]);
-  for (int64_t row = 0; row < rows; ++row) {
-    if (row + kAhead < rows) __builtin_prefetch(&slots_[HomeOf(keys.hash(row + kAhead))]);
-    const uint64_t hash = keys.hash(row);
-    size_t at = HomeOf(hash);
-    for (;; at = (at + 1) & mask) {
-      const uint64_t slot = slots_[at];
-      if (slot == 0) {
-        groups[static_cast<size_t>(row)] = count();
-        slots_[at] = SlotOf(hash, count());
-        new_rows->PushBack(static_cast<uint32_t>(row));
-        AddGroup(keys, row);
-        break;
-      }
-      if (((slot ^ hash) >> 32) == 0 && IsGroup(NumberOf(slot), keys, row)) {
-        groups[static_cast<size_t>(row)] = NumberOf(slot);
-        break;
-      }
+  Fetch(keys, 0);
+  for (int64_t begin = 0; begin < rows; begin += kTogether) {
+    const int64_t end = std::min(begin + kTogether, rows);
+    Fetch(keys, end);
+    for (int64_t row = begin; row < end; ++row) {
+      const uint64_t slot = slots_[HomeOf(keys.hash(row))];
+      if (slot != 0) __builtin_prefetch(&prefixes_[NumberOf(slot)]);
     }
+    for (int64_t row = begin; row < end; ++row)
+      groups[static_cast<size_t>(row)] = FindOrAdd(keys, row, new_rows);
+  }
+}
+
+// The slots that the rows from `begin` on will look at first.
+void GroupTable::Fetch(const GroupKeys& keys, int64_t begin) const {
+  const int64_t end = std::min(begin + kTogether, keys.rows());
+  for (int64_t row = begin; row < end; ++row) __builtin_prefetch(&slots_[HomeOf(keys.hash(row))]);
+}
+
+inline uint32_t GroupTable::FindOrAdd(const GroupKeys& keys, int64_t row, GroupVector<uint32_t>* new_rows) {
+  const size_t mask = slots_.size() - 1;
+  const uint64_t hash = keys.hash(row);
+  for (size_t at = HomeOf(hash);; at = (at + 1) & mask) {
+    const uint64_t slot = slots_[at];
+    if (slot == 0) {
+      const uint32_t group = count();
+      slots_[at] = SlotOf(hash, group);
+      new_rows->PushBack(static_cast<uint32_t>(row));
+      AddGroup(keys, row);
+      return group;
+    }
+    if (((slot ^ hash) >> 32) == 0 && IsGroup(NumberOf(slot), keys, row)) return NumberOf(slot);
   }
 }
 

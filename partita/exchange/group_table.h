@@ -47,6 +47,8 @@ class GroupTable {
   static uint32_t NumberOf(uint64_t slot) { return static_cast<uint32_t>(slot) - 1; }
   size_t HomeOf(uint64_t hash) const { return static_cast<size_t>(hash >> shift_); }
 
+  void Fetch(const GroupKeys& keys, int64_t begin) const;
+  uint32_t FindOrAdd(const GroupKeys& keys, int64_t row, GroupVector<uint32_t>* new_rows);
   Status Rehash(int bits);
   void Put(uint64_t slot);  // where no equal one is
   bool IsGroup(uint32_t group, const GroupKeys& keys, int64_t row) const;

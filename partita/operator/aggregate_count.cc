@@ -23,6 +23,7 @@ class Count final : public AggregateBase {
     }
     WithNulls(valid, [&](auto nulls) {
       for (size_t i = 0; i < groups.size(); ++i) {
+        FetchAhead(groups, static_cast<int64_t>(i), counts_);
         counts_[groups[i]] += nulls ? valid[static_cast<int64_t>(i)] : 1;
       }
     });

@@ -71,6 +71,7 @@ class Extreme final : public AggregateBase {
     const auto* values = column->data()->template GetValues<Value>(1);
     WithNulls(valid, [&](auto nulls) {
       for (size_t i = 0; i < groups.size(); ++i) {
+        FetchAhead(groups, static_cast<int64_t>(i), greatest_, seen_);
         if (nulls && !valid[static_cast<int64_t>(i)]) continue;
         Key& state = greatest_[groups[i]];
         state = std::max(state, static_cast<Key>(Order::ToKey(values[i]) ^ flip_));

@@ -174,6 +174,12 @@ class FloatMoment final : public AggregateBase {
   void AddRuns(const typename Values::Raw* values, const ValidRows& valid, Groups groups) {
     const auto rows = static_cast<int64_t>(groups.size());
     for (int64_t row = 0; row < rows;) {
+      sums_.FetchAhead(groups, row);
+      if constexpr (kSquares) {
+        squares_.FetchAhead(groups, row);
+        square_rests_.FetchAhead(groups, row);
+      }
+      partita::FetchAhead(groups, row, counts_);
       const uint32_t group = groups[static_cast<size_t>(row)];
       DoublePair sum = sums_.Load(group), squares, rests;
       if constexpr (kSquares) {

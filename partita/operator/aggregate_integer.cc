@@ -144,6 +144,7 @@ class IntegerMoment final : public AggregateBase {
   void AddRuns(const T* values, const ValidRows& valid, Groups groups) {
     const auto rows = static_cast<int64_t>(groups.size());
     for (int64_t row = 0; row < rows;) {
+      FetchAhead(groups, row, sums_, counts_);
       const uint32_t group = groups[Index(row)];
       __int128 sum = 0;
       int64_t count = 0;
@@ -161,6 +162,7 @@ class IntegerMoment final : public AggregateBase {
   void AddSquares(const T* values, const ValidRows& valid, Groups groups) {
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
+      FetchAhead(groups, row, squares_);
       if (kNulls && !valid[row]) continue;
       const auto value = static_cast<__int128>(values[row]);
       const auto magnitude = static_cast<unsigned __int128>(value < 0 ? -value : value);

@@ -102,6 +102,16 @@ class GroupVector {
   size_t dropped_ = 0, size_ = 0, capacity_ = 0;  // dropped_: values in front that are gone
 };
 
+// States of many groups lie far apart: fetches those of a row to come while others are worked on. Always
+// inlined: g++ drops calls that do nothing but fetch.
+template <typename... States>
+[[gnu::always_inline]] inline void FetchAhead(std::span<const uint32_t> groups, int64_t row, const GroupVector<States>&... states) {
+  constexpr int64_t kRows = 16;
+  if (row + kRows >= static_cast<int64_t>(groups.size())) return;
+  const uint32_t group = groups[static_cast<size_t>(row + kRows)];
+  (__builtin_prefetch(&states[group], 1), ...);
+}
+
 // Which rows of an array are not null, also where that is not said by a bitmap of its own (dictionaries,
 // unions, run ends).
 class ValidRows {

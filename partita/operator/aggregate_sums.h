@@ -29,6 +29,10 @@ class ExactSums {
   Status Grow(uint32_t num_groups) { return pairs_.Resize(num_groups); }
   Status Reserve(size_t additions);
 
+  [[gnu::always_inline]] void FetchAhead(std::span<const uint32_t> groups, int64_t row) const {
+    partita::FetchAhead(groups, row, pairs_);
+  }
+
   // A run of rows of one group loads its pair, adds to it, and stores it.
   DoublePair Load(uint32_t group) const { return pairs_[group]; }
   void Store(uint32_t group, DoublePair pair) { pairs_[group] = pair; }
