@@ -121,7 +121,7 @@ Status PruneExchange(Names needed, PlanSource* source, PlanExchange* exchange) {
   ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(source->reduce["aggregates"]));
   std::erase_if(specs, [&](const AggregateSpec& spec) { return needed.count(spec.name) == 0; });
   for (const auto& spec : specs) {
-    if (!spec.column.empty()) exchanged.insert(spec.column);
+    for (auto& column : spec.columns()) exchanged.insert(std::move(column));
   }
   source->reduce["aggregates"] = AggregatesToJson(specs);
   exchange->schema = Keep(*exchange->schema, exchanged);

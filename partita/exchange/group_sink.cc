@@ -203,10 +203,9 @@ class GroupSink final : public Sink {
 
   Status Update() {
     for (; updated_ < run_->aggregates.size(); ++updated_) {
-      const int column = init_.states->functions[updated_].column;
+      const auto column = init_.states->functions[updated_].input.Of(*pending_);
       ARROW_RETURN_NOT_OK(run_->aggregates[updated_]->Update(
-          column < 0 ? nullptr : pending_->column(column).get(), {groups_->begin(), groups_->size()},
-          run_->table.count()));
+          column.get(), {groups_->begin(), groups_->size()}, run_->table.count()));
     }
     return Status::OK();
   }
@@ -220,7 +219,7 @@ class GroupSink final : public Sink {
     run.closed = true;
     // All functions know all groups, those too that did not get the last rows.
     for (size_t i = 0; i < run.aggregates.size(); ++i) {
-      const auto& type = init_.states->functions[i].type;
+      const auto& type = init_.states->functions[i].input.type();
       std::shared_ptr<arrow::Array> none;
       if (type) {
         ARROW_ASSIGN_OR_RAISE(none, arrow::MakeEmptyArray(type, ctx.pool.get()));

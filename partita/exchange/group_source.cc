@@ -220,8 +220,9 @@ class AggregateSource final : public GroupSource {
  public:
   struct Column {
     std::unique_ptr<Aggregate> aggregate;  // null: a key
-    int index = -1;                        // of the exchange's column that it reads; -1: none
-    int states = 0;                        // so many columns from there on are its states; 0: it reads rows
+    int index = -1;                        // of the exchange's column that it is, or of its first state
+    int states = 0;                        // so many columns are its states; 0: it reads rows
+    AggregateInput input;                  // of those
   };
 
   AggregateSource(GroupKeys keys, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
@@ -263,8 +264,7 @@ class AggregateSource final : public GroupSource {
         const auto first = batch.columns().begin() + column.index;
         ARROW_RETURN_NOT_OK(column.aggregate->Merge({first, first + column.states}, groups, count));
       } else {
-        ARROW_RETURN_NOT_OK(column.aggregate->Update(
-            column.index < 0 ? nullptr : batch.column(column.index).get(), groups, count));
+        ARROW_RETURN_NOT_OK(column.aggregate->Update(column.input.Of(batch).get(), groups, count));
       }
     }
     return Status::OK();
@@ -307,10 +307,10 @@ Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& sche
                                                        const std::shared_ptr<BudgetPool>& pool) {
   std::vector<AggregateSource::Column> columns;
   if (states != nullptr) {  // keys first, as in the schema
-    for (size_t key = 0; key < states->keys.size(); ++key) columns.push_back({nullptr, static_cast<int>(key), 0});
+    for (size_t key = 0; key < states->keys.size(); ++key) columns.push_back({nullptr, static_cast<int>(key), 0, {}});
     for (const auto& function : states->functions) {
       ARROW_ASSIGN_OR_RAISE(auto aggregate, states->Make(function, pool));
-      columns.push_back({std::move(aggregate), function.first_state, function.states});
+      columns.push_back({std::move(aggregate), function.first_state, function.states, {}});
     }
     return columns;
   }
@@ -322,12 +322,8 @@ Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& sche
     if (spec == specs.end()) {
       column.index = exchange.schema->GetFieldIndex(field->name());
     } else {
-      std::shared_ptr<arrow::DataType> input;
-      if (!spec->column.empty()) {
-        column.index = exchange.schema->GetFieldIndex(spec->column);
-        input = exchange.schema->field(column.index)->type();
-      }
-      ARROW_ASSIGN_OR_RAISE(column.aggregate, MakeAggregate(*spec, input, pool));
+      ARROW_ASSIGN_OR_RAISE(column.input, AggregateInput::Make(*spec, *exchange.schema));
+      ARROW_ASSIGN_OR_RAISE(column.aggregate, MakeAggregate(*spec, column.input.type(), pool));
     }
     columns.push_back(std::move(column));
   }

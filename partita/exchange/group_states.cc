@@ -27,7 +27,7 @@ const Json* ReduceOf(const Plan& plan, int exchange) {
 
 Result<std::unique_ptr<Aggregate>> GroupStates::Make(const Function& function,
                                                      std::shared_ptr<BudgetPool> pool) const {
-  return MakeAggregate(function.spec, function.type, std::move(pool));
+  return MakeAggregate(function.spec, function.input.type(), std::move(pool));
 }
 
 Result<std::unique_ptr<GroupStates>> GroupStatesOf(const Plan& plan, int exchange,
@@ -49,10 +49,7 @@ Result<std::unique_ptr<GroupStates>> GroupStatesOf(const Plan& plan, int exchang
   }
   for (auto& spec : specs) {
     GroupStates::Function function;
-    if (!spec.column.empty()) {
-      function.column = rows.schema->GetFieldIndex(spec.column);
-      function.type = rows.schema->field(function.column)->type();
-    }
+    ARROW_ASSIGN_OR_RAISE(function.input, AggregateInput::Make(spec, *rows.schema));
     function.spec = std::move(spec);
     ARROW_ASSIGN_OR_RAISE(const auto aggregate, states->Make(function, pool));
     function.first_state = static_cast<int>(fields.size());

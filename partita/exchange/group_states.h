@@ -16,8 +16,7 @@ class BudgetPool;
 struct GroupStates {
   struct Function {
     AggregateSpec spec;
-    int column = -1;                        // of the rows; -1: none
-    std::shared_ptr<arrow::DataType> type;  // of the column
+    AggregateInput input;
     int first_state = 0, states = 0;        // columns of exchange.schema
   };
 

@@ -1,5 +1,7 @@
 #include "partita/operator/aggregate.h"
 
+#include <arrow/array.h>
+#include <arrow/record_batch.h>
 #include <arrow/type.h>
 #include <arrow/type_traits.h>
 
@@ -24,11 +26,27 @@ AggregatePtr MakeMinMax(const AggregateInit& init) {
 
 }  // namespace
 
+Result<AggregateInput> AggregateInput::Make(const AggregateSpec& spec, const arrow::Schema& schema) {
+  AggregateInput input;
+  ARROW_ASSIGN_OR_RAISE(input.type_, AggregateInputType(spec, schema));
+  if (!spec.column.empty()) input.column_ = schema.GetFieldIndex(spec.column);
+  if (!spec.other.empty()) input.other_ = schema.GetFieldIndex(spec.other);
+  return input;
+}
+
+std::shared_ptr<arrow::Array> AggregateInput::Of(const arrow::RecordBatch& batch) const {
+  if (column_ < 0) return nullptr;
+  if (other_ < 0) return batch.column(column_);
+  return std::make_shared<arrow::StructArray>(
+      type_, batch.num_rows(), arrow::ArrayVector{batch.column(column_), batch.column(other_)});
+}
+
 Result<std::unique_ptr<Aggregate>> MakeAggregate(const AggregateSpec& spec,
                                                  const std::shared_ptr<arrow::DataType>& input,
                                                  std::shared_ptr<BudgetPool> pool) {
   AggregateInit init;
   init.function = spec.function;
+  init.number = spec.number;
   if (spec.function != AggregateFunction::kCountRows) {
     if (input == nullptr) return BugError("an aggregate of a column gets no type");
     init.input = input;
@@ -57,6 +75,13 @@ Result<std::unique_ptr<Aggregate>> MakeAggregate(const AggregateSpec& spec,
       return MakeList(init);
     case AggregateFunction::kNUnique:
       return MakeUnique(init);
+    case AggregateFunction::kQuantile:
+      return MakeQuantile(init);
+    case AggregateFunction::kLargest:
+    case AggregateFunction::kSmallest:
+      return MakeKept(init);
+    case AggregateFunction::kCorr:
+      return MakeCorrelation(init);
   }
   return BugError("an aggregate has no function");
 }

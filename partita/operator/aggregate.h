@@ -18,11 +18,26 @@ namespace arrow {
 class Array;
 class DataType;
 class MemoryPool;
+class RecordBatch;
+class Schema;
 }  // namespace arrow
 
 namespace partita {
 
 class BudgetPool;
+
+// Where a function finds its values among columns: in one, in two as a struct of both, or in none.
+class AggregateInput {
+ public:
+  AggregateInput() = default;
+  static Result<AggregateInput> Make(const AggregateSpec& spec, const arrow::Schema& schema);
+  const std::shared_ptr<arrow::DataType>& type() const { return type_; }  // null: none
+  std::shared_ptr<arrow::Array> Of(const arrow::RecordBatch& batch) const;
+
+ private:
+  int column_ = -1, other_ = -1;
+  std::shared_ptr<arrow::DataType> type_;
+};
 
 // Groups are numbered from 0. count, sum, mean, min, max, var, std, any, all and n_unique do not depend on
 // the order of updates and rows; first, last and list go by it. One caller at a time.

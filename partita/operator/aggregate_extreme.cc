@@ -6,48 +6,11 @@
 #include <limits>
 
 #include "partita/operator/aggregate_kinds.h"
+#include "partita/operator/aggregate_order.h"
 #include "partita/operator/aggregate_state.h"
 
 namespace partita {
 namespace {
-
-// Values as unsigned integers of the same order, and back.
-template <typename T>
-struct IntegerOrder {
-  using Value = T;
-  using Key = std::make_unsigned_t<T>;
-  static constexpr Key kSign = std::is_signed_v<T> ? Key{1} << (8 * sizeof(T) - 1) : Key{0};
-  static Key ToKey(Value value) { return static_cast<Key>(static_cast<Key>(value) ^ kSign); }
-  static Value ToValue(Key key) { return static_cast<Value>(static_cast<Key>(key ^ kSign)); }
-};
-
-// Bits of floats: -0 below 0, all NaN one value above infinity.
-template <typename T, T kInfinity, T kNaN>
-struct FloatOrder {
-  using Value = T;
-  using Key = T;
-  static constexpr Key kSign = static_cast<Key>(Key{1} << (8 * sizeof(T) - 1));
-  static Key ToKey(Value bits) {
-    if (static_cast<Key>(bits & ~kSign) > kInfinity) bits = kNaN;
-    return static_cast<Key>(bits & kSign ? ~bits : bits | kSign);
-  }
-  static Value ToValue(Key key) { return static_cast<Value>(key & kSign ? key ^ kSign : ~key); }
-};
-using HalfOrder = FloatOrder<uint16_t, 0x7c00, 0x7e00>;
-using SingleOrder = FloatOrder<uint32_t, 0x7f800000, 0x7fc00000>;
-using DoubleOrder = FloatOrder<uint64_t, 0x7ff0000000000000, 0x7ff8000000000000>;
-
-struct DecimalOrder {
-  struct Value {
-    uint64_t low, high;
-  };
-  using Key = unsigned __int128;
-  static constexpr uint64_t kSign = uint64_t{1} << 63;
-  static Key ToKey(Value value) { return static_cast<Key>(value.high ^ kSign) << 64 | value.low; }
-  static Value ToValue(Key key) {
-    return {static_cast<uint64_t>(key), static_cast<uint64_t>(key >> 64) ^ kSign};
-  }
-};
 
 // A state is the greatest key; for min of inverted keys. So zero, what new states are, loses against all.
 template <typename Order>
@@ -119,51 +82,12 @@ class Extreme final : public AggregateBase {
   GroupVector<uint8_t> seen_;
 };
 
-template <typename T>
-AggregatePtr MakeOf(const AggregateInit& init) {
-  return std::make_unique<Extreme<IntegerOrder<T>>>(init);
-}
-
 }  // namespace
 
 AggregatePtr MakeExtreme(const AggregateInit& init) {
-  switch (init.input->id()) {
-    case arrow::Type::INT8:
-      return MakeOf<int8_t>(init);
-    case arrow::Type::UINT8:
-      return MakeOf<uint8_t>(init);
-    case arrow::Type::INT16:
-      return MakeOf<int16_t>(init);
-    case arrow::Type::UINT16:
-      return MakeOf<uint16_t>(init);
-    case arrow::Type::INT32:
-    case arrow::Type::DATE32:
-    case arrow::Type::TIME32:
-    case arrow::Type::INTERVAL_MONTHS:
-    case arrow::Type::DECIMAL32:
-      return MakeOf<int32_t>(init);
-    case arrow::Type::UINT32:
-      return MakeOf<uint32_t>(init);
-    case arrow::Type::INT64:
-    case arrow::Type::DATE64:
-    case arrow::Type::TIME64:
-    case arrow::Type::TIMESTAMP:
-    case arrow::Type::DURATION:
-    case arrow::Type::DECIMAL64:
-      return MakeOf<int64_t>(init);
-    case arrow::Type::UINT64:
-      return MakeOf<uint64_t>(init);
-    case arrow::Type::HALF_FLOAT:
-      return std::make_unique<Extreme<HalfOrder>>(init);
-    case arrow::Type::FLOAT:
-      return std::make_unique<Extreme<SingleOrder>>(init);
-    case arrow::Type::DOUBLE:
-      return std::make_unique<Extreme<DoubleOrder>>(init);
-    case arrow::Type::DECIMAL128:
-      return std::make_unique<Extreme<DecimalOrder>>(init);
-    default:
-      return nullptr;
-  }
+  return WithOrder(init.input->id(), AggregatePtr(), [&](auto order) -> AggregatePtr {
+    return std::make_unique<Extreme<decltype(order)>>(init);
+  });
 }
 
 }  // namespace partita

@@ -13,6 +13,7 @@ struct AggregateInit {
   std::shared_ptr<arrow::DataType> input;   // null for kCountRows
   std::shared_ptr<arrow::DataType> output;  // AggregateResultType has agreed
   std::shared_ptr<BudgetPool> pool;
+  double number = 0;  // of AggregateSpec
 };
 
 using AggregatePtr = std::unique_ptr<Aggregate>;
@@ -29,5 +30,8 @@ AggregatePtr MakeExtreme(const AggregateInit& init);
 AggregatePtr MakePick(const AggregateInit& init);
 AggregatePtr MakeList(const AggregateInit& init);
 AggregatePtr MakeUnique(const AggregateInit& init);
+AggregatePtr MakeQuantile(const AggregateInit& init);
+AggregatePtr MakeKept(const AggregateInit& init);  // largest, smallest
+AggregatePtr MakeCorrelation(const AggregateInit& init);
 
 }  // namespace partita

@@ -210,4 +210,14 @@ double SampleVariance(const SumParts& sum, const SumParts& squares, int64_t n) {
   return std::ldexp(variance, 2 * scale);
 }
 
+double SampleCovariance(const SumParts& x, const SumParts& y, const SumParts& products, int64_t n) {
+  const auto count = static_cast<double>(n);
+  ExactSum numerator;
+  for (const double part : products) AddProduct(&numerator, count, part);
+  for (const double a : x) {
+    for (const double b : y) AddProduct(&numerator, -a, b);
+  }
+  return numerator.Round() / (count * (count - 1));
+}
+
 }  // namespace partita

@@ -82,5 +82,7 @@ class ExactSums {
 // (n * squares - sum^2) / (n * (n - 1)), where squares is the sum of the squares of n values, n > 1. The
 // numerator is computed exactly, so that nothing cancels.
 double SampleVariance(const SumParts& sum, const SumParts& squares, int64_t n);
+// The same of two columns; products is the sum of x * y. NaN where a product passes the range of doubles.
+double SampleCovariance(const SumParts& x, const SumParts& y, const SumParts& products, int64_t n);
 
 }  // namespace partita

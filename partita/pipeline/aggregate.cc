@@ -4,6 +4,8 @@
 #include <arrow/type_traits.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <iterator>
 #include <set>
 
@@ -31,7 +33,9 @@ constexpr NamedFunction kFunctions[] = {
     {"std", AggregateFunction::kStd},          {"any", AggregateFunction::kAny},
     {"all", AggregateFunction::kAll},          {"first", AggregateFunction::kFirst},
     {"last", AggregateFunction::kLast},        {"list", AggregateFunction::kList},
-    {"n_unique", AggregateFunction::kNUnique},
+    {"n_unique", AggregateFunction::kNUnique}, {"quantile", AggregateFunction::kQuantile},
+    {"largest", AggregateFunction::kLargest},  {"smallest", AggregateFunction::kSmallest},
+    {"corr", AggregateFunction::kCorr},
 };
 constexpr NamedFunction kAliases[] = {
     {"avg", AggregateFunction::kMean},        {"average", AggregateFunction::kMean},
@@ -40,6 +44,8 @@ constexpr NamedFunction kAliases[] = {
     {"bool_or", AggregateFunction::kAny},     {"bool_and", AggregateFunction::kAll},
     {"array_agg", AggregateFunction::kList},  {"collect_list", AggregateFunction::kList},
     {"nunique", AggregateFunction::kNUnique}, {"count_distinct", AggregateFunction::kNUnique},
+    {"median", AggregateFunction::kQuantile}, {"quantile_cont", AggregateFunction::kQuantile},
+    {"top_k", AggregateFunction::kLargest},   {"bottom_k", AggregateFunction::kSmallest},
 };
 
 std::string FunctionNames() {
@@ -68,6 +74,15 @@ Result<AggregateFunction> FindFunction(std::string_view name) {
                    "the aggregate functions are " + FunctionNames());
 }
 
+bool IsMedian(std::string_view name) {
+  return name.size() == 6 && (name[0] == 'm' || name[0] == 'M');  // of the names of quantile
+}
+
+std::string ExampleArguments(AggregateFunction function) {
+  if (function == AggregateFunction::kCorr) return "(column, column)";
+  return function == AggregateFunction::kQuantile ? "(column, 0.9)" : "(column, 10)";
+}
+
 std::string_view Trimmed(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string_view::npos) return {};
@@ -93,8 +108,87 @@ Result<TypePtr> SumType(const TypePtr& input) {
   return NotAType(AggregateFunction::kSum, *input, "numbers");
 }
 
+// What has a fixed width of up to 128 bits and an order.
+bool IsNumberOrTime(arrow::Type::type id) {
+  return (arrow::is_integer(id) || arrow::is_floating(id) || arrow::is_decimal(id) ||
+          arrow::is_temporal(id) || id == arrow::Type::DURATION) &&
+         id != arrow::Type::DECIMAL256;
+}
+
 bool IsNumber(arrow::Type::type id) {
   return arrow::is_integer(id) || arrow::is_floating(id) || arrow::is_decimal(id);
+}
+
+// How plans name what a function takes besides its column; null: nothing.
+const char* OptionOf(AggregateFunction function) {
+  switch (function) {
+    case AggregateFunction::kQuantile:
+      return "q";
+    case AggregateFunction::kLargest:
+    case AggregateFunction::kSmallest:
+      return "n";
+    case AggregateFunction::kCorr:
+      return "column";
+    default:
+      return nullptr;
+  }
+}
+
+Json OptionsOf(const AggregateSpec& aggregate) {
+  Json options = Json::object();
+  const char* option = OptionOf(aggregate.function);
+  if (option == nullptr) return options;
+  if (aggregate.function == AggregateFunction::kCorr) {
+    options[option] = aggregate.other;
+  } else if (aggregate.function == AggregateFunction::kQuantile) {
+    options[option] = aggregate.number;
+  } else {
+    options[option] = static_cast<int64_t>(aggregate.number);
+  }
+  return options;
+}
+
+Status CheckNumber(const AggregateSpec& aggregate) {
+  const double number = aggregate.number;
+  if (aggregate.function == AggregateFunction::kQuantile) {
+    if (number >= 0 && number <= 1) return Status::OK();
+    return UserError("quantile is of a number from 0 to 1", "write quantile(" + aggregate.column + ", 0.9)");
+  }
+  if (number >= 1 && number <= static_cast<double>(kMaxKeptValues) && number == std::floor(number))
+    return Status::OK();
+  const std::string function(AggregateFunctionName(aggregate.function));
+  return UserError(function + " keeps from 1 to " + std::to_string(kMaxKeptValues) + " values of a group",
+                   "write " + function + "(" + aggregate.column + ", 10)");
+}
+
+// The shortest text that is read back as the same number.
+std::string NumberText(double number) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, number).ptr;
+  return {text, end};
+}
+
+// "v, 0.9" -> {"v", "0.9"}; commas in quoted names do not count.
+std::vector<std::string_view> SplitArguments(std::string_view text) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') quoted = !quoted;
+    if (text[i] != ',' || quoted) continue;
+    parts.push_back(Trimmed(text.substr(begin, i - begin)));
+    begin = i + 1;
+  }
+  parts.push_back(Trimmed(text.substr(begin)));
+  return parts;
+}
+
+Result<std::string> ColumnOf(std::string_view argument) {
+  ARROW_ASSIGN_OR_RAISE(const Expression expression, Expression::Parse(argument));
+  std::string column = PlainColumn(expression);
+  if (!column.empty()) return column;
+  return UserError("an aggregate is of a plain column; '" + std::string(argument) + "' is none",
+                   "compute it with with_columns before the group_by");
 }
 
 Result<AggregateSpec> AggregateFromJson(const Json& value) {
@@ -104,7 +198,6 @@ Result<AggregateSpec> AggregateFromJson(const Json& value) {
       !value["function"].is_string() || !value["options"].is_object()) {
     return bad();
   }
-  if (!value["options"].empty()) return UserError("an aggregate has options that are not known");
   AggregateSpec out;
   out.name = value["name"].get<std::string>();
   ARROW_ASSIGN_OR_RAISE(out.function, FindFunction(value["function"].get_ref<const std::string&>()));
@@ -117,10 +210,31 @@ Result<AggregateSpec> AggregateFromJson(const Json& value) {
     if (out.function != AggregateFunction::kCount) return bad();
     out.function = AggregateFunction::kCountRows;
   }
+  const Json& options = value["options"];
+  const char* option = OptionOf(out.function);
+  if (options.size() != (option == nullptr ? 0 : 1) || (option != nullptr && !options.contains(option)))
+    return UserError("an aggregate has options that are not known");
+  if (option == nullptr) return out;
+  const Json& given = options[option];
+  if (out.function == AggregateFunction::kCorr) {
+    if (!given.is_string()) return bad();
+    out.other = given.get<std::string>();
+    return out.other.empty() ? bad() : Result<AggregateSpec>(out);
+  }
+  if (!given.is_number()) return bad();
+  out.number = given.get<double>();
+  ARROW_RETURN_NOT_OK(CheckNumber(out));
   return out;
 }
 
 }  // namespace
+
+std::vector<std::string> AggregateSpec::columns() const {
+  std::vector<std::string> columns;
+  if (!column.empty()) columns.push_back(column);
+  if (!other.empty()) columns.push_back(other);
+  return columns;
+}
 
 std::string_view AggregateFunctionName(AggregateFunction function) {
   if (function == AggregateFunction::kCountRows) return "count";
@@ -139,7 +253,8 @@ Result<AggregateSpec> ParseAggregate(std::string name, std::string_view text) {
         "'" + std::string(text) + "' is no aggregate",
         "write a function of a column like sum(v), or count(); the functions are " + FunctionNames());
   }
-  ARROW_ASSIGN_OR_RAISE(out.function, FindFunction(Trimmed(text.substr(0, open))));
+  const std::string_view called = Trimmed(text.substr(0, open));
+  ARROW_ASSIGN_OR_RAISE(out.function, FindFunction(called));
   const std::string_view argument = Trimmed(text.substr(open + 1, text.size() - open - 2));
   const std::string function(AggregateFunctionName(out.function));
   if (argument.empty() || argument == "*") {
@@ -149,18 +264,35 @@ Result<AggregateSpec> ParseAggregate(std::string name, std::string_view text) {
     out.function = AggregateFunction::kCountRows;
     return out;
   }
-  ARROW_ASSIGN_OR_RAISE(const Expression expression, Expression::Parse(argument));
-  out.column = PlainColumn(expression);
-  if (out.column.empty()) {
-    return UserError("an aggregate is of a plain column; '" + std::string(argument) + "' is none",
-                     "compute it with with_columns before the group_by");
+  const auto arguments = SplitArguments(argument);
+  ARROW_ASSIGN_OR_RAISE(out.column, ColumnOf(arguments[0]));
+  const bool is_median = out.function == AggregateFunction::kQuantile && IsMedian(called);
+  const size_t wanted = OptionOf(out.function) == nullptr || is_median ? 1 : 2;
+  if (arguments.size() != wanted) {
+    return UserError("'" + std::string(text) + "' has " + std::to_string(arguments.size()) + " arguments; " +
+                         std::string(called) + " takes " + std::to_string(wanted),
+                     "write " + function + (wanted == 1 ? "(column)" : ExampleArguments(out.function)));
   }
+  if (is_median) out.number = 0.5;
+  if (wanted == 1) return out;
+  if (out.function == AggregateFunction::kCorr) {
+    ARROW_ASSIGN_OR_RAISE(out.other, ColumnOf(arguments[1]));
+    return out;
+  }
+  const auto& number = arguments[1];
+  const auto read = std::from_chars(number.data(), number.data() + number.size(), out.number);
+  if (read.ec != std::errc() || read.ptr != number.data() + number.size()) out.number = -1;
+  ARROW_RETURN_NOT_OK(CheckNumber(out));
   return out;
 }
 
 std::string AggregateText(const AggregateSpec& aggregate) {
-  const std::string argument =
-      aggregate.column.empty() ? "" : Expression::Column(aggregate.column).ToString();
+  std::string argument = aggregate.column.empty() ? "" : Expression::Column(aggregate.column).ToString();
+  if (!aggregate.other.empty()) {
+    argument += ", " + Expression::Column(aggregate.other).ToString();
+  } else if (OptionOf(aggregate.function) != nullptr) {
+    argument += ", " + NumberText(aggregate.number);
+  }
   return std::string(AggregateFunctionName(aggregate.function)) + "(" + argument + ")";
 }
 
@@ -184,7 +316,7 @@ Json AggregatesToJson(const std::vector<AggregateSpec>& aggregates) {
     out.push_back({{"name", aggregate.name},
                    {"function", std::string(AggregateFunctionName(aggregate.function))},
                    {"column", aggregate.column.empty() ? Json() : Json(aggregate.column)},
-                   {"options", Json::object()}});
+                   {"options", OptionsOf(aggregate)}});
   }
   return out;
 }
@@ -201,6 +333,15 @@ Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value) {
 
 bool CombinesStates(AggregateFunction function) {
   return function != AggregateFunction::kList && function != AggregateFunction::kNUnique;
+}
+
+Result<TypePtr> AggregateInputType(const AggregateSpec& aggregate, const arrow::Schema& input) {
+  if (aggregate.function == AggregateFunction::kCountRows) return nullptr;
+  ARROW_ASSIGN_OR_RAISE(const int index, FindColumn(input, aggregate.column));
+  if (aggregate.other.empty()) return input.field(index)->type();
+  ARROW_ASSIGN_OR_RAISE(const int other, FindColumn(input, aggregate.other));
+  return arrow::struct_({arrow::field("0", input.field(index)->type()),
+                         arrow::field("1", input.field(other)->type())});
 }
 
 Result<TypePtr> AggregateResultType(AggregateFunction function, const TypePtr& input) {
@@ -231,6 +372,23 @@ Result<TypePtr> AggregateResultType(AggregateFunction function, const TypePtr& i
     case AggregateFunction::kNUnique:
       if (!IsKeyType(*input)) return NotAType(function, *input, "values that are not nested");
       return arrow::int64();
+    case AggregateFunction::kQuantile:
+      if (!arrow::is_integer(input->id()) && !arrow::is_floating(input->id()))
+        return NotAType(function, *input, "integers and floats");
+      return arrow::float64();
+    case AggregateFunction::kLargest:
+    case AggregateFunction::kSmallest:
+      if (!IsNumberOrTime(input->id())) return NotAType(function, *input, "numbers and times");
+      return arrow::list(input);
+    case AggregateFunction::kCorr: {
+      const bool pair = input->id() == arrow::Type::STRUCT && input->num_fields() == 2;
+      for (const auto& field : pair ? input->fields() : arrow::FieldVector{arrow::field("", input)}) {
+        const auto id = field->type()->id();
+        if (!arrow::is_integer(id) && !arrow::is_floating(id))
+          return NotAType(function, *field->type(), "integers and floats");
+      }
+      return arrow::float64();
+    }
   }
   return BugError("an aggregate has no function");
 }
@@ -253,11 +411,7 @@ Result<std::shared_ptr<arrow::Schema>> AggregateSchema(const std::vector<std::st
                               : "two aggregates are named '" + aggregate.name + "'",
                        "give it another name");
     }
-    TypePtr type;
-    if (aggregate.function != AggregateFunction::kCountRows) {
-      ARROW_ASSIGN_OR_RAISE(const int index, FindColumn(input, aggregate.column));
-      type = input.field(index)->type();
-    }
+    ARROW_ASSIGN_OR_RAISE(const TypePtr type, AggregateInputType(aggregate, input));
     auto result = AggregateResultType(aggregate.function, type);
     if (!result.ok()) {
       const ErrorDetail* detail = DetailOf(result.status());

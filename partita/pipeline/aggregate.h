@@ -15,11 +15,16 @@
 //   first, last   any                    the column's type: of the group's first or last row, null or not
 //   list       any                       list<T>: all values in row order, nulls too
 //   n_unique   what has an order         int64: the number of different values; null is none
+//   quantile(v, q), median(v)   integers, floats   float64: between the two values next to (n - 1) q, linearly
+//   largest(v, n), smallest(v, n)   numbers, times   list<T>: so many at most, in their order; [] of no value
+//   corr(v, w)   numbers                 float64: Pearson's correlation of the rows that have both values
 //
-// Nulls are left out of sum, mean, var, std, min, max, any and all; of no value at all (for var and std: of
-// less than two) the result is null.
+// Nulls are left out of sum, mean, var, std, min, max, any, all and those below n_unique; of no value at all
+// (for var, std and corr: of less than two) the result is null. NaN is greater than all numbers. corr is NaN
+// where a column does not vary.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +39,8 @@ class Schema;
 }  // namespace arrow
 
 namespace partita {
+
+inline constexpr int64_t kMaxKeptValues = 1000;  // of largest and smallest
 
 enum class AggregateFunction {
   kCountRows,  // "count" without a column
@@ -50,12 +57,20 @@ enum class AggregateFunction {
   kLast,
   kList,
   kNUnique,
+  kQuantile,  // and median
+  kLargest,
+  kSmallest,
+  kCorr,
 };
 
 struct AggregateSpec {
   std::string name;  // of the result's column
   AggregateFunction function = AggregateFunction::kCountRows;
   std::string column;  // "" for kCountRows
+  std::string other;   // kCorr: the second column
+  double number = 0;   // kQuantile: q, from 0 to 1; kLargest, kSmallest: how many
+
+  std::vector<std::string> columns() const;  // all that it reads
 };
 
 std::string_view AggregateFunctionName(AggregateFunction function);  // "count" for both counts
@@ -68,8 +83,8 @@ std::string AggregateText(const AggregateSpec& aggregate);  // what ParseAggrega
 // given.
 Result<std::vector<AggregateSpec>> AggregatesFromArgs(const Json& pairs);
 
-// As plans hold them: [{"name": "t", "function": "sum", "column": "v" | null, "options": {}}, ...]. FromJson
-// checks hostile input.
+// As plans hold them: [{"name": "t", "function": "sum", "column": "v" | null, "options": {}}, ...], with the
+// options q of quantile, n of largest and smallest, column of corr. FromJson checks hostile input.
 Json AggregatesToJson(const std::vector<AggregateSpec>& aggregates);
 Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value);
 
@@ -77,7 +92,11 @@ Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value);
 // so that a group_by of such functions alone combines its rows before the exchange.
 bool CombinesStates(AggregateFunction function);
 
-// `input`: the column's type; not looked at for kCountRows. A user error where the function does not take it.
+// What an aggregate is computed of: its column's type, of two columns a struct of both; null for count().
+Result<std::shared_ptr<arrow::DataType>> AggregateInputType(const AggregateSpec& aggregate,
+                                                            const arrow::Schema& input);
+
+// `input`: as above; not looked at for kCountRows. A user error where the function does not take it.
 Result<std::shared_ptr<arrow::DataType>> AggregateResultType(AggregateFunction function,
                                                              const std::shared_ptr<arrow::DataType>& input);
 

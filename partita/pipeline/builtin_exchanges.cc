@@ -74,8 +74,8 @@ Result<StepBinding> BindGroupBy(const Json& args, const SchemaPtr& input) {
   for (const AggregateSpec& aggregate : aggregates) {
     binding.writes.push_back(aggregate.name);
     auto& reads = binding.reads;
-    if (!aggregate.column.empty() && std::find(reads.begin(), reads.end(), aggregate.column) == reads.end()) {
-      reads.push_back(aggregate.column);
+    for (auto& column : aggregate.columns()) {
+      if (std::find(reads.begin(), reads.end(), column) == reads.end()) reads.push_back(std::move(column));
     }
   }
   return binding;
@@ -188,7 +188,8 @@ StepSpec GroupBy() {
                     .required = true,
                     .min = 1,
                     .doc = "A map of new column to an aggregate like sum(v) or count(): count, sum, mean, "
-                           "min, max, var, std, any, all, first, last, list, n_unique."}},
+                           "min, max, var, std, any, all, first, last, list, n_unique, median, quantile(v, q), "
+                           "largest(v, n), smallest(v, n), corr(v, w)."}},
                   BindGroupBy);
 }
 

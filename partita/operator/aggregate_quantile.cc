@@ -1,0 +1,165 @@
+// quantile and median, exact: all values of a group are kept.
+#include <arrow/array.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "partita/operator/aggregate_doubles.h"
+#include "partita/operator/aggregate_kinds.h"
+
+namespace partita {
+namespace {
+
+// Of at least one value, which may change places.
+double QuantileOf(double* begin, double* end, double q) {
+  // NaN is greater than all numbers.
+  double* numbers_end = std::partition(begin, end, [](double value) { return !std::isnan(value); });
+  const double place = static_cast<double>(end - begin - 1) * q;
+  double* low = begin + static_cast<int64_t>(place);
+  if (low >= numbers_end) return std::numeric_limits<double>::quiet_NaN();
+  std::nth_element(begin, low, numbers_end);
+  const double part = place - std::floor(place);
+  if (part == 0) return *low;
+  if (low + 1 >= numbers_end) return std::numeric_limits<double>::quiet_NaN();
+  const double high = *std::min_element(low + 1, numbers_end);
+  if (high == *low) return high;
+  if (std::isinf(*low)) return std::isinf(high) ? std::numeric_limits<double>::quiet_NaN() : *low;
+  return *low + (high - *low) * part;
+}
+
+class Quantile final : public AggregateBase {
+ public:
+  explicit Quantile(const AggregateInit& init)
+      : AggregateBase(init.input, init.output, init.pool),
+        q_(init.number),
+        values_(init.pool),
+        groups_(init.pool),
+        counts_(init.pool),
+        ends_(init.pool),
+        ordered_(init.pool),
+        read_(init.pool) {}
+
+  int64_t size_bytes() const override {
+    return values_.size_bytes() + groups_.size_bytes() + counts_.size_bytes() + ends_.size_bytes() +
+           ordered_.size_bytes();
+  }
+  Types state_types() const override { return {arrow::binary()}; }
+
+ protected:
+  Status Grow(uint32_t num_groups) override {
+    ARROW_RETURN_NOT_OK(counts_.Resize(num_groups));
+    return ends_.Resize(num_groups);
+  }
+
+  Status Add(const arrow::Array* column, Groups groups) override {
+    ARROW_RETURN_NOT_OK(Reserve(groups.size()));
+    ARROW_RETURN_NOT_OK(ReadDoubles(*column, &read_));
+    ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(*column, pool_.get()));
+    WithNulls(valid, [&](auto nulls) {
+      for (size_t i = 0; i < groups.size(); ++i) {
+        if (nulls && !valid[static_cast<int64_t>(i)]) continue;
+        Put(read_[i] + 0.0, groups[i]);  // -0 becomes 0: which of them is found depends on their order
+      }
+    });
+    return Status::OK();
+  }
+
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    Order();
+    const auto size_of = [&](int64_t i) {
+      return counts_[groups[static_cast<size_t>(i)]] * static_cast<int64_t>(sizeof(double));
+    };
+    const auto write = [&](int64_t i, uint8_t* out) {
+      if (size_of(i) > 0) std::memcpy(out, Begin(groups[static_cast<size_t>(i)]), static_cast<size_t>(size_of(i)));
+    };
+    ARROW_ASSIGN_OR_RAISE(auto states,
+                          BuildBinary(static_cast<int64_t>(groups.size()), size_of, write, pool));
+    return Arrays{std::move(states)};
+  }
+
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const auto& lists = static_cast<const arrow::BinaryArray&>(*states[0]);
+    ARROW_RETURN_NOT_OK(Reserve(static_cast<size_t>(lists.total_values_length()) / sizeof(double)));
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const auto list = lists.GetView(static_cast<int64_t>(i));
+      for (size_t at = 0; at + sizeof(double) <= list.size(); at += sizeof(double)) {
+        double value = 0;
+        std::memcpy(&value, list.data() + at, sizeof(double));
+        Put(value, groups[i]);
+      }
+    }
+    return Status::OK();
+  }
+
+  Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    Order();
+    return BuildArray<double>(
+        output_, count, pool,
+        [&](int64_t g) {
+          double* begin = Begin(static_cast<uint32_t>(g));
+          return QuantileOf(begin, begin + counts_[static_cast<size_t>(g)], q_);
+        },
+        [&](int64_t g) { return counts_[static_cast<size_t>(g)] == 0; });
+  }
+
+  void Forget(uint32_t count) override {
+    size_t kept = 0;
+    for (size_t i = 0; i < values_.size(); ++i) {
+      if (groups_[i] < count) continue;
+      values_[kept] = values_[i];
+      groups_[kept++] = groups_[i] - count;
+    }
+    values_.SetSize(kept);
+    groups_.SetSize(kept);
+    counts_.DropFront(count);
+    ends_.DropFront(count);
+    is_ordered_ = false;
+  }
+
+ private:
+  // Room for more values, in both orders.
+  Status Reserve(size_t more) {
+    ARROW_RETURN_NOT_OK(values_.Reserve(values_.size() + more));
+    ARROW_RETURN_NOT_OK(groups_.Reserve(values_.size() + more));
+    is_ordered_ = false;
+    return ordered_.Reserve(values_.size() + more);
+  }
+
+  void Put(double value, uint32_t group) {
+    values_.PushBack(value);
+    groups_.PushBack(group);
+    ++counts_[group];
+  }
+
+  double* Begin(uint32_t group) { return ordered_.begin() + ends_[group] - counts_[group]; }
+
+  // The values of each group side by side.
+  void Order() {
+    if (is_ordered_) return;
+    int64_t at = 0;
+    for (size_t g = 0; g < counts_.size(); ++g) {
+      ends_[g] = at;
+      at += counts_[g];
+    }
+    for (size_t i = 0; i < values_.size(); ++i) {
+      FetchAhead({groups_.begin(), groups_.size()}, static_cast<int64_t>(i), ends_);
+      ordered_.begin()[ends_[groups_[i]]++] = values_[i];
+    }
+    is_ordered_ = true;
+  }
+
+  const double q_;
+  GroupVector<double> values_;
+  GroupVector<uint32_t> groups_;  // of values_
+  GroupVector<int64_t> counts_, ends_;
+  GroupVector<double> ordered_;
+  bool is_ordered_ = false;
+  GroupVector<double> read_;
+};
+
+}  // namespace
+
+AggregatePtr MakeQuantile(const AggregateInit& init) { return std::make_unique<Quantile>(init); }
+
+}  // namespace partita
