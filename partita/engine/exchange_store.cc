@@ -165,16 +165,27 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
   return MakeSortedSource(std::move(init));
 }
 
+Result<std::unique_ptr<Source>> ExchangeStore::JoinedRows(const PlanSource& source, int64_t partition,
+                                                          const std::string& attempt) {
+  JoinSourceInit init;
+  init.env = env_;
+  init.source = &source;
+  init.left_exchange = &plan_->exchanges[static_cast<size_t>(source.exchange)];
+  init.right_exchange = &plan_->exchanges[static_cast<size_t>(source.right_exchange)];
+  ARROW_ASSIGN_OR_RAISE(init.left, SharesOf(source.exchange));
+  ARROW_ASSIGN_OR_RAISE(init.right, SharesOf(source.right_exchange));
+  init.partition = partition;
+  init.scratch = JoinPath(directory_->SpillDir(), "join-" + attempt);
+  init.hold_bytes = HoldBytes();
+  return MakeJoinSource(std::move(init));
+}
+
 Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& source, int64_t partition,
                                                           const std::string& attempt) {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
   if (exchange.is_sorted()) {
+    if (source.right_exchange >= 0) return JoinedRows(source, partition, attempt);
     ARROW_ASSIGN_OR_RAISE(auto rows, SortedRows(source.exchange, partition, attempt));
-    if (source.right_exchange >= 0) {
-      ARROW_ASSIGN_OR_RAISE(auto right, SortedRows(source.right_exchange, partition, attempt + "-right"));
-      return MakeJoinSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
-                            std::move(rows), std::move(right));
-    }
     if (source.reduce.is_null()) return rows;
     ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
     return MakeGroupSource(exchange, source, states, std::move(rows), pool_);

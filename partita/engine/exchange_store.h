@@ -67,6 +67,8 @@ class ExchangeStore {
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
   Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
+  Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,
+                                             const std::string& attempt);
   int64_t HoldBytes() const;
 
   const Plan* plan_;

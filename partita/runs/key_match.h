@@ -1,0 +1,50 @@
+// Whether rows of two inputs have equal keys, as joins ask it: rows whose keys have one hash are compared in
+// full. Equality is that of row keys (NaN equals NaN, -0 equals 0); nulls are told apart by `HasNull`. Values
+// whose bytes are equal exactly when they are (integers, times, decimals, strings) are compared where they
+// stand; others by their encoding.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "partita/runs/row_key.h"
+
+namespace partita {
+
+// The key columns of one batch, ready to be compared. Points into the batch, which must outlive it.
+struct MatchKeys {
+  struct Column {
+    const uint8_t* validity = nullptr;  // null: no nulls
+    const uint8_t* values = nullptr;
+    const int32_t* offsets = nullptr;        // strings and binaries
+    const int64_t* large_offsets = nullptr;  // large ones
+    int64_t offset = 0;                      // of validity
+    int64_t width = 0;                       // of fixed-width values
+  };
+  std::vector<Column> columns;
+  RowKeys encoded;          // where bytes do not decide; else empty
+  std::vector<bool> nulls;  // then: rows with a null key; empty: none
+
+  bool HasNull(int64_t row) const;
+};
+
+// Thread-safe after Make.
+class KeyMatcher {
+ public:
+  // The types of `columns` must be the same on both sides of a match.
+  static Result<KeyMatcher> Make(const arrow::Schema& schema, std::vector<int> columns);
+  Result<MatchKeys> Prepare(const arrow::RecordBatch& batch, arrow::MemoryPool* pool) const;
+  const KeyEncoder& encoder() const { return *encoder_; }
+
+ private:
+  std::vector<int> columns_;
+  std::shared_ptr<const KeyEncoder> encoder_;
+  bool by_bytes_ = false;
+};
+
+// Both from matchers of one list of types. Rows with nulls are equal to nothing: ask HasNull first.
+bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
+
+}  // namespace partita
