@@ -130,7 +130,7 @@ def check(job: str, folder: str, out: str) -> None:
     import duckdb as engine
 
     right, key, how = JOBS[job]
-    sums = "count(*), round(sum(v1), 3), round(sum(v2), 3)"
+    sums = "count(*), round(fsum(v1), 3), round(fsum(v2), 3)"
     expected = engine.execute(
         f"SELECT {sums} FROM '{folder}/left/*.parquet' l {how} JOIN '{folder}/{right}/*.parquet' r USING ({key})"
     ).fetchone()

@@ -18,6 +18,7 @@ using compile::DraftNode;
 using compile::DraftStage;
 using compile::Graph;
 using compile::GraphStep;
+using compile::kJoinOp;
 
 // The version of the operators that many steps compile to.
 constexpr char kBuiltinVersion[] = "1";
@@ -91,6 +92,14 @@ PlanNode Freeze(DraftNode node) {
       out.op = "project";
       out.args["columns"] = ProjectionToJson(node.columns);
       break;
+    case DraftNode::Kind::kProbe:
+      out.op = kJoinOp;
+      out.table = node.table;
+      out.args = {{"join", JoinToJson(node.join)},
+                  {"left_on", node.keys.left},
+                  {"right_on", node.keys.right},
+                  {"bytes", node.table_bytes}};
+      break;
     case DraftNode::Kind::kComponent:
       out.op = node.component->spec->name;
       out.version = node.component->spec->version;
@@ -148,7 +157,7 @@ Result<Plan> Compile(const Pipeline& pipeline, const Snapshot& snapshot) {
   ARROW_RETURN_NOT_OK(CheckHasSink(graph));
   ARROW_RETURN_NOT_OK(CheckPaths(graph));
   ARROW_ASSIGN_OR_RAISE(auto bound, compile::Bind(graph, snapshot));
-  ARROW_ASSIGN_OR_RAISE(auto draft, compile::BuildStages(graph, bound));
+  ARROW_ASSIGN_OR_RAISE(auto draft, compile::BuildStages(graph, bound, snapshot));
   ARROW_RETURN_NOT_OK(compile::PruneColumns(&draft));
   ARROW_RETURN_NOT_OK(compile::PushFilters(&draft));
   compile::PushLimits(&draft);

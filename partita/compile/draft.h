@@ -2,26 +2,33 @@
 // Internal to the room.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "partita/compile/bind.h"
 #include "partita/compile/graph.h"
 #include "partita/expression/expression.h"
+#include "partita/pipeline/join.h"
 #include "partita/pipeline/projection.h"
 #include "partita/plan/plan.h"
 
 namespace partita::compile {
 
 struct DraftNode {
-  enum class Kind { kFilter, kProject, kComponent } kind = Kind::kComponent;
+  enum class Kind { kFilter, kProject, kProbe, kComponent } kind = Kind::kComponent;
   int input = -1;    // node of the stage; -1: its source
   int flow = 0;      // which of the flows of the step this is: a union in front of it gives several
   std::string step;  // the user's name
   OnError on_error = OnError::kFail;
   Expression predicate;                  // kFilter
   Projection columns;                    // kProject
+  Join join;                             // kProbe
+  JoinKeys keys;                         // kProbe
+  int table = -1;                        // kProbe: the exchange of the right side
+  int64_t table_bytes = -1;              // kProbe: at most, where it is known
   const GraphStep* component = nullptr;  // kComponent
   StepBinding binding;                   // kComponent
   std::shared_ptr<arrow::Schema> output;
@@ -41,6 +48,12 @@ struct Draft {
   std::vector<DraftStage> stages;
   std::vector<PlanSink> sinks;
   std::vector<PlanExchange> exchanges;
+  // Of exchanges that probes look rows up in: all columns, and those that some probe needs.
+  struct Table {
+    std::shared_ptr<arrow::Schema> columns;
+    std::set<std::string> needed;
+  };
+  std::map<int, Table> tables;
 
   // The columns an output must deliver.
   std::shared_ptr<arrow::Schema>& SchemaOf(const PlanOutput& output) {

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "partita/pipeline/aggregate.h"
-#include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 
 namespace partita::compile {
@@ -101,16 +100,14 @@ Result<ExchangeStep> ExchangeOf(const GraphStep& step, const arrow::Schema& inpu
   return BugError("the step '" + op + "' has no exchange");
 }
 
-Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const arrow::Schema& left,
-                                      const arrow::Schema& right) {
+Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const JoinInputs& inputs) {
   JoinExchanges out;
-  ARROW_ASSIGN_OR_RAISE(const JoinKeys keys, JoinKeysOf(step.args, left, right));
-  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(step.args, left, right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(step.args, inputs));
   out.left.kind = Kind::kHash;
   ARROW_RETURN_NOT_OK(SetPartitions(step.args, "partitions", &out.left));
   out.right = out.left;
-  out.left.keys = KeysOf(keys.left);
-  out.right.keys = KeysOf(keys.right);
+  out.left.keys = KeysOf(inputs.keys.left);
+  out.right.keys = KeysOf(inputs.keys.right);
   out.reduce = JoinToJson(join);
   return out;
 }

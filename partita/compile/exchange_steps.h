@@ -6,6 +6,7 @@
 
 #include "partita/base/json.h"
 #include "partita/compile/graph.h"
+#include "partita/pipeline/join.h"
 #include "partita/plan/plan.h"
 
 namespace partita::compile {
@@ -24,9 +25,8 @@ struct JoinExchanges {
   PlanExchange left, right;  // without step, schema and inputs
   Json reduce;               // PlanSource::reduce of the stage that reads both
 };
-// The same of a step with two inputs.
-Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const arrow::Schema& left,
-                                      const arrow::Schema& right);
+// The same of a join of `inputs` whose sides are both placed by key.
+Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const JoinInputs& inputs);
 
 // Of how many first rows of the order that `step` makes its only user makes use (a limit, or a collect with
 // one); -1: of all.

@@ -75,7 +75,29 @@ std::string ProjectText(const PlanNode& node) {
   return " columns: " + Joined(columns);
 }
 
+// "left join on k, id = user_id": what a join does.
+std::string JoinText(const Result<Join>& join, const std::vector<std::string>& left,
+                     const std::vector<std::string>& right) {
+  std::vector<std::string> keys;
+  for (size_t i = 0; i < left.size() && i < right.size(); ++i)
+    keys.push_back(left[i] == right[i] ? left[i] : left[i] + " = " + right[i]);
+  std::string out = (join.ok() ? std::string(JoinHowName(join->how)) : "a") + " join";
+  return keys.empty() ? out : out + " on " + Joined(keys);
+}
+
+std::string ProbeText(const PlanNode& node) {
+  const int64_t bytes = GetIntOr(node.args, "bytes", -1).ValueOr(-1);
+  return node.step + ": " +
+         JoinText(JoinFromJson(node.args.value("join", Json())),
+                  GetStringsOr(node.args, "left_on", {}).ValueOr({}),
+                  GetStringsOr(node.args, "right_on", {}).ValueOr({})) +
+         ", broadcast: looks up exchange " + std::to_string(node.table) + " in memory" +
+         (bytes >= 0 ? ", at most " + FormatBytes(bytes) : "") +
+         "; columns: " + Joined(node.output->field_names());
+}
+
 std::string NodeText(const PlanNode& node) {
+  if (node.table >= 0) return ProbeText(node);
   std::string out = node.step;
   const bool says_it = node.step == node.op || (node.op == "project" && IsProjectionStep(node.step));
   if (!says_it) out += " (" + node.op + ")";
@@ -159,7 +181,11 @@ class Explainer {
 
   std::string ReduceText(const PlanSource& source) const {
     const Json& reduce = source.reduce;
-    if (source.right_exchange >= 0) return JoinText(source);
+    if (source.right_exchange >= 0) {
+      return JoinText(JoinFromJson(reduce), plan_.exchanges[source.exchange].key_names(),
+                      plan_.exchanges[source.right_exchange].key_names()) +
+             "; columns: " + Joined(source.schema->field_names());
+    }
     if (reduce.contains("keep")) {
       const std::string keep = reduce["keep"].get<std::string>();
       return keep == "none" ? "of equal keys keeps no row" : "of equal keys keeps the " + keep + " row";
@@ -172,17 +198,6 @@ class Explainer {
     return "of equal keys computes: " + Joined(texts);
   }
 
-  // "left join on k, id = user_id; columns: k, v, w_right"
-  std::string JoinText(const PlanSource& source) const {
-    const auto left = plan_.exchanges[source.exchange].key_names();
-    const auto right = plan_.exchanges[source.right_exchange].key_names();
-    std::vector<std::string> keys;
-    for (size_t i = 0; i < left.size() && i < right.size(); ++i)
-      keys.push_back(left[i] == right[i] ? left[i] : left[i] + " = " + right[i]);
-    const auto join = JoinFromJson(source.reduce);
-    return (join.ok() ? std::string(JoinHowName(join->how)) : "a") + " join on " + Joined(keys) +
-           "; columns: " + Joined(source.schema->field_names());
-  }
 
   void ExplainRead(int index) {
     const PlanExchange& exchange = plan_.exchanges[index];

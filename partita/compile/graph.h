@@ -39,6 +39,7 @@ inline constexpr char kUnionOp[] = "union";
 inline constexpr char kLimitOp[] = "limit";
 inline constexpr char kCollectOp[] = "collect";
 inline constexpr char kSampleOp[] = "sample";
+inline constexpr char kJoinOp[] = "join";
 
 // A sink's `exact`: files of exactly so many rows across partitions. 0: not asked for.
 Result<int64_t> ExactRows(const GraphStep& sink);

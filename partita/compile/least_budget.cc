@@ -32,6 +32,10 @@ int64_t LeastOf(const Plan& plan, const PlanSource& source) {
 }
 
 int64_t LeastOf(const PlanNode& node) {
+  // A broadcast join holds its table, and what finds a row in it.
+  if (node.table >= 0) {
+    return kLeastStepBytes + 3 * std::max<int64_t>(0, GetIntOr(node.args, "bytes", 0).ValueOr(0));
+  }
   const StepSpec* spec = FindStep(node.op);
   return spec == nullptr ? kLeastStepBytes : spec->least_bytes;
 }

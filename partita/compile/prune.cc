@@ -27,7 +27,7 @@ std::shared_ptr<arrow::Schema> Keep(const arrow::Schema& schema, const Names& ne
 }
 
 // What a node needs of its input when `needed` is needed of its output. Prunes a projection's list.
-Names NeededOfInput(const arrow::Schema& input, const Names& needed, DraftNode* node) {
+Names NeededOfInput(const arrow::Schema& input, const Names& needed, Draft* draft, DraftNode* node) {
   Names out;
   const auto read = [&out](const std::vector<std::string>& columns) {
     out.insert(columns.begin(), columns.end());
@@ -41,6 +41,19 @@ Names NeededOfInput(const arrow::Schema& input, const Names& needed, DraftNode* 
       std::erase_if(node->columns, [&](const auto& column) { return needed.count(column.first) == 0; });
       for (const auto& [name, expression] : node->columns) read(expression.Columns());
       break;
+    case DraftNode::Kind::kProbe: {
+      std::erase_if(node->join.columns, [&](const auto& column) { return needed.count(column.name) == 0; });
+      read(node->keys.left);
+      auto& table = draft->tables.at(node->table);
+      table.needed.insert(node->keys.right.begin(), node->keys.right.end());
+      for (const auto& column : node->join.columns) {
+        (column.side == JoinColumn::Side::kRight ? table.needed : out).insert(column.column);
+      }
+      // A row without columns cannot be exchanged.
+      if (table.needed.empty()) table.needed.insert(table.columns->field(0)->name());
+      draft->exchanges[node->table].schema = Keep(*table.columns, table.needed);
+      break;
+    }
     case DraftNode::Kind::kComponent:
       if (node->binding.reads_all) {
         AddFields(input, &out);
@@ -58,13 +71,19 @@ Names NeededOfInput(const arrow::Schema& input, const Names& needed, DraftNode* 
 }
 
 // Types after pruning, from the source down.
-Status Rebind(const std::shared_ptr<arrow::Schema>& input, const Names& needed, DraftNode* node) {
+Status Rebind(const std::shared_ptr<arrow::Schema>& input, const Names& needed, const Draft& draft,
+              DraftNode* node) {
   switch (node->kind) {
     case DraftNode::Kind::kFilter:
       node->output = input;
       return Status::OK();
     case DraftNode::Kind::kProject: {
       ARROW_ASSIGN_OR_RAISE(node->output, ProjectionSchema(node->columns, input));
+      return Status::OK();
+    }
+    case DraftNode::Kind::kProbe: {
+      ARROW_ASSIGN_OR_RAISE(node->output, JoinSchema(node->join, node->keys, *input,
+                                                     *draft.exchanges[node->table].schema));
       return Status::OK();
     }
     case DraftNode::Kind::kComponent:
@@ -140,6 +159,8 @@ Status PruneJoin(const Names& needed, PlanSource* source, PlanExchange* left, Pl
     for (const auto& column : join.columns) {
       if (column.side == side) exchanged.insert(column.column);
     }
+    // A row without columns cannot be exchanged.
+    if (exchanged.empty()) exchanged.insert(exchange->schema->field(0)->name());
     exchange->schema = Keep(*exchange->schema, exchanged);
   };
   prune(JoinColumn::Side::kLeft, left);
@@ -163,12 +184,12 @@ Status PruneStage(Draft* draft, DraftStage* stage) {
   for (const auto& output : stage->outputs) AddFields(*draft->SchemaOf(output), &needed[output.node + 1]);
   for (size_t i = count; i-- > 0;) {
     auto& node = stage->nodes[i];
-    needed[node.input + 1].merge(NeededOfInput(*stage->OutputOf(node.input), needed[i + 1], &node));
+    needed[node.input + 1].merge(NeededOfInput(*stage->OutputOf(node.input), needed[i + 1], draft, &node));
   }
   ARROW_RETURN_NOT_OK(PruneSource(draft, needed[0], &stage->source));
   for (size_t i = 0; i < count; ++i) {
     auto& node = stage->nodes[i];
-    auto status = Rebind(stage->OutputOf(node.input), needed[i + 1], &node);
+    auto status = Rebind(stage->OutputOf(node.input), needed[i + 1], *draft, &node);
     if (!status.ok()) return WithContext(std::move(status), {.step = node.step});
   }
   return AlignOutputs(draft, stage);

@@ -38,7 +38,7 @@ bool CannotFail(const DraftNode& node) {
 // is part of the result (a count, a row of the quarantine), also when a later filter would have dropped it; a
 // row that fails the run is not: as in SQL, what is filtered need not be computed.
 bool MaySkipRows(const DraftNode& node) {
-  if (node.kind == DraftNode::Kind::kComponent) return false;
+  if (node.kind == DraftNode::Kind::kComponent || node.kind == DraftNode::Kind::kProbe) return false;
   return node.on_error == OnError::kFail || CannotFail(node);
 }
 

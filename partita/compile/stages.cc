@@ -1,10 +1,13 @@
 #include "partita/compile/stages.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
+#include "partita/block/schema.h"
 #include "partita/compile/exchange_steps.h"
 #include "partita/compile/sources.h"
+#include "partita/compile/table_size.h"
 
 namespace partita::compile {
 namespace {
@@ -12,6 +15,9 @@ namespace {
 // A union of unions of the same step doubles its flows each time: a pipeline of a few lines must not fill the
 // memory.
 constexpr size_t kMaxFlows = 10'000;
+
+// Rows of a partition of a left side that could not be joined where it is made.
+constexpr int64_t kDetachedRows = 1'000'000;
 
 struct Flow {
   int stage = 0;
@@ -29,10 +35,49 @@ struct Flows {
 
 int64_t SmallerLimit(int64_t a, int64_t b) { return a < 0 ? b : b < 0 ? a : std::min(a, b); }
 
+// The stages that write what `stage` reads.
+std::vector<int> StagesBefore(const Draft& draft, int stage) {
+  std::set<int> read;
+  const auto& reader = draft.stages[stage];
+  if (reader.source.kind == PlanSource::Kind::kExchange) {
+    read.insert(reader.source.exchange);
+    read.insert(reader.source.right_exchange);
+  }
+  for (const auto& node : reader.nodes) read.insert(node.table);
+  read.erase(-1);
+  std::vector<int> before;
+  for (size_t s = 0; s < draft.stages.size() && !read.empty(); ++s) {
+    const auto& outputs = draft.stages[s].outputs;
+    const bool writes = std::any_of(outputs.begin(), outputs.end(), [&](const PlanOutput& output) {
+      return output.kind == PlanOutput::Kind::kExchange && read.count(output.target) > 0;
+    });
+    if (writes) before.push_back(static_cast<int>(s));
+  }
+  return before;
+}
+
+// A stage that got a probe may stand before the one that makes its table. Others stay in their order.
+void PutWritersFirst(Draft* draft) {
+  std::vector<bool> placed(draft->stages.size(), false);
+  std::vector<DraftStage> ordered;
+  std::vector<std::vector<int>> before;
+  for (size_t s = 0; s < draft->stages.size(); ++s) before.push_back(StagesBefore(*draft, static_cast<int>(s)));
+  while (ordered.size() < draft->stages.size()) {
+    for (size_t s = 0; s < before.size(); ++s) {
+      const bool ready = std::all_of(before[s].begin(), before[s].end(), [&](int b) { return placed[b]; });
+      if (placed[s] || !ready) continue;
+      placed[s] = true;
+      ordered.push_back(std::move(draft->stages[s]));
+      break;
+    }
+  }
+  draft->stages = std::move(ordered);
+}
+
 class StageBuilder {
  public:
-  StageBuilder(const Graph& graph, const std::vector<BoundStep>& bound)
-      : graph_(graph), bound_(bound), flows_(graph.steps.size()) {}
+  StageBuilder(const Graph& graph, const std::vector<BoundStep>& bound, const Snapshot& snapshot)
+      : graph_(graph), bound_(bound), snapshot_(snapshot), flows_(graph.steps.size()) {}
 
   Result<Draft> Build() {
     for (size_t i = 0; i < graph_.steps.size(); ++i) {
@@ -41,6 +86,7 @@ class StageBuilder {
       auto status = Add(static_cast<int>(i));
       if (!status.ok()) return AtStep(status, *step.declared);
     }
+    PutWritersFirst(&draft_);
     return std::move(draft_);
   }
 
@@ -142,21 +188,113 @@ class StageBuilder {
     return Status::OK();
   }
 
-  // Both sides are placed by key; one stage reads them. A limit before it cuts the rows of its side.
+  // A limit before a join cuts the rows of its side.
   Status AddJoin(int index) {
     const auto& step = graph_.steps[index];
     const int left = step.inputs[0], right = step.inputs[1];
-    ARROW_ASSIGN_OR_RAISE(JoinExchanges made,
-                          JoinExchangesOf(step, *bound_[left].output, *bound_[right].output));
+    ARROW_ASSIGN_OR_RAISE(const JoinInputs inputs,
+                          JoinInputsOf(step.args, bound_[left].output, bound_[right].output));
+    ARROW_ASSIGN_OR_RAISE(Flows lefts, CastKeys(index, left, inputs.keys.left, inputs.left));
+    ARROW_ASSIGN_OR_RAISE(Flows rights, CastKeys(index, right, inputs.keys.right, inputs.right));
+    ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(step.args, inputs));
+    const int64_t bytes = SizeAtMost(graph_, bound_, snapshot_, right).bytes;
+    ARROW_ASSIGN_OR_RAISE(const std::string strategy, GetString(step.args, "strategy"));
+    const bool is_small = bytes >= 0 && bytes <= kBroadcastBytes;
+    const bool may_probe = !join.may_lack_left() && step.args.at("partitions").is_null();
+    if (strategy == "broadcast" || (strategy == "auto" && may_probe && is_small)) {
+      const bool is_cycle = DependOnEachOther(rights, lefts);
+      if (strategy == "broadcast" && is_cycle) lefts = Detach(index, inputs.left, lefts);
+      if (strategy == "broadcast" || !is_cycle) return AddProbe(index, inputs, join, bytes, lefts, rights);
+    }
+    ARROW_ASSIGN_OR_RAISE(JoinExchanges made, JoinExchangesOf(step, inputs));
     DraftStage stage;
     stage.source.kind = PlanSource::Kind::kExchange;
-    stage.source.exchange = AddTarget(std::move(made.left), index, left, Cut(left));
-    stage.source.right_exchange = AddTarget(std::move(made.right), index, right, Cut(right));
+    stage.source.exchange = AddTarget(std::move(made.left), index, inputs.left, lefts);
+    stage.source.right_exchange = AddTarget(std::move(made.right), index, inputs.right, rights);
     stage.source.reduce = std::move(made.reduce);
     stage.source.schema = bound_[index].output;
     draft_.stages.push_back(std::move(stage));
     flows_[index].flows = {{static_cast<int>(draft_.stages.size()) - 1, -1}};
     return Status::OK();
+  }
+
+  // The rows of `input`, its keys cast to their types in `schema`.
+  Result<Flows> CastKeys(int index, int input, const std::vector<std::string>& keys,
+                         const std::shared_ptr<arrow::Schema>& schema) {
+    const Flows flows = Cut(input);
+    const auto& given = *bound_[input].output;
+    Json types = Json::object();
+    for (const auto& key : keys) {
+      const auto& type = *schema->GetFieldByName(key)->type();
+      if (!given.GetFieldByName(key)->type()->Equals(type)) types[key] = TypeToString(type);
+    }
+    if (types.empty()) return flows;
+    ARROW_ASSIGN_OR_RAISE(const Projection columns, ProjectionOf("cast", {{"columns", types}}, given));
+    Flows out = flows;
+    for (Flow& flow : out.flows) {
+      DraftNode node;
+      node.kind = DraftNode::Kind::kProject;
+      node.input = flow.node;
+      node.step = graph_.steps[index].declared->name;
+      node.columns = columns;
+      node.output = schema;
+      auto& nodes = draft_.stages[flow.stage].nodes;
+      flow.node = static_cast<int>(nodes.size());
+      nodes.push_back(std::move(node));
+    }
+    return out;
+  }
+
+  // Each left row looks up its partners in the right side, which is gathered.
+  Status AddProbe(int index, const JoinInputs& inputs, const Join& join, int64_t bytes, const Flows& lefts,
+                  const Flows& rights) {
+    const int table = AddTarget({}, index, inputs.right, rights);
+    draft_.tables[table].columns = inputs.right;
+    for (const Flow& flow : lefts.flows) {
+      DraftNode node;
+      node.kind = DraftNode::Kind::kProbe;
+      node.input = flow.node;
+      node.flow = static_cast<int>(flows_[index].flows.size());
+      node.step = graph_.steps[index].declared->name;
+      node.output = bound_[index].output;
+      node.join = join;
+      node.keys = inputs.keys;
+      node.table = table;
+      node.table_bytes = bytes;
+      auto& nodes = draft_.stages[flow.stage].nodes;
+      flows_[index].flows.push_back({flow.stage, static_cast<int>(nodes.size())});
+      nodes.push_back(std::move(node));
+    }
+    return Status::OK();
+  }
+
+  // The same rows in a stage of their own, in their order: what they come from need not wait for what the new
+  // stage waits for.
+  Flows Detach(int index, const std::shared_ptr<arrow::Schema>& schema, const Flows& rows) {
+    PlanExchange exchange;
+    exchange.kind = PlanExchange::Kind::kRebalance;
+    exchange.rows_per_partition = kDetachedRows;
+    DraftStage stage;
+    stage.source.kind = PlanSource::Kind::kExchange;
+    stage.source.exchange = AddTarget(std::move(exchange), index, schema, rows);
+    stage.source.schema = schema;
+    draft_.stages.push_back(std::move(stage));
+    return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}};
+  }
+
+  // Whether a stage of `a` cannot run before one of `b` has.
+  bool DependOnEachOther(const Flows& a, const Flows& b) const {
+    std::vector<bool> seen(draft_.stages.size(), false);
+    std::vector<int> todo;
+    for (const Flow& flow : a.flows) todo.push_back(flow.stage);
+    while (!todo.empty()) {
+      const int stage = todo.back();
+      todo.pop_back();
+      if (seen[stage]) continue;
+      seen[stage] = true;
+      for (int before : StagesBefore(draft_, stage)) todo.push_back(before);
+    }
+    return std::any_of(b.flows.begin(), b.flows.end(), [&](const Flow& flow) { return seen[flow.stage]; });
   }
 
   Status AddSink(int index) {
@@ -198,17 +336,19 @@ class StageBuilder {
   Flows AddExchange(PlanExchange exchange, int step, const Flows& input) {
     DraftStage stage;
     stage.source.kind = PlanSource::Kind::kExchange;
-    stage.source.exchange = AddTarget(std::move(exchange), step, graph_.steps[step].inputs[0], input);
+    const auto& schema = bound_[graph_.steps[step].inputs[0]].output;
+    stage.source.exchange = AddTarget(std::move(exchange), step, schema, input);
     stage.source.schema = bound_[step].output;
     draft_.stages.push_back(std::move(stage));
     return Flows{{{static_cast<int>(draft_.stages.size()) - 1, -1}}};
   }
 
-  // An exchange of `rows`, which are the flows of the step `from`. Returns its index.
-  int AddTarget(PlanExchange exchange, int step, int from, const Flows& rows) {
+  // An exchange of `rows`, which have the columns `schema`. Returns its index.
+  int AddTarget(PlanExchange exchange, int step, const std::shared_ptr<arrow::Schema>& schema,
+                const Flows& rows) {
     const int target = static_cast<int>(draft_.exchanges.size());
     exchange.step = graph_.steps[step].declared->name;
-    exchange.schema = bound_[from].output;
+    exchange.schema = schema;
     exchange.inputs = static_cast<int>(rows.flows.size());
     if (!exchange.is_sorted()) exchange.limit = rows.limit;
     AddOutputs(PlanOutput::Kind::kExchange, target, rows);
@@ -230,14 +370,15 @@ class StageBuilder {
 
   const Graph& graph_;
   const std::vector<BoundStep>& bound_;
+  const Snapshot& snapshot_;
   std::vector<Flows> flows_;  // by step
   Draft draft_;
 };
 
 }  // namespace
 
-Result<Draft> BuildStages(const Graph& graph, const std::vector<BoundStep>& bound) {
-  return StageBuilder(graph, bound).Build();
+Result<Draft> BuildStages(const Graph& graph, const std::vector<BoundStep>& bound, const Snapshot& snapshot) {
+  return StageBuilder(graph, bound, snapshot).Build();
 }
 
 }  // namespace partita::compile

@@ -12,15 +12,6 @@
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
-namespace {
-
-bool Reads(const PlanSource& source, int exchange) {
-  return source.kind == PlanSource::Kind::kExchange &&
-         (source.exchange == exchange || source.right_exchange == exchange);
-}
-
-}  // namespace
-
 std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
   std::vector<ExchangeWriter> writers;
   for (size_t s = 0; s < plan.stages.size(); ++s) {
@@ -85,7 +76,8 @@ std::vector<ExchangeStore::Committed> ExchangeStore::CommittedOf(int exchange) c
 int64_t ExchangeStore::PartitionsOf(int exchange) const {
   std::vector<int> read_together = {exchange};
   for (const auto& stage : plan_->stages) {
-    if (Reads(stage.source, exchange) && stage.source.right_exchange >= 0) {
+    if (stage.source.right_exchange >= 0 &&
+        (stage.source.exchange == exchange || stage.source.right_exchange == exchange)) {
       read_together = {stage.source.exchange, stage.source.right_exchange};
     }
   }
@@ -165,6 +157,22 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
   return MakeSortedSource(std::move(init));
 }
 
+std::shared_ptr<JoinTable> ExchangeStore::TableOf(int exchange, const std::vector<std::string>& keys) {
+  auto& table = tables_[exchange];
+  if (!table) {
+    const auto& schema = plan_->exchanges[static_cast<size_t>(exchange)].schema;
+    std::vector<int> columns;
+    for (const auto& key : keys) columns.push_back(schema->GetFieldIndex(key));
+    table = std::make_shared<JoinTable>(schema, std::move(columns), [this, exchange] {
+      PlanSource source;
+      source.kind = PlanSource::Kind::kExchange;
+      source.exchange = exchange;
+      return MakeSource(source, 0, "table");
+    });
+  }
+  return table;
+}
+
 Result<std::unique_ptr<Source>> ExchangeStore::JoinedRows(const PlanSource& source, int64_t partition,
                                                           const std::string& attempt) {
   JoinSourceInit init;
@@ -214,10 +222,11 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
 
 // Are all tasks of the stages that read `exchange` committed?
 bool ExchangeStore::ReadersDone(int exchange) const {
-  const int64_t partitions = PartitionsOf(exchange);
   for (size_t s = 0; s < plan_->stages.size(); ++s) {
+    if (!plan_->stages[s].Reads(exchange)) continue;
     const auto& source = plan_->stages[s].source;
-    if (!Reads(source, exchange)) continue;
+    const int64_t partitions =
+        source.kind == PlanSource::Kind::kScan ? scan_partitions_[s] : PartitionsOf(source.exchange);
     for (int64_t p = 0; p < partitions; ++p) {
       if (!directory_->log()->Contains(static_cast<int>(s), p)) return false;
     }
@@ -245,8 +254,7 @@ Status ExchangeStore::DropLost() {
     }
     if (!lost_volatile) continue;
     for (size_t s = 0; s < plan_->stages.size(); ++s) {
-      const auto& source = plan_->stages[s].source;
-      if (!Reads(source, exchange)) continue;
+      if (!plan_->stages[s].Reads(exchange)) continue;
       for (const auto& commit : log->OfStage(static_cast<int>(s)))
         log->Drop({static_cast<int>(s), commit.partition});
     }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "partita/dataset/run_directory.h"
+#include "partita/operator/join_table.h"
 #include "partita/operator/operator.h"
 #include "partita/plan/plan.h"
 #include "partita/schedule/scheduler.h"
@@ -48,6 +50,11 @@ class ExchangeStore {
   // All tasks that write it are committed (or not needed).
   Result<std::unique_ptr<Source>> MakeSource(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
+  // All rows of an exchange of kind gather, as the right side of a broadcast join. One table an exchange;
+  // not thread-safe.
+  std::shared_ptr<JoinTable> TableOf(int exchange, const std::vector<std::string>& keys);
+  // Partitions of the stages that scan; of others, anything. Before DropLost.
+  void SetScanPartitions(std::vector<int64_t> partitions) { scan_partitions_ = std::move(partitions); }
   // Forgets commits whose exchange files are gone where a task that reads them must still run; with a
   // volatile writer, what was made from its lost rows too.
   Status DropLost();
@@ -77,6 +84,8 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
+  std::vector<int64_t> scan_partitions_;
+  std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;
   // By exchange, once they are asked for.
   mutable std::vector<std::optional<std::unique_ptr<GroupStates>>> states_;

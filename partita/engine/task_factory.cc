@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "partita/base/json.h"
 #include "partita/operator/file_sink.h"
 
 namespace partita {
@@ -40,6 +41,11 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
     init.pool = c.budget->root();
     init.observer = c.observer;
     init.threads = c.threads;
+    init.table_of = [store = factory->exchanges_.get()](
+                        const PlanNode& node) -> Result<std::shared_ptr<JoinTable>> {
+      ARROW_ASSIGN_OR_RAISE(const auto keys, GetStringsOr(node.args, "right_on", {}));
+      return store->TableOf(node.table, keys);
+    };
     ARROW_ASSIGN_OR_RAISE(auto program, StageProgram::Make(init));
     factory->programs_.push_back(std::move(program));
     factory->partitions_.emplace_back();
@@ -57,6 +63,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
       }
     }
   }
+  factory->exchanges_->SetScanPartitions(factory->scan_partitions_);
   return factory;
 }
 

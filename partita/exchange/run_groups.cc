@@ -55,7 +55,7 @@ Result<RunSlice> RunGroups::Merge(std::vector<RunSlice> group, const OperatorCon
     ARROW_ASSIGN_OR_RAISE(auto batch, merger.Next(frame_bytes_, ctx.pool.get()));
     if (!batch) break;
     ARROW_ASSIGN_OR_RAISE(const auto keys, keys_of_(*batch, ctx.pool.get()));
-    ARROW_RETURN_NOT_OK(writer->Append(*batch, PointOf(keys, 0), ctx.pool.get()));
+    ARROW_RETURN_NOT_OK(writer->Append(*batch, PointOf(keys.prefix(0), keys.whole(0)), ctx.pool.get()));
   }
   ARROW_RETURN_NOT_OK(writer->Close({}));
   RunSlice slice;

@@ -42,6 +42,10 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     transform.output = plan_node.output;
     transform.env = init.env;
     transform.threads = init.threads;
+    if (plan_node.table >= 0) {
+      if (!init.table_of) return BugError("a join without its table");
+      ARROW_ASSIGN_OR_RAISE(transform.table, init.table_of(plan_node));
+    }
     const auto* factory = FindTransform(plan_node.op);
     if (factory == nullptr) {
       return WithContext(UserError("this build has no step '" + plan_node.op + "'"),

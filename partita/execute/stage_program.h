@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ class StageProgram {
     std::shared_ptr<BudgetPool> pool;  // "run"; steps get children of it
     Observer* observer = nullptr;      // steps are found or added by name
     int threads = 1;
+    // The right side of broadcast joins, by exchange; shared by the stages that use it.
+    std::function<Result<std::shared_ptr<JoinTable>>(const PlanNode&)> table_of;
   };
   static Result<std::shared_ptr<StageProgram>> Make(const Init& init);
 

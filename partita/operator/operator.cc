@@ -3,6 +3,7 @@
 #include <map>
 
 #include "partita/operator/filter.h"
+#include "partita/operator/probe.h"
 #include "partita/operator/project.h"
 #include "partita/operator/sample.h"
 
@@ -32,11 +33,13 @@ const TransformFactory* FindTransform(std::string_view name) {
 
 void RegisterBuiltinTransforms() {
   static const bool done = [] {
-    TransformFactory filter, project, sample;
+    TransformFactory filter, join, project, sample;
     filter.make = MakeFilter;
+    join.make = MakeProbe;
     project.make = MakeProject;
     sample.make = MakeSample;
     (void)RegisterTransform("filter", std::move(filter));
+    (void)RegisterTransform("join", std::move(join));
     (void)RegisterTransform("project", std::move(project));
     (void)RegisterTransform("sample", std::move(sample));
     return true;

@@ -126,6 +126,8 @@ class Sink {
   virtual void Abort() = 0;  // removes what it made; also called after a failed Finish
 };
 
+class JoinTable;
+
 // Factories by step name. Exactly one of the two is set for a transform step.
 struct TransformInit {
   const Json* args = nullptr;  // normalised
@@ -133,6 +135,7 @@ struct TransformInit {
   std::shared_ptr<arrow::Schema> output;  // as bound
   Env* env = nullptr;
   int threads = 1;
+  std::shared_ptr<JoinTable> table;  // of a join: the rows of its right side (operator/join_table.h)
 };
 struct TransformFactory {
   std::function<Result<std::unique_ptr<Transform>>(const TransformInit&)> make;

@@ -82,10 +82,19 @@ Result<StepBinding> BindGroupBy(const Json& args, const SchemaPtr& input) {
 }
 
 Result<StepBinding> BindJoin(const Json& args, const SchemaPtr& left, const SchemaPtr& right) {
-  ARROW_ASSIGN_OR_RAISE(const JoinKeys keys, JoinKeysOf(args, *left, *right));
-  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(args, *left, *right));
+  ARROW_ASSIGN_OR_RAISE(const JoinInputs inputs, JoinInputsOf(args, left, right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(args, inputs));
+  ARROW_ASSIGN_OR_RAISE(const std::string strategy, GetString(args, "strategy"));
+  if (strategy == "broadcast" && join.may_lack_left()) {
+    return UserError("a broadcast join gives no right rows that match none, as a " +
+                         std::string(JoinHowName(join.how)) + " join does",
+                     "leave `strategy` out, or swap the inputs and take a left join");
+  }
+  if (strategy == "broadcast" && !args.at("partitions").is_null()) {
+    return UserError("a broadcast join has the partitions of its left input", "leave out `partitions`");
+  }
   StepBinding binding;
-  ARROW_ASSIGN_OR_RAISE(binding.output, JoinSchema(join, keys, *left, *right));
+  ARROW_ASSIGN_OR_RAISE(binding.output, JoinSchema(join, inputs.keys, *inputs.left, *inputs.right));
   return binding;
 }
 
@@ -205,9 +214,10 @@ StepSpec JoinStep() {
        {.name = "how",
         .type = ArgType::kString,
         .default_json = R"("inner")",
-        .choices = {"inner", "left", "right", "full", "semi", "anti"},
+        .choices = {"inner", "left", "right", "full", "semi", "anti", "cross"},
         .doc = "Which rows stay: only pairs, or also rows of the left, the right or both inputs that match "
-               "none; semi: left rows that match; anti: left rows that do not."},
+               "none; semi: left rows that match; anti: left rows that do not; cross: each left row with each "
+               "right row, without keys."},
        JoinOn("left_on", "Key columns of the left input, instead of `on`."),
        JoinOn(
            "right_on",
@@ -217,6 +227,13 @@ StepSpec JoinStep() {
         .type = ArgType::kString,
         .default_json = R"("_right")",
         .doc = "Put behind the name of a right column that the left has too; empty: that is an error."},
+       {.name = "strategy",
+        .type = ArgType::kString,
+        .default_json = R"("auto")",
+        .choices = {"auto", "broadcast", "hash"},
+        .doc = "broadcast: the right side is held in memory and the rows keep the order and the partitions of "
+               "the left; hash: both sides are placed by key, whatever their sizes; auto: broadcast where the "
+               "right side is known to be at most 16 MiB, no `partitions` are given and `how` allows it."},
        Partitions()},
       nullptr);
   spec.bind_pair = BindJoin;

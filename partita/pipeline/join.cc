@@ -17,8 +17,8 @@ namespace {
 using Names = std::vector<std::string>;
 using Side = JoinColumn::Side;
 
-constexpr std::array kHows = {JoinHow::kInner, JoinHow::kLeft, JoinHow::kRight,
-                              JoinHow::kFull,  JoinHow::kSemi, JoinHow::kAnti};
+constexpr std::array kHows = {JoinHow::kInner, JoinHow::kLeft, JoinHow::kRight, JoinHow::kFull,
+                              JoinHow::kSemi,  JoinHow::kAnti, JoinHow::kCross};
 
 std::string_view SideName(Side side) {
   return side == Side::kLeft ? "left" : side == Side::kRight ? "right" : "key";
@@ -28,7 +28,7 @@ Result<JoinHow> ParseHow(const std::string& name) {
   for (JoinHow how : kHows) {
     if (JoinHowName(how) == name) return how;
   }
-  return UserError("there is no join '" + name + "'", "choose inner, left, right, full, semi or anti");
+  return UserError("there is no join '" + name + "'", "choose inner, left, right, full, semi, anti or cross");
 }
 
 bool Contains(const Names& names, const std::string& name) {
@@ -82,11 +82,23 @@ std::string_view JoinHowName(JoinHow how) {
       return "semi";
     case JoinHow::kAnti:
       return "anti";
+    case JoinHow::kCross:
+      return "cross";
   }
   return "inner";
 }
 
-Status CheckJoinKeys(const JoinKeys& keys, const arrow::Schema& left, const arrow::Schema& right) {
+Status CheckJoinKeys(JoinHow how, const JoinKeys& keys, const arrow::Schema& left,
+                     const arrow::Schema& right) {
+  if (how == JoinHow::kCross) {
+    if (keys.left.empty() && keys.right.empty()) return Status::OK();
+    return UserError("a cross join has no keys: it puts each left row beside each right row",
+                     "leave out `on`, `left_on` and `right_on`, or choose another `how`");
+  }
+  if (keys.left.empty() && keys.right.empty()) {
+    return UserError("join needs key columns",
+                     "name them in `on`, or in `left_on` and `right_on` where their names differ");
+  }
   if (keys.left.size() != keys.right.size()) {
     return UserError("join has " + std::to_string(keys.left.size()) + " columns in `left_on` and " +
                          std::to_string(keys.right.size()) + " in `right_on`",
@@ -106,11 +118,15 @@ Status CheckJoinKeys(const JoinKeys& keys, const arrow::Schema& left, const arro
   return Status::OK();
 }
 
-Result<JoinKeys> JoinKeysOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right) {
-  JoinKeys keys;
+Result<JoinInputs> JoinInputsOf(const Json& args, const std::shared_ptr<arrow::Schema>& left,
+                                const std::shared_ptr<arrow::Schema>& right) {
+  JoinInputs out{{}, left, right};
+  JoinKeys& keys = out.keys;
   ARROW_ASSIGN_OR_RAISE(const Names on, GetStringsOr(args, "on", {}));
   ARROW_ASSIGN_OR_RAISE(keys.left, GetStringsOr(args, "left_on", {}));
   ARROW_ASSIGN_OR_RAISE(keys.right, GetStringsOr(args, "right_on", {}));
+  ARROW_ASSIGN_OR_RAISE(const std::string how_name, GetString(args, "how"));
+  ARROW_ASSIGN_OR_RAISE(const JoinHow how, ParseHow(how_name));
   if (!on.empty()) {
     if (!keys.left.empty() || !keys.right.empty()) {
       return UserError("join takes its keys from `on`, or from `left_on` and `right_on`, not from both",
@@ -118,23 +134,27 @@ Result<JoinKeys> JoinKeysOf(const Json& args, const arrow::Schema& left, const a
     }
     keys.left = keys.right = on;
   }
-  if (keys.left.empty() && keys.right.empty()) {
-    return UserError("join needs key columns",
-                     "name them in `on`, or in `left_on` and `right_on` where their names differ");
+  for (size_t i = 0; i < keys.left.size() && i < keys.right.size(); ++i) {
+    const int a = out.left->GetFieldIndex(keys.left[i]), b = out.right->GetFieldIndex(keys.right[i]);
+    if (a < 0 || b < 0) continue;  // said below
+    const auto common = CommonKeyType(out.left->field(a)->type(), out.right->field(b)->type());
+    if (common == nullptr) continue;
+    ARROW_ASSIGN_OR_RAISE(out.left, out.left->SetField(a, out.left->field(a)->WithType(common)));
+    ARROW_ASSIGN_OR_RAISE(out.right, out.right->SetField(b, out.right->field(b)->WithType(common)));
   }
-  ARROW_RETURN_NOT_OK(CheckJoinKeys(keys, left, right));
-  return keys;
+  ARROW_RETURN_NOT_OK(CheckJoinKeys(how, keys, *out.left, *out.right));
+  return out;
 }
 
-Result<Join> JoinOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right) {
-  ARROW_ASSIGN_OR_RAISE(const JoinKeys keys, JoinKeysOf(args, left, right));
+Result<Join> JoinOf(const Json& args, const JoinInputs& inputs) {
+  const JoinKeys& keys = inputs.keys;
   ARROW_ASSIGN_OR_RAISE(const std::string how, GetString(args, "how"));
   ARROW_ASSIGN_OR_RAISE(const std::string suffix, GetStringOr(args, "suffix", ""));
   Join join;
   ARROW_ASSIGN_OR_RAISE(join.how, ParseHow(how));
   const Names shared = SharedKeys(keys);
   std::set<std::string> taken;
-  for (const auto& name : left.field_names()) {
+  for (const auto& name : inputs.left->field_names()) {
     const bool is_key = !join.gives_left_only() && Contains(shared, name);
     if (!is_key && join.how == JoinHow::kRight && Contains(keys.left, name)) continue;
     join.columns.push_back({is_key ? Side::kKey : Side::kLeft, name, name});
@@ -144,7 +164,7 @@ Result<Join> JoinOf(const Json& args, const arrow::Schema& left, const arrow::Sc
   const bool drops_right_keys = join.how == JoinHow::kInner || join.how == JoinHow::kLeft;
   // Two right columns may clash too, once one of them has a suffix.
   std::set<std::string> names = taken;
-  for (const auto& column : right.field_names()) {
+  for (const auto& column : inputs.right->field_names()) {
     if (Contains(shared, column) || (drops_right_keys && Contains(keys.right, column))) continue;
     const bool clashes = taken.count(column) > 0;
     const std::string name = clashes ? column + suffix : column;

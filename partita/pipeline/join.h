@@ -8,8 +8,10 @@
 //   full    inner, and rows of either side that match none         of both; all may be null
 //   semi    left rows that match at least one right row, once      of the left
 //   anti    left rows that match none                              of the left
+//   cross   each left row with each right row; there are no keys   of both
 //
-// A null key equals nothing, not even a null. NaN equals NaN, -0 equals 0.
+// A null key equals nothing, not even a null. NaN equals NaN, -0 equals 0. Keys of two types are compared as
+// their common type, which both columns become.
 //
 // A key that has one name in both inputs is one column of the result, which stands where the left one stood:
 // the value of the left row, or of the right one where there is no left row. Of keys with two names, inner
@@ -26,12 +28,13 @@
 #include "partita/base/json_fwd.h"
 
 namespace arrow {
+class DataType;
 class Schema;
-}
+}  // namespace arrow
 
 namespace partita {
 
-enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti };
+enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross };
 std::string_view JoinHowName(JoinHow how);  // "inner", ...
 
 // The key columns of both inputs, pairwise.
@@ -55,14 +58,26 @@ struct Join {
   bool gives_left_only() const { return how == JoinHow::kSemi || how == JoinHow::kAnti; }
 };
 
-// The keys that the arguments `on`, `left_on` and `right_on` name; checked by CheckJoinKeys.
-Result<JoinKeys> JoinKeysOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right);
-// As many of both sides, none twice, all there, of types that can be keys, pairwise of one type. User errors.
-Status CheckJoinKeys(const JoinKeys& keys, const arrow::Schema& left, const arrow::Schema& right);
+// The columns of both inputs, keys as their common type.
+struct JoinInputs {
+  JoinKeys keys;
+  std::shared_ptr<arrow::Schema> left, right;
+};
+// The keys that the arguments `on`, `left_on` and `right_on` name, and what they must be cast to. User errors.
+Result<JoinInputs> JoinInputsOf(const Json& args, const std::shared_ptr<arrow::Schema>& left,
+                                const std::shared_ptr<arrow::Schema>& right);
+// As many of both sides, none twice, all there, of types that can be keys, pairwise of one type; none of a
+// cross join. User errors.
+Status CheckJoinKeys(JoinHow how, const JoinKeys& keys, const arrow::Schema& left,
+                     const arrow::Schema& right);
+// The type that values of both are compared as: the wider number, the larger text, what a dictionary stands
+// for. Null where there is none that loses nothing.
+std::shared_ptr<arrow::DataType> CommonKeyType(const std::shared_ptr<arrow::DataType>& a,
+                                               const std::shared_ptr<arrow::DataType>& b);
 
 // The join that normalised arguments of the step ask for. Names that clash in spite of the suffix are user
 // errors.
-Result<Join> JoinOf(const Json& args, const arrow::Schema& left, const arrow::Schema& right);
+Result<Join> JoinOf(const Json& args, const JoinInputs& inputs);
 
 // As plans hold it: {"op": "join", "how": "left", "columns": [{"name", "side": "left" | "right" | "key",
 // "column"}, ...]}. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.

@@ -53,7 +53,8 @@ Status CheckOrder(const PlanExchange& exchange) {
   const bool has_keys = exchange.kind == Kind::kSort || exchange.kind == Kind::kHash;
   if (!has_keys && !exchange.keys.empty()) return Bad(exchange, "has keys");
   if (exchange.kind != Kind::kShuffle && exchange.seed != 0) return Bad(exchange, "has a seed");
-  if (!has_keys) return Status::OK();
+  // Without keys all rows are equal: a cross join.
+  if (!has_keys || (exchange.kind == Kind::kHash && exchange.keys.empty())) return Status::OK();
   const Status keys = CheckKeys("it", exchange.key_names(), *exchange.schema);
   if (!keys.ok()) return Bad(exchange, "has bad keys: " + MessageOf(keys));
   for (const PlanOrderKey& key : exchange.keys) {
@@ -118,26 +119,50 @@ Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchang
                                                : bad("has other columns than its aggregates give");
 }
 
-Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right) {
-  const auto bad = [](const std::string& why) { return BadPlan("a stage that joins two exchanges " + why); };
-  if (left.kind != Kind::kHash || right.kind != Kind::kHash) return bad("has one that is not placed by key");
-  // Rows with equal keys must be in partitions of one number.
-  if (left.partitions != right.partitions || left.partition_bytes != right.partition_bytes)
-    return bad("has two that are cut in different ways");
-  const JoinKeys keys = {left.key_names(), right.key_names()};
-  const Status match = CheckJoinKeys(keys, *left.schema, *right.schema);
+namespace {
+
+// The columns of a join, of what both sides have.
+Status CheckJoinColumns(const Join& join, const JoinKeys& keys, const arrow::Schema& left,
+                        const arrow::Schema& right, const arrow::Schema& output, const std::string& who) {
+  const auto bad = [&who](const std::string& why) { return BadPlan(who + " " + why); };
+  const Status match = CheckJoinKeys(join.how, keys, left, right);
   if (!match.ok()) return bad("has bad keys: " + MessageOf(match));
-  auto join = JoinFromJson(source.reduce);
-  if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
-  auto schema = JoinSchema(*join, keys, *left.schema, *right.schema);
+  auto schema = JoinSchema(join, keys, left, right);
   if (!schema.ok()) return bad("has bad columns: " + MessageOf(schema.status()));
-  if (!SameColumns(**schema, *source.schema)) return bad("has other columns than they give");
-  for (int i = 0; i < source.schema->num_fields(); ++i) {
-    const auto& field = source.schema->field(i);
+  if (!SameColumns(**schema, output)) return bad("has other columns than they give");
+  for (int i = 0; i < output.num_fields(); ++i) {
+    const auto& field = output.field(i);
     if (!field->nullable() && (*schema)->field(i)->nullable())
       return bad("promises values of column '" + field->name() + "', where there may be none");
   }
   return Status::OK();
+}
+
+}  // namespace
+
+Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanExchange& table) {
+  const std::string who = "a node that joins";
+  if (table.kind != Kind::kGather) return BadPlan(who + " has a table that is not gathered");
+  auto join = JoinFromJson(node.args.value("join", Json()));
+  if (!join.ok()) return BadPlan(who + " is badly written: " + MessageOf(join.status()));
+  if (join->may_lack_left()) return BadPlan(who + " would have to give rows of its table alone");
+  auto left = GetStringsOr(node.args, "left_on", {}), right = GetStringsOr(node.args, "right_on", {});
+  auto bytes = GetIntOr(node.args, "bytes", -1);
+  if (!left.ok() || !right.ok() || !bytes.ok()) return BadPlan(who + " has bad arguments");
+  return CheckJoinColumns(*join, {*left, *right}, input, *table.schema, *node.output, who);
+}
+
+Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right) {
+  const std::string who = "a stage that joins two exchanges";
+  const auto bad = [&who](const std::string& why) { return BadPlan(who + " " + why); };
+  if (left.kind != Kind::kHash || right.kind != Kind::kHash) return bad("has one that is not placed by key");
+  // Rows with equal keys must be in partitions of one number.
+  if (left.partitions != right.partitions || left.partition_bytes != right.partition_bytes)
+    return bad("has two that are cut in different ways");
+  auto join = JoinFromJson(source.reduce);
+  if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
+  return CheckJoinColumns(*join, {left.key_names(), right.key_names()}, *left.schema, *right.schema,
+                          *source.schema, who);
 }
 
 }  // namespace partita

@@ -11,6 +11,8 @@ Status CheckExchange(const PlanExchange& exchange);
 // A source of `exchange`: what it gives follows from the exchange's columns and its `reduce`.
 Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchange);
 // The same of a join of two exchanges.
+// A node that joins with all rows of an exchange.
+Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanExchange& table);
 Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right);
 
 // Names, order and types agree; nullability and metadata may differ (between the inputs of a union).

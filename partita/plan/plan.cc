@@ -166,12 +166,13 @@ Json ToJson(const PlanNode& node) {
           {"version", node.version},
           {"args", node.args},
           {"output", SchemaJson(node.output)},
-          {"on_error", std::string(OnErrorName(node.on_error))}};
+          {"on_error", std::string(OnErrorName(node.on_error))},
+          {"table", node.table}};
 }
 
 Result<PlanNode> NodeFromJson(const Json& value) {
   PlanNode out;
-  ObjectReader in(value, "a node", {"input", "step", "op", "version", "args", "output", "on_error"});
+  ObjectReader in(value, "a node", {"input", "step", "op", "version", "args", "output", "on_error", "table"});
   ARROW_RETURN_NOT_OK(in.Check());
   ARROW_RETURN_NOT_OK(in.Read("input", &out.input));
   ARROW_RETURN_NOT_OK(in.Read("step", &out.step));
@@ -180,6 +181,7 @@ Result<PlanNode> NodeFromJson(const Json& value) {
   ARROW_RETURN_NOT_OK(in.ReadObject("args", &out.args));
   ARROW_RETURN_NOT_OK(in.Read("output", &out.output));
   ARROW_RETURN_NOT_OK(in.Read("on_error", &out.on_error));
+  ARROW_RETURN_NOT_OK(in.Read("table", &out.table));
   return out;
 }
 
@@ -319,6 +321,15 @@ std::vector<std::string> PlanExchange::key_names() const {
   std::vector<std::string> names;
   for (const PlanOrderKey& key : keys) names.push_back(key.column);
   return names;
+}
+
+bool PlanStage::Reads(int exchange) const {
+  if (source.kind == PlanSource::Kind::kExchange &&
+      (source.exchange == exchange || source.right_exchange == exchange)) {
+    return true;
+  }
+  return std::any_of(nodes.begin(), nodes.end(),
+                     [exchange](const PlanNode& node) { return exchange >= 0 && node.table == exchange; });
 }
 
 std::string_view ExchangeKindName(PlanExchange::Kind kind) {

@@ -23,7 +23,7 @@ class Schema;
 
 namespace partita {
 
-inline constexpr int kPlanVersion = 2;  // 2: sorted exchanges
+inline constexpr int kPlanVersion = 2;  // 2: sorted exchanges, tables
 
 // Counts that a plan may state; more is a mistake or hostile.
 inline constexpr int64_t kMaxExchangePartitions = 1'000'000;
@@ -63,6 +63,9 @@ struct PlanNode {
   Json args = Json::object();  // normalised
   std::shared_ptr<arrow::Schema> output;
   OnError on_error = OnError::kFail;
+  // A broadcast join (op "join"): the index of the exchange that holds its right side, of kind gather; else
+  // -1. All its rows are in memory while the stage runs. Its args are those of operator/probe.h.
+  int table = -1;
 };
 
 struct PlanOutput {
@@ -79,6 +82,9 @@ struct PlanStage {
   std::vector<PlanNode> nodes;  // inputs before users
   std::vector<PlanOutput> outputs;
   bool is_volatile = false;  // a node's step is volatile
+
+  // Whether it reads `exchange`: as its source, as the right side of its source, or as a node's table.
+  bool Reads(int exchange) const;
 };
 
 struct PlanSink {

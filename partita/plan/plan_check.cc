@@ -69,6 +69,7 @@ class Checker {
       }
       if (node.op.empty() || node.step.empty())
         return BadPlan(Where(index) + " has a node without step or op");
+      ARROW_RETURN_NOT_OK(CheckTable(index, stage, node));
     }
     if (stage.outputs.empty()) return BadPlan(Where(index) + " has no output");
     for (const PlanOutput& output : stage.outputs) ARROW_RETURN_NOT_OK(CheckOutput(index, stage, output));
@@ -102,6 +103,16 @@ class Checker {
     if (!joins) return CheckExchangeSource(source, exchange);
     ARROW_RETURN_NOT_OK(AddReader(index, source.right_exchange, joins));
     return CheckJoinSource(source, exchange, plan_.exchanges[static_cast<size_t>(source.right_exchange)]);
+  }
+
+  Status CheckTable(size_t index, const PlanStage& stage, const PlanNode& node) {
+    if ((node.op == "join") != (node.table != -1)) {
+      return BadPlan(Where(index) + (node.table == -1 ? " has a join without a table"
+                                                      : " has a table that nothing is joined with"));
+    }
+    if (node.table == -1) return Status::OK();
+    ARROW_RETURN_NOT_OK(AddReader(index, node.table, false));
+    return CheckProbe(node, *SchemaAt(stage, node.input), plan_.exchanges[static_cast<size_t>(node.table)]);
   }
 
   // How a joined exchange is cut depends on the other one: no two readers need agree.

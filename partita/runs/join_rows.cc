@@ -20,6 +20,22 @@ std::vector<std::shared_ptr<arrow::RecordBatch>> Project(const std::vector<JoinB
   return out;
 }
 
+// Rows of one batch that follow each other need no copy.
+bool IsSlice(std::span<const RowPick> picks) {
+  for (size_t i = 0; i < picks.size(); ++i) {
+    if (picks[i] == kNullRow || picks[i].row != picks[0].row + i) return false;
+  }
+  return true;
+}
+
+std::shared_ptr<arrow::RecordBatch> SliceOf(const JoinBatch& side, const std::vector<int>& columns,
+                                            const std::shared_ptr<arrow::Schema>& schema, int64_t begin,
+                                            int64_t count) {
+  arrow::ArrayVector arrays;
+  for (int column : columns) arrays.push_back(side.batch->column(column)->Slice(begin, count));
+  return arrow::RecordBatch::Make(schema, count, std::move(arrays));
+}
+
 }  // namespace
 
 Result<JoinRows> JoinRows::Make(const Join& join, const JoinKeys& keys, const arrow::Schema& left,
@@ -68,6 +84,9 @@ Result<std::shared_ptr<arrow::RecordBatch>> JoinRows::Columns(JoinColumn::Side f
   const auto schema = arrow::schema(std::move(fields));
   const std::span<const RowPick> left_picks(left_picks_.data() + begin, count),
       right_picks(right_picks_.data() + begin, count);
+  if (from == Side::kLeft && left_batches_.size() == 1 && IsSlice(left_picks)) {
+    return SliceOf(*left_batches_[0], left, schema, left_picks[0].row, static_cast<int64_t>(count));
+  }
   if (from == Side::kLeft) return Interleave(schema, Project(left_batches_, left, schema), left_picks, pool);
   if (from == Side::kRight)
     return Interleave(schema, Project(right_batches_, right, schema), right_picks, pool);

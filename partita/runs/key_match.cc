@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "partita/base/digest.h"
+
 namespace partita {
 namespace {
 
@@ -92,6 +94,27 @@ bool Same(const MatchKeys::Column& a, int64_t i, const MatchKeys::Column& b, int
          std::memcmp(a.values + i * a.width, b.values + j * b.width, static_cast<size_t>(a.width)) == 0;
 }
 
+// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
+uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
+template <typename Offset>
+uint64_t HashText(const Offset* offsets, const uint8_t* bytes, int64_t row) {
+  return Checksum64(bytes + offsets[row], static_cast<int64_t>(offsets[row + 1] - offsets[row]));
+}
+
+uint64_t HashOf(const MatchKeys::Column& column, int64_t row) {
+  if (column.offsets != nullptr) return HashText(column.offsets, column.values, row);
+  if (column.large_offsets != nullptr) return HashText(column.large_offsets, column.values, row);
+  uint64_t value = 0;
+  if (column.width > 8) return Checksum64(column.values + row * column.width, column.width);
+  std::memcpy(&value, column.values + row * column.width, static_cast<size_t>(column.width));
+  return Mix(value + 0x9e3779b97f4a7c15ULL);
+}
+
 }  // namespace
 
 bool MatchKeys::HasNull(int64_t row) const {
@@ -134,6 +157,18 @@ bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) {
     if (!Same(a.columns[c], i, b.columns[c], j)) return false;
   }
   return true;
+}
+
+uint64_t MatchHash(const MatchKeys& keys, int64_t row) {
+  if (keys.encoded.prefixes != nullptr) {
+    const auto whole = keys.encoded.whole(row);
+    if (whole.size() > 16) return Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
+    const auto& prefix = keys.encoded.prefix(row);
+    return Mix(Mix(prefix.hi + 0x9e3779b97f4a7c15ULL) ^ prefix.lo);
+  }
+  uint64_t hash = 0;
+  for (const auto& column : keys.columns) hash = Mix(hash) ^ HashOf(column, row);
+  return hash;
 }
 
 }  // namespace partita

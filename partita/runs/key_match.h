@@ -46,5 +46,7 @@ class KeyMatcher {
 
 // Both from matchers of one list of types. Rows with nulls are equal to nothing: ask HasNull first.
 bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
+// The same for keys that match, and on every machine; not the hash that places rows (HashKeys).
+uint64_t MatchHash(const MatchKeys& keys, int64_t row);
 
 }  // namespace partita

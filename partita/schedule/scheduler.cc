@@ -175,7 +175,11 @@ bool Scheduler::ExchangeComplete(int exchange) const {
 void Scheduler::OpenStages() {
   for (size_t s = 0; s < stages_.size(); ++s) {
     auto& stage = stages_[s];
-    if (stage.ready) continue;
+    const auto& tables = graph_.stages[s].tables;
+    if (stage.ready ||
+        !std::all_of(tables.begin(), tables.end(), [&](int table) { return ExchangeComplete(table); })) {
+      continue;
+    }
     const int read = graph_.stages[s].reads_exchange, also_read = graph_.stages[s].also_reads;
     if (read < 0) {
       stage.ready = true;

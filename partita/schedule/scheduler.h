@@ -35,6 +35,7 @@ struct StageGraph {
     };
     std::vector<Output> outputs;
     int also_reads = -1;  // a join: the exchange of its right side, `reads_exchange` being the left one
+    std::vector<int> tables = {};  // exchanges that must be complete before it starts; no cut follows from them
   };
   struct Target {        // a sink or an exchange
     int64_t limit = -1;  // rows of its first inputs, in all: with so many, the others need not run

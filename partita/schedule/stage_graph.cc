@@ -15,6 +15,9 @@ StageGraph MakeStageGraph(const Plan& plan, const std::vector<int64_t>& scan_par
       node.reads_exchange = stage.source.exchange;
       node.also_reads = stage.source.right_exchange;
     }
+    for (const auto& plan_node : stage.nodes) {
+      if (plan_node.table >= 0) node.tables.push_back(plan_node.table);
+    }
     for (const auto& output : stage.outputs) {
       node.outputs.push_back({output.kind == PlanOutput::Kind::kExchange, output.target, output.input_index});
     }

@@ -57,6 +57,11 @@ Result<RetryStage> StageFrom(const Plan& plan, const Quarantined& entry, std::ma
     PlanNode copy = node;
     copy.input = n == entry.node ? -1 : renumbered.at(node.input);
     renumbered[n] = static_cast<int>(result.stage.nodes.size());
+    if (copy.table >= 0) {
+      return UserError("rows of step '" + first.step + "' are joined in step '" + copy.step +
+                           "'; they cannot be retried alone",
+                       "fix the cause and run with --fresh");
+    }
     result.stage.nodes.push_back(std::move(copy));
   }
   for (size_t o = 0; o < original.outputs.size(); ++o) {

@@ -1,0 +1,94 @@
+#include "partita/operator/join_table.h"
+
+#include <arrow/api.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "partita/block/logical_bytes.h"
+
+namespace partita {
+namespace {
+
+// Items in the order of their hashes, and where those with some leading bits begin: about one for each.
+void Order(JoinTable::Rows* rows) {
+  auto& items = rows->items;
+  std::stable_sort(items.begin(), items.end(),
+                   [](const auto& a, const auto& b) { return a.hash < b.hash; });
+  const int bits = std::max(1, static_cast<int>(std::bit_width(items.size())));
+  rows->shift = 64 - bits;
+  rows->begins.assign((size_t{1} << bits) + 1, 0);
+  for (const auto& item : items) ++rows->begins[(item.hash >> rows->shift) + 1];
+  for (size_t i = 1; i < rows->begins.size(); ++i) rows->begins[i] += rows->begins[i - 1];
+  for (size_t begin = 0; begin < items.size();) {
+    size_t end = begin;
+    while (end < items.size() && items[end].hash == items[begin].hash) ++end;
+    rows->most_equal = std::max(rows->most_equal, static_cast<int64_t>(end - begin));
+    begin = end;
+  }
+}
+
+// With what std::stable_sort takes.
+int64_t ItemsBytes(size_t items) {
+  return static_cast<int64_t>(items * 2 * sizeof(JoinTable::Item) +
+                              (2 * std::bit_ceil(items + 1) + 1) * sizeof(uint32_t));
+}
+
+}  // namespace
+
+std::pair<const JoinTable::Item*, const JoinTable::Item*> JoinTable::Rows::Find(uint64_t hash) const {
+  const size_t bucket = hash >> shift;
+  const Item* item = items.data() + begins[bucket];
+  const Item* end = items.data() + begins[bucket + 1];
+  while (item != end && item->hash < hash) ++item;
+  if (item == end || item->hash != hash) return {item, item};
+  if (most_equal == 1) return {item, item + 1};
+  const Item* past =
+      std::partition_point(item, end, [hash](const Item& other) { return other.hash == hash; });
+  return {item, past};
+}
+
+JoinTable::JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, Open open)
+    : schema_(std::move(schema)), keys_(std::move(keys)), open_(std::move(open)) {}
+
+JoinTable::~JoinTable() = default;
+
+Result<std::shared_ptr<const JoinTable::Rows>> JoinTable::Get(const OperatorContext& ctx) {
+  std::lock_guard lock(mutex_);
+  if (!rows_) {
+    ARROW_ASSIGN_OR_RAISE(rows_, Read(ctx));
+  }
+  return rows_;
+}
+
+Result<std::shared_ptr<JoinTable::Rows>> JoinTable::Read(const OperatorContext& ctx) const {
+  auto rows = std::make_shared<Rows>();
+  ARROW_ASSIGN_OR_RAISE(rows->memory, ctx.pool->Reserve(ItemsBytes(0)));
+  ARROW_ASSIGN_OR_RAISE(const auto matcher, KeyMatcher::Make(*schema_, keys_));
+  ARROW_ASSIGN_OR_RAISE(auto source, open_());
+  while (true) {
+    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+    ARROW_ASSIGN_OR_RAISE(auto block, source->Next(ctx));
+    if (!block) break;
+    const int64_t count = block->num_rows();
+    if (count == 0) continue;
+    const size_t items = rows->items.size() + static_cast<size_t>(count);
+    if (items > UINT32_MAX / 4) return UserError("the right side of a broadcast join has too many rows");
+    ARROW_RETURN_NOT_OK(rows->memory.Resize(ItemsBytes(items)));
+    ARROW_ASSIGN_OR_RAISE(auto keys, matcher.Prepare(*block->batch, ctx.pool.get()));
+    const auto batch = static_cast<uint32_t>(rows->batches.size());
+    for (int64_t row = 0; row < count; ++row) {
+      if (keys.HasNull(row)) continue;
+      rows->items.push_back({MatchHash(keys, row), batch, static_cast<uint32_t>(row)});
+    }
+    ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(*block->batch));
+    rows->row_bytes.push_back(static_cast<double>(bytes) / static_cast<double>(count));
+    rows->keys.push_back(std::move(keys));
+    rows->batches.push_back(std::move(block->batch));
+  }
+  rows->items.shrink_to_fit();
+  Order(rows.get());
+  return rows;
+}
+
+}  // namespace partita

@@ -1,0 +1,59 @@
+// The right side of a broadcast join in memory: read from its exchange by the first task that needs it,
+// shared by all. Rows stand in the order of a hash of their keys, equal ones in the order of the right side.
+//
+// Thread-safe. Memory: that of the first caller, until the table dies.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "partita/operator/operator.h"
+#include "partita/runs/key_match.h"
+
+namespace partita {
+
+class JoinTable {
+ public:
+  struct Item {
+    uint64_t hash = 0;
+    uint32_t batch = 0;
+    uint32_t row = 0;
+  };
+  struct Rows {
+    std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
+    std::vector<double> row_bytes;  // of each batch, about
+    std::vector<MatchKeys> keys;    // of each batch
+    std::vector<Item> items;        // without those that have a null key
+    std::vector<uint32_t> begins;   // of items by the leading bits of their hash
+    int shift = 0;
+    int64_t most_equal = 0;  // the most items of one hash
+    Reservation memory;
+
+    // The items of one hash.
+    std::pair<const Item*, const Item*> Find(uint64_t hash) const;
+  };
+  using Open = std::function<Result<std::unique_ptr<Source>>()>;
+
+  // `keys`: the key columns' indices in `schema`, the columns of what `open` gives. Without keys all rows are
+  // equal.
+  JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, Open open);
+  ~JoinTable();
+
+  const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+  // Reads the rows at the first call. A refusal leaves nothing behind: it may be called again.
+  Result<std::shared_ptr<const Rows>> Get(const OperatorContext& ctx);
+
+ private:
+  Result<std::shared_ptr<Rows>> Read(const OperatorContext& ctx) const;
+
+  std::shared_ptr<arrow::Schema> schema_;
+  std::vector<int> keys_;
+  Open open_;
+  std::mutex mutex_;
+  std::shared_ptr<const Rows> rows_;
+};
+
+}  // namespace partita
