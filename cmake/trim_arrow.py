@@ -61,7 +61,9 @@ class Library:
 
     def own_address(self, index: int) -> int | None:
         """Where symbol `index` is, if it is a definition of this library to which its references may be bound."""
-        name, info, _, section, address, _ = SYMBOL.unpack_from(self.data, self.section(".dynsym")[1] + SYMBOL.size * index)
+        name, info, _, section, address, _ = SYMBOL.unpack_from(
+            self.data, self.section(".dynsym")[1] + SYMBOL.size * index
+        )
         if section == SHN_UNDEF or info >> 4 == STB_GNU_UNIQUE:
             return None
         text = self.name(self.section(".dynstr")[1] + name)

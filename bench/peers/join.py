@@ -79,9 +79,7 @@ def make_benchmark(root: pathlib.Path, rows: int) -> None:
 
     def write(name: str, columns: dict) -> None:
         (root / name).mkdir(parents=True)
-        pq.write_table(
-            pa.table(columns), root / name / "0.parquet", compression="snappy", row_group_size=ROW_GROUP
-        )
+        pq.write_table(pa.table(columns), root / name / "0.parquet", compression="snappy", row_group_size=ROW_GROUP)
 
     def take(values, n: int):
         return random.permutation(np.resize(values, n))
