@@ -8,12 +8,22 @@
 #include <cstring>
 #include <limits>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace partita {
 namespace {
 
 constexpr uint8_t kPresent = 1;
+
+using Uint128 = unsigned __int128;
+
+// The bytes at `at` as the leading ones of 16.
+Uint128 LoadLeading(const uint8_t* at, size_t size) {
+  uint64_t words[2] = {0, 0};
+  std::memcpy(words, at, size);
+  return Uint128{__builtin_bswap64(words[0])} << 64 | __builtin_bswap64(words[1]);
+}
 
 // Unsigned integers that compare like the values.
 template <typename T>
@@ -61,7 +71,8 @@ bool MayHaveNulls(const arrow::Array& array) {
          array.type_id() == arrow::Type::DICTIONARY;
 }
 
-// `Values` has width(), Length(row) and Put(row, out), of values that are not null.
+// `Values` has width(), Length(row), Put(row, out), and Leading(row, size): what Put writes, where that is up
+// to 15 bytes, as the leading ones of 16. All of values that are not null.
 template <typename Values>
 class KeyWriterOf final : public KeyWriter {
  public:
@@ -89,6 +100,22 @@ class KeyWriterOf final : public KeyWriter {
     }
   }
 
+  void AddToPrefixes(int64_t begin, int64_t end, uint8_t* sizes, KeyPrefix* prefixes) const override {
+    for (int64_t row = begin; row < end; ++row, ++sizes, ++prefixes) {
+      Uint128 bytes = Uint128{null_marker_} << 120;
+      size_t size = 0;
+      if (!nulls_ || !IsNull(*array_, row)) {
+        Uint128 value = values_.Leading(row, &size);
+        if (invert_ && size > 0) value ^= ~Uint128{0} << (128 - 8 * size);
+        bytes = Uint128{kPresent} << 120 | value >> 8;
+      }
+      bytes >>= 8 * *sizes;
+      prefixes->hi |= static_cast<uint64_t>(bytes >> 64);
+      prefixes->lo |= static_cast<uint64_t>(bytes);
+      *sizes = static_cast<uint8_t>(*sizes + 1 + size);
+    }
+  }
+
   int64_t value_width() const override { return values_.width(); }
   int64_t LengthOf(int64_t row) const override { return values_.Length(row); }
   uint8_t* Put(int64_t row, uint8_t* out) const override { return values_.Put(row, out); }
@@ -108,19 +135,44 @@ struct FixedValues {
     put(row, out);
     return out + bytes;
   }
+  Uint128 Leading(int64_t row, size_t* size) const {
+    uint8_t written[16];
+    put(row, written);
+    *size = static_cast<size_t>(bytes);
+    return LoadLeading(written, *size);
+  }
+};
+
+template <typename T>
+struct NumberValues {
+  const T* values;
+  int64_t width() const { return sizeof(T); }
+  int64_t Length(int64_t) const { return sizeof(T); }
+  uint8_t* Put(int64_t row, uint8_t* out) const {
+    PutBigEndian(Ordered(values[row]), out);
+    return out + sizeof(T);
+  }
+  Uint128 Leading(int64_t row, size_t* size) const {
+    *size = sizeof(T);
+    return Uint128{Ordered(values[row])} << (128 - 8 * sizeof(T));
+  }
 };
 
 template <typename ArrayType>
 struct TextValues {
   const ArrayType* array;
+  bool zeros = true;             // may there be any? They are escaped.
+  const uint8_t* end = nullptr;  // of the bytes that may be read
+
   int64_t width() const { return -1; }
   int64_t Length(int64_t row) const {
     const std::string_view text = array->GetView(row);
-    return static_cast<int64_t>(text.size()) + std::count(text.begin(), text.end(), '\0') + 2;
+    const auto escapes = zeros ? std::count(text.begin(), text.end(), '\0') : 0;
+    return static_cast<int64_t>(text.size()) + escapes + 2;
   }
   uint8_t* Put(int64_t row, uint8_t* out) const {
     const std::string_view text = array->GetView(row);
-    if (std::memchr(text.data(), 0, text.size()) == nullptr) {
+    if (!zeros || std::memchr(text.data(), 0, text.size()) == nullptr) {
       if (!text.empty()) std::memcpy(out, text.data(), text.size());
       out += text.size();
     } else {
@@ -133,6 +185,17 @@ struct TextValues {
     *out++ = 0;
     return out;
   }
+  Uint128 Leading(int64_t row, size_t* size) const {
+    const std::string_view text = array->GetView(row);
+    const auto* at = reinterpret_cast<const uint8_t*>(text.data());
+    if (zeros || end - at < 16) {
+      uint8_t written[16];
+      *size = static_cast<size_t>(Put(row, written) - written);
+      return LoadLeading(written, *size);
+    }
+    *size = text.size() + 2;
+    return LoadLeading(at, 16) & ~(~Uint128{0} >> (8 * text.size()));
+  }
 };
 
 // The values that the indices stand for.
@@ -142,6 +205,11 @@ struct DictionaryValues {
   int64_t width() const { return values->value_width(); }
   int64_t Length(int64_t row) const { return values->LengthOf(array->GetValueIndex(row)); }
   uint8_t* Put(int64_t row, uint8_t* out) const { return values->Put(array->GetValueIndex(row), out); }
+  Uint128 Leading(int64_t row, size_t* size) const {
+    uint8_t written[16];
+    *size = static_cast<size_t>(Put(row, written) - written);
+    return LoadLeading(written, *size);
+  }
 };
 
 using KeyWriterPtr = std::shared_ptr<KeyWriter>;
@@ -153,9 +221,7 @@ KeyWriterPtr FixedWriter(int64_t width, PutOne put) {
 
 template <typename T>
 KeyWriterPtr NumberWriter(const arrow::ArrayData& data) {
-  const T* values = data.GetValues<T>(1);
-  return FixedWriter(sizeof(T),
-                     [values](int64_t row, uint8_t* out) { PutBigEndian(Ordered(values[row]), out); });
+  return std::make_shared<KeyWriterOf<NumberValues<T>>>(NumberValues<T>{data.GetValues<T>(1)});
 }
 
 KeyWriterPtr DecimalWriter(const arrow::ArrayData& data, int64_t width) {
@@ -169,8 +235,15 @@ KeyWriterPtr DecimalWriter(const arrow::ArrayData& data, int64_t width) {
 
 template <typename ArrayType>
 KeyWriterPtr TextWriter(const arrow::Array& array) {
-  return std::make_shared<KeyWriterOf<TextValues<ArrayType>>>(
-      TextValues<ArrayType>{static_cast<const ArrayType*>(&array)});
+  TextValues<ArrayType> values{static_cast<const ArrayType*>(&array)};
+  if constexpr (!std::is_same_v<ArrayType, arrow::BinaryViewArray>) {  // the texts stand in one piece
+    const auto& text = *values.array;
+    const auto begin = array.length() == 0 ? 0 : text.value_offset(0);
+    const auto size = array.length() == 0 ? 0 : text.value_offset(array.length()) - begin;
+    values.zeros = size > 0 && std::memchr(text.raw_data() + begin, 0, static_cast<size_t>(size)) != nullptr;
+    if (text.value_data()) values.end = text.value_data()->data() + text.value_data()->size();
+  }
+  return std::make_shared<KeyWriterOf<TextValues<ArrayType>>>(values);
 }
 
 Result<KeyWriterPtr> WriterOf(const arrow::Array& array) {

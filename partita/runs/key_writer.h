@@ -23,6 +23,9 @@ class KeyWriter {
   virtual void AddLengths(int64_t begin, int64_t end, int64_t* lengths) const = 0;
   // Writes them at out[0..], which then stand behind them.
   virtual void Write(int64_t begin, int64_t end, uint8_t** out) const = 0;
+  // The same for encodings of at most 16 bytes in all, straight into prefixes[0..], of which sizes[0..] bytes
+  // are there.
+  virtual void AddToPrefixes(int64_t begin, int64_t end, uint8_t* sizes, KeyPrefix* prefixes) const = 0;
 
   // A value alone, not null.
   virtual int64_t value_width() const = 0;  // -1: they differ

@@ -49,17 +49,12 @@ void ForSlices(int64_t rows, Visit visit) {
   for (int64_t begin = 0; begin < rows; begin += kSliceRows) visit(begin, std::min(rows, begin + kSliceRows));
 }
 
-// Keys that are all `width` <= 16 bytes long.
-void EncodeNarrow(const std::vector<KeyWriterPtr>& columns, int64_t width, int64_t rows,
-                  KeyPrefix* prefixes) {
-  std::array<uint8_t, kSliceRows * 16> bytes;
-  std::array<uint8_t*, kSliceRows> out;
+// Keys that are all at most 16 bytes long.
+void EncodeNarrow(const std::vector<KeyWriterPtr>& columns, int64_t rows, KeyPrefix* prefixes) {
+  std::fill(prefixes, prefixes + rows, KeyPrefix());
   ForSlices(rows, [&](int64_t begin, int64_t end) {
-    for (int64_t i = 0; i < end - begin; ++i) out[static_cast<size_t>(i)] = bytes.data() + i * width;
-    for (const auto& column : columns) column->Write(begin, end, out.data());
-    for (int64_t i = 0; i < end - begin; ++i) {
-      prefixes[begin + i] = PrefixOf(bytes.data() + i * width, width);
-    }
+    std::array<uint8_t, kSliceRows> sizes{};
+    for (const auto& column : columns) column->AddToPrefixes(begin, end, sizes.data(), prefixes + begin);
   });
 }
 
@@ -141,12 +136,15 @@ Result<RowKeys> KeyEncoder::Encode(const arrow::RecordBatch& batch, arrow::Memor
   ARROW_ASSIGN_OR_RAISE(keys.prefixes, NewBuffer(rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
   auto* prefixes = reinterpret_cast<KeyPrefix*>(keys.prefixes->mutable_data());
   if (width >= 0 && width <= 16) {
-    EncodeNarrow(columns, width, rows, prefixes);
+    EncodeNarrow(columns, rows, prefixes);
     return keys;
   }
   ARROW_ASSIGN_OR_RAISE(auto offset_buffer, NewBuffer((rows + 1) * 8, pool));
   auto* offsets = reinterpret_cast<int64_t*>(offset_buffer->mutable_data());
-  const int64_t longest = FillOffsets(columns, rows, offsets);
+  if (FillOffsets(columns, rows, offsets) <= 16) {
+    EncodeNarrow(columns, rows, prefixes);
+    return keys;
+  }
   ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(offsets[rows], pool));
   std::array<uint8_t*, kSliceRows> out;
   ForSlices(rows, [&](int64_t begin, int64_t end) {
@@ -158,11 +156,16 @@ Result<RowKeys> KeyEncoder::Encode(const arrow::RecordBatch& batch, arrow::Memor
       prefixes[row] = PrefixOf(bytes->data() + offsets[row], offsets[row + 1] - offsets[row]);
     }
   });
-  if (longest > 16) {
-    keys.offsets = std::move(offset_buffer);
-    keys.bytes = std::move(bytes);
-  }
+  keys.offsets = std::move(offset_buffer);
+  keys.bytes = std::move(bytes);
   return keys;
+}
+
+uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole) {
+  // An encoding hashes the same whether its batch has longer ones or not.
+  if (whole.size() > 16) return Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
+  const uint64_t hash = Mix(prefix.hi + 0x9e3779b97f4a7c15ULL);
+  return Mix(hash ^ Mix(prefix.lo + 0xd1b54a32d192ed03ULL));
 }
 
 Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
@@ -171,19 +174,7 @@ Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
   ARROW_ASSIGN_OR_RAISE(hashed.prefixes,
                         NewBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
   auto* out = reinterpret_cast<KeyPrefix*>(hashed.prefixes->mutable_data());
-  for (int64_t row = 0; row < keys.rows; ++row) {
-    // An encoding hashes the same whether its batch has longer ones or not.
-    const auto whole = keys.whole(row);
-    const auto& prefix = keys.prefix(row);
-    uint64_t hash = 0;
-    if (whole.size() > 16) {
-      hash = Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
-    } else {
-      hash = Mix(prefix.hi + 0x9e3779b97f4a7c15ULL);
-      hash = Mix(hash ^ Mix(prefix.lo + 0xd1b54a32d192ed03ULL));
-    }
-    out[row] = {hash, 0};
-  }
+  for (int64_t row = 0; row < keys.rows; ++row) out[row] = {HashKey(keys.prefix(row), keys.whole(row)), 0};
   return hashed;
 }
 

@@ -63,7 +63,9 @@ class KeyEncoder {
   std::vector<KeyColumn> columns_;
 };
 
-// A 64-bit hash of each key (the same on every machine), as keys of their own: hi is the hash, lo is 0.
+// A 64-bit hash of a key, the same on every machine. `whole` as in RowKeys.
+uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole);
+// The hash of each key, as keys of their own: hi is the hash, lo is 0.
 Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool);
 
 // Keys of a random order: a keyed hash of (seed, input, partition, ordinal). `ordinal(i)` as a list.
