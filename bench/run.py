@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One question, one command: `.venv/bin/python bench/run.py image|quality|fat|startup|tasks|sort`."""
+"""One question, one command: `.venv/bin/python bench/run.py image|quality|fat|startup|tasks|sort|groupby`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness
 import paths
-from questions import fat, image, quality, sort, startup, tasks
+from questions import fat, groupby, image, quality, sort, startup, tasks
 
-QUESTIONS = {"image": image, "quality": quality, "fat": fat, "startup": startup, "tasks": tasks, "sort": sort}
+QUESTIONS = {
+    "image": image,
+    "quality": quality,
+    "fat": fat,
+    "startup": startup,
+    "tasks": tasks,
+    "sort": sort,
+    "groupby": groupby,
+}
 
 
 def main() -> int:

@@ -288,6 +288,16 @@ std::optional<int64_t> FixedSize(const std::vector<const arrow::ArrayData*>& col
   return size;
 }
 
+bool HasEscapes(const std::vector<const arrow::ArrayData*>& columns) {
+  bool found = false;
+  for (const auto* data : columns) {
+    VisitValues(*data, [&](const auto& values) {
+      if constexpr (std::decay_t<decltype(values)>::kWidth < 0) found |= values.has_zeros;
+    });
+  }
+  return found;
+}
+
 }  // namespace
 
 GroupKeys::GroupKeys(KeyEncoder encoder, std::vector<int> columns, std::shared_ptr<BudgetPool> pool)
@@ -337,7 +347,7 @@ Status GroupKeys::Encode(const arrow::RecordBatch& batch) {
   ARROW_RETURN_NOT_OK(places_.Resize(rows + 1));
   for (const auto* data : columns) AddSizes(*data, places_.begin());
   const int64_t longest = *std::max_element(places_.begin(), places_.end());
-  if (longest <= kPrefixBytes) {
+  if (longest <= kPrefixBytes && !HasEscapes(columns)) {
     std::fill(places_.begin(), places_.end(), 0);
     for (const auto* data : columns) {
       AddToPrefixes(*data, [&](int64_t row) { return places_[static_cast<size_t>(row)]; }, prefixes_.begin());
