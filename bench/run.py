@@ -1,26 +1,23 @@
 #!/usr/bin/env python3
-"""One question, one command: `.venv/bin/python bench/run.py image|quality|fat|startup|tasks|sort|groupby`."""
+"""One question, one command: `.venv/bin/python bench/run.py image`. The questions are the files in bench/questions/."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import pathlib
+import pkgutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import harness
 import paths
-from questions import fat, groupby, image, quality, sort, startup, tasks
+import questions
 
+# Each has a QUESTION, its usual REPETITIONS, add_arguments and main.
 QUESTIONS = {
-    "image": image,
-    "quality": quality,
-    "fat": fat,
-    "startup": startup,
-    "tasks": tasks,
-    "sort": sort,
-    "groupby": groupby,
+    name: importlib.import_module(f"questions.{name}") for _, name, _ in pkgutil.iter_modules(questions.__path__)
 }
 
 
@@ -30,9 +27,9 @@ def main() -> int:
         "--build", type=pathlib.Path, default=paths.ROOT / "build" / "release", help="build folder of the C++ programs"
     )
     parser.add_argument("--binary", type=pathlib.Path, help="the partita binary, when it is not the build folder's")
-    questions = parser.add_subparsers(dest="question", required=True)
+    asked = parser.add_subparsers(dest="question", required=True)
     for name, module in QUESTIONS.items():
-        sub = questions.add_parser(name, help=module.QUESTION, description=module.QUESTION)
+        sub = asked.add_parser(name, help=module.QUESTION, description=module.QUESTION)
         sub.add_argument("--scale", type=float, default=1.0, help="fraction of the full size")
         sub.add_argument("--repeat", type=int, default=module.REPETITIONS, help="rounds [%(default)s]")
         sub.add_argument(

@@ -1,4 +1,4 @@
-"""Joins from Parquet to Parquet: `join.py make|check JOB FOLDER …` and `join.py run JOB PEER DATA OUT LIMIT_MIB`.
+"""Joins from Parquet to Parquet: `join.py make wide|db FOLDER ROWS`, `join.py check JOB FOLDER OUT` and `join.py run JOB PEER DATA OUT LIMIT_MIB`.
 
 Jobs: `wide` joins two tables of a shuffled int64 key and 47 bytes of payload, one to one. The others are those of the
 db-benchmark: `small` (inner, int key, a right table of 10 rows), `medium` and `medium_left` (10 thousand), `medium_text`

@@ -11,6 +11,7 @@ using ::testing::HasSubstr;
 
 // Two sources with columns url, caption, width and height.
 TestPipeline Joined(Json args, Names inputs = {"a", "b"}) {
+  if (!args.contains("strategy")) args["strategy"] = "hash";
   TestPipeline test;
   test.Parquet("a").Parquet("b").Add("join", std::move(args), "joined", std::move(inputs));
   return test;
@@ -70,7 +71,7 @@ TEST(JoinStep, ACountNeedsOnlyTheKeys) {
 TEST(JoinStep, FiltersStayOnTheirSide) {
   TestPipeline test;
   test.Parquet("a").Add("filter", {{"predicate", "width > 3"}}, "wide").Parquet("b");
-  test.Add("join", {{"on", "url"}, {"how", "left"}}, "joined", {"wide", "b"})
+  test.Add("join", {{"on", "url"}, {"how", "left"}, {"strategy", "hash"}}, "joined", {"wide", "b"})
       .Add("filter", {{"predicate", "width_right > 5 and width < 9"}})
       .Add("write_parquet", {{"path", "out"}});
   const Plan plan = test.MustCompile();
@@ -83,7 +84,7 @@ TEST(JoinStep, FiltersStayOnTheirSide) {
 TEST(JoinStep, LimitsBeforeItCutTheirSide) {
   TestPipeline test;
   test.Parquet("a").Add("limit", {{"n", 5}}, "few").Parquet("b");
-  test.Add("join", {{"on", "url"}}, "joined", {"few", "b"}).Add("limit", {{"n", 3}}).Add("collect");
+  test.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"few", "b"}).Add("limit", {{"n", 3}}).Add("collect");
   const Plan plan = test.MustCompile();
   ASSERT_EQ(plan.exchanges.size(), 3u);
   EXPECT_EQ(plan.exchanges[0].kind, Kind::kGather);
@@ -96,7 +97,7 @@ TEST(JoinStep, LimitsBeforeItCutTheirSide) {
 TEST(JoinStep, AnInputMayBeAUnionOrTheOtherOne) {
   TestPipeline united;
   united.Parquet("a").Parquet("b").Parquet("c").Add("union", Json::object(), "ab", {"a", "b"});
-  united.Add("join", {{"on", "url"}}, "joined", {"c", "ab"}).Add("write_parquet", {{"path", "out"}});
+  united.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"c", "ab"}).Add("write_parquet", {{"path", "out"}});
   const Plan plan = united.MustCompile();
   EXPECT_EQ(plan.exchanges[0].inputs, 1);
   EXPECT_EQ(plan.exchanges[1].inputs, 2);
@@ -112,7 +113,7 @@ TEST(JoinStep, AnInputMayBeAUnionOrTheOtherOne) {
 
 TEST(JoinStep, JoinsOfJoinsAndOneForTwoSinks) {
   TestPipeline test = Joined({{"on", "url"}});
-  test.Parquet("c").Add("join", {{"on", "url"}, {"how", "anti"}}, "rest", {"joined", "c"});
+  test.Parquet("c").Add("join", {{"on", "url"}, {"how", "anti"}, {"strategy", "hash"}}, "rest", {"joined", "c"});
   test.Add("write_parquet", {{"path", "out"}}).Add("write_csv", {{"path", "too"}}, "", {"joined"});
   const Plan plan = test.MustCompile();
   EXPECT_EQ(plan.exchanges.size(), 4u);
@@ -154,6 +155,87 @@ TEST(JoinStep, ExplainTellsIt) {
         "\n  left join on caption = url, height; columns: url, width_right\n"}) {
     EXPECT_THAT(*text, HasSubstr(line));
   }
+}
+
+TEST(BroadcastJoin, ASmallRightSideIsLookedUpInTheStageOfTheLeft) {
+  const Plan plan = Joined({{"on", "url"}, {"how", "left"}, {"strategy", "auto"}})
+                        .Add("select", {{"columns", {"url", "width_right"}}})
+                        .Add("write_parquet", {{"path", "out"}})
+                        .MustCompile();
+  ASSERT_EQ(plan.exchanges.size(), 1u);
+  EXPECT_EQ(plan.exchanges[0].kind, Kind::kGather);
+  EXPECT_EQ(Shape(plan, 0), "scan b(url,width) > exchange 0.0<-1") << "who makes the table comes first";
+  EXPECT_EQ(Shape(plan, 1),
+            "scan a(url) | -1:join(url,width_right) | 0:project(url,width_right) > sink 0.0<1");
+  EXPECT_EQ(plan.stages[1].nodes[0].table, 0);
+  EXPECT_TRUE(plan.stages[1].Reads(0));
+  auto again = Plan::FromJson(plan.ToJson());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->Hash(), plan.Hash());
+}
+
+TEST(BroadcastJoin, IsNotTakenWhereItCannotGiveTheRows) {
+  for (Json args : {Json{{"on", "url"}, {"how", "full"}}, Json{{"on", "url"}, {"how", "right"}},
+                    Json{{"on", "url"}, {"partitions", 3}}}) {
+    args["strategy"] = "auto";
+    const Plan plan = Joined(args).Add("write_csv", {{"path", "out"}}).MustCompile();
+    EXPECT_EQ(plan.exchanges.size(), 2u) << args;
+  }
+}
+
+TEST(BroadcastJoin, ARightSideOfUnknownSizeIsTakenOnlyWhenAsked) {
+  const auto plan_of = [](const char* strategy) {
+    TestPipeline test;
+    test.Parquet("a").Parquet("b").Parquet("c");
+    test.Add("join", {{"on", "url"}, {"how", "semi"}, {"strategy", "hash"}}, "bc", {"b", "c"});
+    test.Add("join", {{"on", "url"}, {"strategy", strategy}}, "joined", {"a", "bc"});
+    return test.Add("write_csv", {{"path", "out"}}).MustCompile();
+  };
+  EXPECT_EQ(plan_of("auto").exchanges.size(), 4u);
+  const Plan asked = plan_of("broadcast");
+  EXPECT_EQ(asked.exchanges.size(), 3u);
+  EXPECT_EQ(asked.stages.back().nodes[0].table, 2) << "the stage that scans a waits for the table";
+}
+
+TEST(BroadcastJoin, TwoSidesThatNeedEachOtherAreNotOneStage) {
+  const auto plan_of = [](const char* strategy) {
+    TestPipeline test;
+    test.Parquet("a").Add("filter", {{"predicate", "width > 3"}}, "wide");
+    test.Add("join", {{"on", "url"}, {"strategy", strategy}}, "joined", {"a", "wide"});
+    return test.Add("write_csv", {{"path", "out"}}).MustCompile();
+  };
+  EXPECT_EQ(plan_of("auto").exchanges[0].kind, Kind::kHash);
+  const Plan plan = plan_of("broadcast");
+  ASSERT_EQ(plan.stages.size(), 2u);
+  EXPECT_EQ(plan.exchanges[0].kind, Kind::kRebalance) << "the left rows in their order";
+  EXPECT_EQ(plan.stages[0].outputs.size(), 2u) << "the source is read once";
+  EXPECT_EQ(plan.stages[1].source.exchange, 0);
+  EXPECT_EQ(plan.stages[1].nodes[0].table, 1);
+
+  TestPipeline crossed;  // a needs b, b needs a
+  crossed.Parquet("a").Parquet("b");
+  crossed.Add("join", {{"on", "url"}}, "ab", {"a", "b"}).Add("write_csv", {{"path", "out"}});
+  crossed.Add("join", {{"on", "url"}}, "ba", {"b", "a"}).Add("write_csv", {{"path", "too"}});
+  EXPECT_EQ(crossed.MustCompile().exchanges.size(), 3u) << "one table, two sides placed by key";
+}
+
+TEST(BroadcastJoin, KeysOfTwoTypesAreCastFirst) {
+  TestPipeline test;
+  test.Parquet("a").Parquet("b").Add("cast", {{"columns", {{"width", "int8"}}}}, "narrow");
+  test.Add("join", {{"on", "width"}}, "joined", {"narrow", "a"}).Add("write_csv", {{"path", "out"}});
+  const Plan plan = test.MustCompile();
+  const auto& stage = plan.stages.back();
+  EXPECT_EQ(stage.nodes.back().op, "join");
+  EXPECT_EQ(stage.nodes[static_cast<size_t>(stage.nodes.back().input)].op, "project");
+  EXPECT_EQ(stage.nodes.back().output->GetFieldByName("width")->type()->ToString(), "int64");
+}
+
+TEST(BroadcastJoin, ExplainTellsIt) {
+  TestPipeline test = Joined({{"left_on", "caption"}, {"right_on", "url"}, {"strategy", "broadcast"}});
+  const Plan plan = test.Add("write_parquet", {{"path", "out"}}).MustCompile();
+  auto text = Explain(plan, test.snapshot);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("joined: inner join on caption = url, broadcast: looks up exchange 0 in memory"));
 }
 
 TEST(LeastBudget, AJoinReadsTwoSides) {

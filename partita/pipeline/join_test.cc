@@ -103,9 +103,52 @@ TEST(Join, KeysAreChecked) {
   EXPECT_THAT(ErrorOf(R"({"on": "id", "how": "outer"})"), HasSubstr("how"));
 }
 
+TEST(Join, ACrossJoinHasNoKeys) {
+  EXPECT_EQ(ColumnsOf(R"({"how": "cross"})"), "name id city tags? id_right? person city_right item");
+  EXPECT_THAT(ErrorOf(R"({"how": "cross", "on": "id"})"), HasSubstr("a cross join has no keys"));
+}
+
+TEST(Join, ABroadcastCannotGiveLoneRightRowsNorHavePartitions) {
+  EXPECT_THAT(ErrorOf(R"({"on": "id", "how": "full", "strategy": "broadcast"})"), HasSubstr("full join"));
+  EXPECT_THAT(ErrorOf(R"({"on": "id", "partitions": 2, "strategy": "broadcast"})"), HasSubstr("partitions"));
+  EXPECT_EQ(ColumnsOf(R"({"on": "id", "how": "semi", "strategy": "broadcast"})"), "name id city tags?");
+}
+
+TEST(Join, KeysOfTwoTypesBecomeTheirCommonOne) {
+  const auto common = [](const auto& a, const auto& b) -> std::string {
+    const auto type = CommonKeyType(a, b), other = CommonKeyType(b, a);
+    EXPECT_EQ(type == nullptr, other == nullptr);
+    if (type == nullptr || other == nullptr) return "none";
+    EXPECT_TRUE(type->Equals(*other));
+    return type->ToString();
+  };
+  EXPECT_EQ(common(arrow::int32(), arrow::int64()), "int64");
+  EXPECT_EQ(common(arrow::uint8(), arrow::int8()), "int16");
+  EXPECT_EQ(common(arrow::uint32(), arrow::int64()), "int64");
+  EXPECT_EQ(common(arrow::uint64(), arrow::int8()), "none") << "no integer holds both";
+  EXPECT_EQ(common(arrow::int16(), arrow::float16()), "float");
+  EXPECT_EQ(common(arrow::int32(), arrow::float32()), "double");
+  EXPECT_EQ(common(arrow::float32(), arrow::float64()), "double");
+  EXPECT_EQ(common(arrow::utf8(), arrow::large_utf8()), "large_string");
+  EXPECT_EQ(common(arrow::dictionary(arrow::int8(), arrow::utf8()), arrow::utf8()), "string");
+  EXPECT_EQ(common(arrow::dictionary(arrow::int8(), arrow::int32()), arrow::dictionary(arrow::int32(), arrow::int64())), "int64");
+  EXPECT_EQ(common(arrow::timestamp(arrow::TimeUnit::SECOND), arrow::timestamp(arrow::TimeUnit::MICRO)),
+            "timestamp[us]");
+  EXPECT_EQ(common(arrow::timestamp(arrow::TimeUnit::SECOND, "UTC"), arrow::timestamp(arrow::TimeUnit::SECOND)),
+            "none");
+  EXPECT_EQ(common(arrow::utf8(), arrow::binary()), "none");
+  EXPECT_EQ(common(arrow::boolean(), arrow::int8()), "none");
+
+  const auto left = arrow::schema({arrow::field("k", arrow::int16()), arrow::field("v", arrow::int8())});
+  const auto right = arrow::schema({arrow::field("k", arrow::int32(), false), arrow::field("w", arrow::int8())});
+  auto bound = Bind(R"({"on": "k"})", *left, *right);
+  ASSERT_TRUE(bound.ok()) << bound.status();
+  EXPECT_EQ(bound->output->field(0)->type()->ToString(), "int32");
+}
+
 TEST(Join, RoundTripsThroughJson) {
   const Json args = *NormaliseArgs(*FindStep("join"), {{"on", "id"}, {"how", "full"}});
-  const Json json = JoinToJson(*JoinOf(args, *People(), *Orders()));
+  const Json json = JoinToJson(*JoinOf(args, *JoinInputsOf(args, People(), Orders())));
   EXPECT_EQ(JoinToJson(*JoinFromJson(json)), json);
   EXPECT_EQ(json["columns"][1], (Json{{"name", "id"}, {"side", "key"}, {"column", "id"}}));
   EXPECT_EQ(json["columns"][5], (Json{{"name", "city_right"}, {"side", "right"}, {"column", "city"}}));

@@ -139,26 +139,33 @@ class Rearranging(ABC):
         other: Self,
         on: Columns = (),
         *,
-        how: Literal["inner", "left", "right", "full", "semi", "anti"] = "inner",
+        how: Literal["inner", "left", "right", "full", "semi", "anti", "cross"] = "inner",
         left_on: Columns = (),
         right_on: Columns = (),
         suffix: str | None = "_right",
+        strategy: Literal["auto", "broadcast", "hash"] = "auto",
         partitions: int | None = None,
         name: str | None = None,
     ) -> Self:
         """Puts the rows of `other` beside those of this dataset, the left one, where their key columns are equal.
 
-        A null equals nothing, not even a null. The order of the rows is fixed, but means nothing.
+        A null equals nothing, not even a null. Rows of a broadcast join keep the order of this dataset; otherwise
+        their order is fixed, but means nothing. `explain` tells which it is.
 
         Args:
             other: The right dataset.
-            on: Key columns that both have, of one type; they are one column of the result.
+            on: Key columns that both have; they are one column of the result. Keys of two types (int32 and int64,
+                text and a dictionary of text) become their common one.
             how: Which rows stay: `"inner"` only pairs; `"left"`, `"right"` and `"full"` also rows of that side or of
-                both that match none; `"semi"` left rows that match, once; `"anti"` left rows that do not.
+                both that match none; `"semi"` left rows that match, once; `"anti"` left rows that do not; `"cross"`
+                each left row with each right row, without keys.
             left_on: Key columns of this dataset, instead of `on`.
             right_on: Key columns of `other`, as many. Where a name differs, an inner and a left join drop the right
                 column, a right join the left one.
             suffix: Put behind the name of a right column that the left has too; None: that is an error.
+            strategy: `"broadcast"`: `other` is held in memory, and the rows keep the order and the partitions of this
+                dataset; `"hash"`: both are placed by key, whatever their sizes; `"auto"`: broadcast where `other` is
+                known to be at most 16 MiB, no `partitions` are given and `how` is not `"right"` or `"full"`.
             partitions: Number of partitions of the result; None: as many as make about 128 MiB each.
             name: The step's name.
 
@@ -178,6 +185,7 @@ class Rearranging(ABC):
             "left_on": _names(left_on) or None,
             "right_on": _names(right_on) or None,
             "suffix": suffix if suffix is not None else "",
+            "strategy": strategy,
             "partitions": partitions,
         }
         return self._from_node(make_node("join", args, (self._node, other._node), name=name))

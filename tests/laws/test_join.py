@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 HOWS = ["inner", "left", "right", "full", "semi", "anti"]
+PROBED = ["inner", "left", "semi", "anti"]
 SQL = {how: "JOIN" if how == "inner" else f"{how.upper()} JOIN" for how in HOWS}
 
 
