@@ -29,10 +29,16 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
   program->source_counters = CountersOf(init.observer, source_step, scan ? stage.source.op : "exchange");
   program->source_pool = init.pool->NewChild(source_step);
 
-  program->quarantines = stage.source.on_error == OnError::kQuarantine;
+  const bool to_caller = std::any_of(stage.outputs.begin(), stage.outputs.end(), [&](const PlanOutput& output) {
+    return output.kind == PlanOutput::Kind::kSink &&
+           init.plan->sinks[static_cast<size_t>(output.target)].format.empty();
+  });
+  program->segments_.emplace_back();
+  program->segments_[0].quarantines = stage.source.on_error == OnError::kQuarantine;
   for (const auto& plan_node : stage.nodes) {
     NodeProgram node;
     node.plan = &plan_node;
+    if (plan_node.input >= 0) node.segment = program->nodes_[static_cast<size_t>(plan_node.input)].segment;
     node.pool = init.pool->NewChild(plan_node.step);
     node.counters = CountersOf(init.observer, plan_node.step, plan_node.op);
     TransformInit transform;
@@ -46,6 +52,11 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
       if (!init.table_of) return BugError("a join without its table");
       ARROW_ASSIGN_OR_RAISE(transform.table, init.table_of(plan_node));
     }
+    transform.step = plan_node.step;
+    transform.keeps_going = plan_node.on_error != OnError::kFail;
+    transform.to_caller = to_caller;
+    transform.pool = node.pool;
+    transform.observer = init.observer;
     const auto* factory = FindTransform(plan_node.op);
     if (factory == nullptr) {
       return WithContext(UserError("this build has no step '" + plan_node.op + "'"),
@@ -61,20 +72,30 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
       if (!made.ok()) return WithContext(made.status(), {.step = plan_node.step});
       node.async = std::move(*made);
       node.max_rows = node.async->max_rows_per_call();
-      program->async_rows = std::max(program->async_rows, node.async->rows_in_flight());
+      node.batch_rows = node.async->batch_rows();
     }
     node.max_rows = std::max<int64_t>(1, node.max_rows);
-    program->quarantines = program->quarantines || plan_node.on_error == OnError::kQuarantine;
     const int index = static_cast<int>(program->nodes_.size());
+    if (node.batch_rows > 0) {
+      node.max_rows = INT64_MAX;
+      node.segment = static_cast<int>(program->segments_.size());
+      SegmentProgram segment;
+      segment.root = index;
+      segment.batches_in_flight = std::max<int64_t>(1, node.async->batches_in_flight());
+      program->segments_.push_back(std::move(segment));
+    } else {
+      (plan_node.input < 0 ? program->children_
+                           : program->nodes_[static_cast<size_t>(plan_node.input)].children)
+          .push_back(index);
+      if (node.async && node.segment == 0)
+        program->async_rows = std::max(program->async_rows, node.async->rows_in_flight());
+    }
+    auto& segment = program->segments_[static_cast<size_t>(node.segment)];
+    segment.quarantines = segment.quarantines || plan_node.on_error == OnError::kQuarantine;
     program->nodes_.push_back(std::move(node));
-    (plan_node.input < 0 ? program->children_
-                         : program->nodes_[static_cast<size_t>(plan_node.input)].children)
-        .push_back(index);
   }
   for (size_t o = 0; o < stage.outputs.size(); ++o) {
     const auto& output = stage.outputs[o];
-    (output.node < 0 ? program->outputs_ : program->nodes_[static_cast<size_t>(output.node)].outputs)
-        .push_back(static_cast<int>(o));
     const bool sink = output.kind == PlanOutput::Kind::kSink;
     const auto target = static_cast<size_t>(output.target);
     const std::string step = sink ? init.plan->sinks[target].step : init.plan->exchanges[target].step;
@@ -82,6 +103,7 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     program->output_counters.push_back(
         CountersOf(init.observer, step, sink ? init.plan->sinks[target].op : "exchange"));
   }
+  program->AddLanes();
   if (program->quarantines) program->quarantine_pool = init.pool->NewChild("quarantine");
   // The rows of a ticket: what the first steps wish, up to and including the first that waits.
   std::vector<int> frontier = program->children_;
@@ -93,6 +115,33 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
     if (!node.async) frontier.insert(frontier.end(), node.children.begin(), node.children.end());
   }
   return program;
+}
+
+void StageProgram::AddLane(LaneProgram::Kind kind, int segment, int target, std::vector<int>* feeder) {
+  const int lane = static_cast<int>(lanes_.size());
+  lanes_.push_back({kind, segment, target});
+  segments_[static_cast<size_t>(segment)].lanes.push_back(lane);
+  if (feeder != nullptr) feeder->push_back(lane);
+}
+
+void StageProgram::AddLanes() {
+  const auto feeder = [&](int node) {
+    return node < 0 ? &source_lanes_ : &nodes_[static_cast<size_t>(node)].lanes;
+  };
+  const auto segment_of = [&](int node) { return node < 0 ? 0 : nodes_[static_cast<size_t>(node)].segment; };
+  for (size_t o = 0; o < stage_->outputs.size(); ++o) {
+    const int node = stage_->outputs[o].node;
+    AddLane(LaneProgram::Kind::kOutput, segment_of(node), static_cast<int>(o), feeder(node));
+  }
+  for (size_t s = 1; s < segments_.size(); ++s) {
+    const int input = nodes_[static_cast<size_t>(segments_[s].root)].plan->input;
+    AddLane(LaneProgram::Kind::kBatches, segment_of(input), static_cast<int>(s), feeder(input));
+  }
+  for (size_t s = 0; s < segments_.size(); ++s) {
+    if (!segments_[s].quarantines) continue;
+    quarantines = true;
+    AddLane(LaneProgram::Kind::kQuarantine, static_cast<int>(s), -1, nullptr);
+  }
 }
 
 }  // namespace partita

@@ -1,15 +1,20 @@
 // The state of one running task: reading, tickets, lanes to the sinks, and what it waits for. All methods
 // marked [locked] are called with the pool's mutex held; Execute runs without it. See ARCHITECTURE.md, "The
 // life of a block".
+//
+//   task_claim.cc  what to do next            task_run.cc   opening, reading, steps, the end
+//   task_book.cc   what became of it          task_lanes.cc where rows leave a segment: sinks, batches, quarantine
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "partita/execute/batcher.h"
 #include "partita/execute/task.h"
 #include "partita/execute/ticket.h"
 
@@ -61,7 +66,13 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
 
  private:
   struct Lane {
-    std::unique_ptr<Sink> sink;
+    const LaneProgram* program = nullptr;
+    std::unique_ptr<Sink> sink;      // kOutput
+    std::optional<Batcher> batcher;  // kBatches
+    std::vector<std::shared_ptr<Ticket>> made;  // kBatches: by Execute, booked by Complete
+    std::map<int, std::unique_ptr<Sink>> quarantine_sinks;  // kQuarantine, by node
+    std::map<int, int64_t> quarantine_rows;
+    std::vector<TaskOutput> quarantined;
     int64_t next_seq = 0;
     bool busy = false, finished = false;
     int64_t limit = -1, rows = 0;
@@ -73,6 +84,14 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
     std::vector<OutputFile> files;
     bool saturated() const { return limit >= 0 && rows >= limit; }
   };
+  // Tickets of one segment of the stage, by their number in it.
+  struct Segment {
+    std::deque<std::shared_ptr<Ticket>> ready;        // by seq, oldest first
+    std::map<int64_t, std::shared_ptr<Ticket>> done;  // worked on, not yet taken by all lanes
+    int64_t next_seq = 0;
+    int64_t unretired = 0;
+    bool closed = false;  // no more tickets will come
+  };
   struct AsyncCall;
 
   // Execute, by kind.
@@ -82,10 +101,14 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   Status Located(Status status) const;
   Status Process(Action* action);
   void StartAsync(const std::shared_ptr<Ticket>& ticket);
+  std::shared_ptr<Ticket> NewTicket(int segment) const;
   Status Consume(Ticket* ticket, int lane);
-  Status ConsumeQuarantine(Ticket* ticket);
+  Status ConsumeBatches(Ticket* ticket, int lane);
+  Status TakeBatches(Lane* lane, bool last);
+  Status ConsumeQuarantine(Ticket* ticket, Lane* lane);
   Status WriteBlock(Lane* lane, const OperatorContext& ctx, const Block& block);
   Status Finish(int lane);
+  Status FinishQuarantine(Lane* lane);
   void End();
 
   // [locked]
@@ -98,11 +121,17 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool MayRead(bool oldest, int64_t epoch) const;
   bool MayRetry(int64_t blocked_epoch, int64_t bytes, bool oldest, int64_t epoch) const;
   bool AllSaturated() const;
+  bool ClaimLane(int lane, bool oldest, int64_t epoch, Action* action);
+  bool ClaimTicket(bool oldest, int64_t epoch, Action* action);
   bool HasOutput(const Ticket& ticket, int lane) const;
+  bool LaneReady(const Lane& lane) const;
+  int64_t Unretired() const;
+  void AddTicket(std::shared_ptr<Ticket> ticket);
+  void CompleteConsume(Action* action);
   void Refused(const Status& status);
-  int quarantine_lane() const {
-    return init_.program->quarantines ? static_cast<int>(lanes_.size()) - 1 : -1;
-  }
+  Lane& lane(int index) { return lanes_[static_cast<size_t>(index)]; }
+  Segment& segment(int index) { return segments_[static_cast<size_t>(index)]; }
+  size_t outputs() const { return init_.program->stage().outputs.size(); }  // the first lanes
   OperatorContext LaneContext(int lane) const;
   void BookDeltas(const Ticket& ticket, int sign);
 
@@ -115,19 +144,14 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   OperatorContext source_context_;
 
   std::unique_ptr<Source> source_;
-  bool opened_ = false, source_busy_ = false, source_done_ = false;
+  bool opened_ = false, source_busy_ = false;
   int64_t source_blocked_epoch_ = -1;
   int64_t source_bytes_ = 0;
   std::vector<std::shared_ptr<Ticket>> read_;  // made by Read, booked by Complete
   bool read_end_ = false;
 
-  std::deque<std::shared_ptr<Ticket>> ready_;        // by seq, oldest first
-  std::map<int64_t, std::shared_ptr<Ticket>> done_;  // worked on, not yet taken by all lanes
-  int64_t next_seq_ = 0;
-  int64_t unretired_ = 0;
-  std::deque<Lane> lanes_;  // outputs, then quarantine
-  std::map<int, std::unique_ptr<Sink>> quarantine_sinks_;
-  std::map<int, int64_t> quarantine_rows_;
+  std::deque<Segment> segments_;  // as in the program
+  std::deque<Lane> lanes_;        // as in the program
 
   int running_ = 0;        // actions being executed
   int async_calls_ = 0;    // not yet answered

@@ -69,7 +69,9 @@ Status TicketRunner::Run() {
   SwitchTo(-1);
   items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(done));
   // A refused item may be several rows at an inner step's limit already; hand it on in halves next time.
-  if (status.IsOutOfMemory() && !items.empty() && items[0].block.num_rows() > 1) {
+  const bool fixed = !items.empty() && items[0].at_node &&
+                     program_->nodes()[static_cast<size_t>(items[0].point)].batch_rows > 0;
+  if (status.IsOutOfMemory() && !items.empty() && !fixed && items[0].block.num_rows() > 1) {
     const int64_t rows = items[0].block.num_rows();
     Ticket::Item second = items[0];
     second.block = items[0].block.Slice(rows / 2, rows - rows / 2);
@@ -85,7 +87,7 @@ Status TicketRunner::Deliver(int point, Block block) {
   delta.rows_out += block.num_rows();
   ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(*block.batch));
   delta.bytes_out += bytes;
-  for (int lane : program_->outputs_of(point)) ticket_->outputs[static_cast<size_t>(lane)].push_back(block);
+  for (int lane : program_->lanes_of(point)) ticket_->outputs[static_cast<size_t>(lane)].push_back(block);
   const auto& children = program_->children_of(point);
   for (int child : children) ARROW_RETURN_NOT_OK(RunNode(child, block));
   return Status::OK();

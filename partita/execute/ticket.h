@@ -1,4 +1,4 @@
-// A ticket: some rows of one task on their way from the source to the outputs. Tickets are worked on in any
+// A ticket: some rows of one task on their way through a segment of the stage, from its root to its lanes. Tickets are worked on in any
 // order by any thread; what they leave is taken by the sinks in ticket order. A ticket's results are lists,
 // so that a refused or failed call is undone by cutting the lists back.
 #pragma once
@@ -26,7 +26,8 @@ struct NodeDelta {
 };
 
 struct Ticket {
-  int64_t seq = 0;
+  int64_t seq = 0;  // in its segment
+  int segment = 0;
   struct Item {
     int point = -1;  // rows that leave this node (-1: the source)
     Block block;

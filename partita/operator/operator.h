@@ -4,7 +4,8 @@
 //   Transform  maps a block to blocks; no state between calls; called from many threads at once. It emits
 //   output in pieces of about
 //              `target_block_bytes`, in row order. One instance serves all tasks of a run.
-//   AsyncTransform  the same, but waits for the network instead of the CPU: Start returns at once.
+//   AsyncTransform  the same, but waits for the network or another process instead of the CPU: Start returns
+//   at once.
 //   Sink       takes the blocks of one task's output in order and turns them into files. One caller at a
 //   time.
 //
@@ -98,6 +99,13 @@ class AsyncTransform {
   virtual int64_t max_rows_per_call() const { return INT64_MAX; }
   // How many rows should be in flight over all tasks to keep the step busy.
   virtual int64_t rows_in_flight() const = 0;
+  // Not 0: every call gets exactly so many rows, the last of a partition fewer, counted by ordinal in the
+  // step's input and never by block (law 1). Such a call is never cut in halves: a refused one is called again
+  // as it is, and the step finds its bad rows itself. INT64_MAX: the whole partition is one call.
+  virtual int64_t batch_rows() const { return 0; }
+  // With batch_rows: calls of one task that should be under way, or wait for their turn, to keep the step busy.
+  virtual int64_t batches_in_flight() const { return 1; }
+  virtual WaitReason waits_for() const { return WaitReason::kNetwork; }
   // ctx (and what it points to) stays valid until `done` is called.
   virtual void Start(Block in, const OperatorContext& ctx, Done done) = 0;
   virtual std::vector<InFlight> Slowest(int n) const = 0;
@@ -136,6 +144,11 @@ struct TransformInit {
   Env* env = nullptr;
   int threads = 1;
   std::shared_ptr<JoinTable> table;  // of a join: the rows of its right side (operator/join_table.h)
+  std::string step;              // the user's name
+  bool keeps_going = false;      // bad rows are skipped or quarantined
+  bool to_caller = false;        // what it makes may leave the run's memory for the caller's
+  std::shared_ptr<BudgetPool> pool;
+  Observer* observer = nullptr;  // for notices; outlives the step; may be null
 };
 struct TransformFactory {
   std::function<Result<std::unique_ptr<Transform>>(const TransformInit&)> make;
