@@ -33,6 +33,11 @@ def program(name: str) -> pathlib.Path:
     sys.exit(f"{name} is not built: configure with -DPARTITA_BUILD_BENCH=ON and build it (bench/README.md)")
 
 
+def package() -> pathlib.Path:
+    """The folder with the Python package of the build."""
+    return _build / "python"
+
+
 def python_of(peer: str) -> pathlib.Path:
     file = VENVS / peer / "bin" / "python"
     if not file.exists():

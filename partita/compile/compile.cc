@@ -117,7 +117,8 @@ Plan Freeze(Draft draft) {
     PlanStage out;
     out.source = std::move(stage.source);
     for (auto& node : stage.nodes) {
-      out.is_volatile |= node.component != nullptr && node.component->spec->is_volatile;
+      out.is_volatile |=
+          node.component != nullptr && (node.component->spec->is_volatile || node.binding.is_volatile);
       out.nodes.push_back(Freeze(std::move(node)));
     }
     out.outputs = std::move(stage.outputs);

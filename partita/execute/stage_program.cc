@@ -29,10 +29,11 @@ Result<std::shared_ptr<StageProgram>> StageProgram::Make(const Init& init) {
   program->source_counters = CountersOf(init.observer, source_step, scan ? stage.source.op : "exchange");
   program->source_pool = init.pool->NewChild(source_step);
 
-  const bool to_caller = std::any_of(stage.outputs.begin(), stage.outputs.end(), [&](const PlanOutput& output) {
-    return output.kind == PlanOutput::Kind::kSink &&
-           init.plan->sinks[static_cast<size_t>(output.target)].format.empty();
-  });
+  const bool to_caller =
+      std::any_of(stage.outputs.begin(), stage.outputs.end(), [&](const PlanOutput& output) {
+        return output.kind == PlanOutput::Kind::kSink &&
+               init.plan->sinks[static_cast<size_t>(output.target)].format.empty();
+      });
   program->segments_.emplace_back();
   program->segments_[0].quarantines = stage.source.on_error == OnError::kQuarantine;
   for (const auto& plan_node : stage.nodes) {

@@ -46,9 +46,7 @@ bool TaskRun::blocked_on_memory() const {
   return std::any_of(lanes_.begin(), lanes_.end(), [](const Lane& lane) { return lane.blocked_epoch >= 0; });
 }
 
-std::string TaskRun::LaneStep(int lane) const {
-  return std::string(LaneContext(lane).step);
-}
+std::string TaskRun::LaneStep(int lane) const { return std::string(LaneContext(lane).step); }
 
 void TaskRun::Requeue(const std::shared_ptr<Ticket>& ticket) {
   auto& ready = segment(ticket->segment).ready;

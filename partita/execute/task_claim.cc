@@ -85,8 +85,8 @@ bool TaskRun::ClaimLane(int index, bool oldest, int64_t epoch, Action* action) {
   } else if (!from.ready.empty() && from.ready.front()->seq == lane.next_seq &&
              from.ready.front()->blocked_epoch >= 0 && HasOutput(*from.ready.front(), index) &&
              LaneReady(lane) && MayRetry(lane.blocked_epoch, 0, oldest, epoch)) {
-    // The oldest ticket was refused: what it has so far leaves first, so that a step that makes much of little
-    // can go on.
+    // The oldest ticket was refused: what it has so far leaves first, so that a step that makes much of
+    // little can go on.
     ++from.ready.front()->draining;
     action->kind = Action::Kind::kConsume;
     action->ticket = from.ready.front();

@@ -78,8 +78,7 @@ Status TaskRun::TakeBatches(Lane* lane, bool last) {
   const int segment = lane->program->target;
   const int root = init_.program->segments()[static_cast<size_t>(segment)].root;
   while (lane->batcher->Has(last)) {
-    ARROW_ASSIGN_OR_RAISE(Block batch,
-                          lane->batcher->Take(contexts_[static_cast<size_t>(root)].pool.get()));
+    ARROW_ASSIGN_OR_RAISE(Block batch, lane->batcher->Take(contexts_[static_cast<size_t>(root)].pool.get()));
     auto ticket = NewTicket(segment);
     ticket->rows = batch.num_rows();
     ARROW_ASSIGN_OR_RAISE(ticket->bytes, LogicalBytes(*batch.batch));

@@ -3,7 +3,8 @@
 // life of a block".
 //
 //   task_claim.cc  what to do next            task_run.cc   opening, reading, steps, the end
-//   task_book.cc   what became of it          task_lanes.cc where rows leave a segment: sinks, batches, quarantine
+//   task_book.cc   what became of it          task_lanes.cc where rows leave a segment: sinks, batches,
+//   quarantine
 #pragma once
 
 #include <cstdint>
@@ -67,9 +68,9 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
  private:
   struct Lane {
     const LaneProgram* program = nullptr;
-    std::unique_ptr<Sink> sink;      // kOutput
-    std::optional<Batcher> batcher;  // kBatches
-    std::vector<std::shared_ptr<Ticket>> made;  // kBatches: by Execute, booked by Complete
+    std::unique_ptr<Sink> sink;                             // kOutput
+    std::optional<Batcher> batcher;                         // kBatches
+    std::vector<std::shared_ptr<Ticket>> made;              // kBatches: by Execute, booked by Complete
     std::map<int, std::unique_ptr<Sink>> quarantine_sinks;  // kQuarantine, by node
     std::map<int, int64_t> quarantine_rows;
     std::vector<TaskOutput> quarantined;

@@ -1,6 +1,6 @@
-// A ticket: some rows of one task on their way through a segment of the stage, from its root to its lanes. Tickets are worked on in any
-// order by any thread; what they leave is taken by the sinks in ticket order. A ticket's results are lists,
-// so that a refused or failed call is undone by cutting the lists back.
+// A ticket: some rows of one task on their way through a segment of the stage, from its root to its lanes.
+// Tickets are worked on in any order by any thread; what they leave is taken by the sinks in ticket order. A
+// ticket's results are lists, so that a refused or failed call is undone by cutting the lists back.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct Ticket {
   std::vector<NodeDelta> deltas;  // [0] source, [n + 1] node n
   int async_pending = 0;
   int lanes_left = 0;
-  int draining = 0;                          // lanes that take what it has so far, while it is refused
+  int draining = 0;  // lanes that take what it has so far, while it is refused
   int64_t rows = 0;
   int64_t blocked_epoch = -1;  // memory epoch in which it was refused; -1: it was not
   int64_t bytes = 0;           // of its items when it was made

@@ -58,6 +58,7 @@ struct StepBinding {
   std::vector<std::string>
       writes;  // columns it adds or replaces; all other columns pass through unless `drops_others`
   bool drops_others = false;
+  bool is_volatile = false;  // as these arguments make it, though the step is not by itself
 };
 using BindStep =
     std::function<Result<StepBinding>(const Json& args, const std::shared_ptr<arrow::Schema>& input)>;

@@ -1,6 +1,7 @@
 #include "partita/session/session.h"
 
 #include <arrow/api.h>
+#include <arrow/util/base64.h>
 
 #include <thread>
 
@@ -10,6 +11,7 @@
 #include "partita/block/content_digest.h"
 #include "partita/block/logical_bytes.h"
 #include "partita/engine/local_engine.h"
+#include "partita/operator/payload.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
@@ -17,7 +19,12 @@ namespace partita {
 std::string BuildVersion() { return PARTITA_VERSION; }
 
 std::string CompiledPlan::ToText() const {
-  return PrettyJson({{"plan", plan.ToJson()}, {"snapshot", snapshot.ToJson()}, {"options", options}});
+  Json document = {{"plan", plan.ToJson()}, {"snapshot", snapshot.ToJson()}, {"options", options}};
+  // Code that the plan names by digest lies beside it: the document alone is enough to run it.
+  for (const std::string& name : PayloadNames(plan)) {
+    if (const auto bytes = FindPayload(name)) document["payloads"][name] = arrow::util::base64_encode(*bytes);
+  }
+  return PrettyJson(document);
 }
 
 Result<CompiledPlan> CompiledPlan::FromText(std::string_view text) {
@@ -32,6 +39,17 @@ Result<CompiledPlan> CompiledPlan::FromText(std::string_view text) {
   compiled.plan_hash = compiled.plan.Hash();
   compiled.snapshot_hash = compiled.snapshot.Hash();
   compiled.options = json.value("options", Json::object());
+  const auto payloads = json.find("payloads");
+  if (payloads == json.end()) return compiled;
+  if (!payloads->is_object()) return DataError("the payloads of this plan are no map");
+  for (const auto& [name, text] : payloads->items()) {
+    if (!text.is_string()) return DataError("payload '" + name + "' of this plan is no text");
+    auto bytes = arrow::util::base64_decode(text.get_ref<const std::string&>());
+    if (!bytes.ok()) return DataError("payload '" + name + "' of this plan cannot be read");
+    ARROW_ASSIGN_OR_RAISE(const std::string found, AddPayload(std::move(*bytes)));
+    if (found != name)
+      return DataError("payload '" + name + "' of this plan holds other bytes than its name says");
+  }
   return compiled;
 }
 

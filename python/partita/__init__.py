@@ -12,6 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
+from ._functions import Actors, Tasks
 from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
@@ -48,6 +49,7 @@ from .stats import RunStats, StepStats
 __version__: str = _native.native.BUILD_VERSION
 
 __all__ = [
+    "Actors",
     "Aggregate",
     "BugError",
     "CancelledError",
@@ -65,6 +67,7 @@ __all__ = [
     "RunStats",
     "Sink",
     "StepStats",
+    "Tasks",
     "UserError",
     "WrittenDataset",
     "WrittenFile",

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pyarrow as pa
+
+from . import _functions
 from ._native import native, step_specs, to_json
 from .errors import PartitaError, UserError
 from .expressions import text_of
@@ -122,11 +125,13 @@ def build(
     """The pipeline of `ends` and all they come from. `on_error` is the policy of steps that name none."""
     nodes = tuple(walk(ends))
     names = name_nodes(nodes)
+    if any(node.op in _functions.OPS for node in nodes):
+        _functions.set_runtime()
     steps = [
         {
             "name": names[id(node)],
             "op": node.op,
-            "args": node.args,
+            "args": _told(node),
             "inputs": [names[id(child)] for child in node.inputs],
             "on_error": node.on_error or (None if _moves_rows(node) else on_error) or "fail",
         }
@@ -134,6 +139,28 @@ def build(
     ]
     text = to_json({"name": pipeline_name, "steps": steps, "options": options or {}})
     return BuiltPipeline(native.Pipeline.from_json(text), names, nodes)
+
+
+def _told(node: Node) -> dict[str, Any]:
+    """A step's arguments, with the columns that its function returns: a plan must know them."""
+    if node.op not in _functions.OPS or node.op == "filter_rows" or node.args.get("schema"):
+        return node.args
+    function = node.keep if isinstance(node.keep, _functions.Function) else None
+    if function is not None and function.schema is not None:
+        return {**node.args, "schema": function.schema}
+    from . import _execute, batches  # they build pipelines
+
+    size = node.args.get("batch_size", _functions.SAMPLE_ROWS)
+    rows = min(_functions.SAMPLE_ROWS, size) if isinstance(size, int) else _functions.SAMPLE_ROWS
+    with _execute.call({}, show=False) as running:
+        stream = _execute.open_stream(node.inputs[0], rows, running, {})
+        columns = pa.schema(stream)
+        table = pa.Table.from_batches(list(batches.read_batches(stream)), columns)
+    sample = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=columns)
+    schema = _functions.infer_schema(node.op, node.args, function, sample)
+    if function is not None:
+        function.schema = schema
+    return {**node.args, "schema": schema}
 
 
 def _moves_rows(node: Node) -> bool:
@@ -201,6 +228,8 @@ def _arg_text(key: str, value: Any, node: Node) -> str:
         return ", ".join(f"{name}={item}" for name, item in value.items())
     if key == "n":
         return str(value)
+    if key == "fn" and isinstance(node.keep, _functions.Function):
+        return node.keep.name
     return f"{key}={value!r}"
 
 

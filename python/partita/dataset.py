@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import pyarrow as pa
 
 from . import _execute, batches
+from ._functions import Function
 from ._graph import Node, build, plan_lines
 from ._native import native, session
 from .errors import UserError
@@ -301,5 +302,10 @@ def yaml_text(ends: list[Node], name: str = "pipeline", options: dict[str, Any] 
         if node.op == "from_memory":
             raise UserError(
                 "a pipeline file cannot hold rows that are in memory", hint="write them to a file and read that"
+            )
+        if isinstance(node.keep, Function) and node.keep.payload is not None:
+            raise UserError(
+                f"a pipeline file cannot hold the function {node.keep.name}",
+                hint="put it into a module and name it: 'package.module:function'",
             )
     return pipeline.native.to_yaml()

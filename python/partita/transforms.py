@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import pyarrow as pa
@@ -14,10 +14,11 @@ from ._graph import Node, make_node, renamed
 from ._native import native, step_specs
 from .errors import UserError
 from .expressions import Expr, IntoExpr, TypeLike, type_text
+from .mapping import FunctionSteps
 from .rearranging import Rearranging
 
 
-class Transforms(Rearranging):
+class Transforms(Rearranging, FunctionSteps):
     """Lazy steps. Nothing is read before rows, a schema or a count are asked for."""
 
     _node: Node
@@ -28,11 +29,17 @@ class Transforms(Rearranging):
     def _step(self, op: str, args: dict[str, Any], *, on_error: str | None, name: str | None = None) -> Self:
         return self._from_node(make_node(op, args, (self._node,), on_error=on_error, name=name))
 
-    def filter(self, *predicates: Expr | str, on_error: str | None = None, name: str | None = None) -> Self:
+    def filter(
+        self,
+        *predicates: Expr | str | Callable[[dict[str, Any]], Any],
+        on_error: str | None = None,
+        name: str | None = None,
+    ) -> Self:
         """Keeps the rows where all `predicates` are true; where one is false or null the row is left out.
 
         Args:
-            predicates: Expressions, or text with SQL's operators.
+            predicates: Expressions, or text with SQL's operators. One Python function of a row (a dict) is the same
+                as `filter_rows(fn)`, which has its options.
             on_error: What becomes of a row whose predicate cannot be computed: `"fail"` (the run), `"skip"` or
                 `"quarantine"`.
             name: The step's name in progress, stats and errors.
@@ -46,9 +53,14 @@ class Transforms(Rearranging):
         """
         if not predicates:
             raise UserError("filter needs a predicate", hint='write filter("width >= 256")')
-        condition = expressions.predicate(predicates[0])
+        functions = [item for item in predicates if callable(item) and not isinstance(item, Expr)]
+        if functions:
+            if len(predicates) > 1:
+                raise UserError("filter takes one Python function alone", hint="write .filter(…).filter(…)")
+            return self.filter_rows(functions[0], on_error=on_error, name=name)
+        condition = expressions.predicate(predicates[0])  # type: ignore[arg-type]
         for other in predicates[1:]:
-            condition = condition & expressions.predicate(other)
+            condition = condition & expressions.predicate(other)  # type: ignore[arg-type]
         return self._step("filter", {"predicate": condition._json}, on_error=on_error, name=name)
 
     def select(

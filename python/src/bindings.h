@@ -46,6 +46,7 @@ Result<RunOptions> MakeRunOptions(const Json& file_options, const OptionPairs& g
 void BindErrors(nb::module_& m);
 void BindOptions(nb::module_& m);
 void BindExpressions(nb::module_& m);
+void BindFunctions(nb::module_& m);
 void BindPipeline(nb::module_& m);
 void BindComponents(nb::module_& m);
 void BindObserver(nb::module_& m);

@@ -20,6 +20,7 @@ NB_MODULE(_partita, m) {
   BindErrors(m);
   BindOptions(m);
   BindExpressions(m);
+  BindFunctions(m);
   BindPipeline(m);
   BindComponents(m);
   BindObserver(m);

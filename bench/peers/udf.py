@@ -1,0 +1,182 @@
+"""A NumPy function over tensors: `udf.py make DATA ROWS FILES | check OUT DATA | PEER DATA OUT`. Each peer as its documentation does it.
+
+The function takes 1,024 rows of 64 floats, normalises each row, and multiplies by a 64x64 matrix.
+"""
+
+import json
+import os
+import sys
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+WIDTH, BATCH, PROCESSES = 64, 1024, 2
+WEIGHTS = np.random.default_rng(1).standard_normal((WIDTH, WIDTH), dtype=np.float32) / 8
+
+
+def work(x):
+    centred = x - x.mean(axis=1, keepdims=True)
+    centred /= centred.std(axis=1, keepdims=True) + np.float32(1e-6)
+    return centred @ WEIGHTS
+
+
+def step(batch):
+    """For Partita: `udf:step`."""
+    return {"y": work(batch["x"])}
+
+
+def tensors(array):
+    import pyarrow as pa
+
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), WIDTH)
+
+
+def make(data, rows, files):
+    import pathlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = pathlib.Path(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in range(files):
+        count = rows * (part + 1) // files - rows * part // files
+        x = np.random.default_rng(part).standard_normal((count, WIDTH), dtype=np.float32)
+        table = pa.table({"x": tensors(x)})
+        pq.write_table(
+            table, folder / f"part-{part:02}.parquet", compression="none", use_dictionary=False, row_group_size=65_536
+        )
+
+
+def check(out, data):
+    """The same rows, whatever their order: counts, and sums that do not depend on it."""
+    import pathlib
+
+    import pyarrow.parquet as pq
+
+    def columns(folder, name):
+        for file in sorted(pathlib.Path(folder).rglob("*.parquet")):
+            for batch in pq.ParquetFile(file).iter_batches(65_536):
+                values = batch.column(name)
+                while hasattr(values, "storage"):
+                    values = values.storage
+                yield values.flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)
+
+    def fold(arrays):
+        rows, total, squares = 0, np.zeros(WIDTH), np.zeros(WIDTH)
+        for array in arrays:
+            rows += len(array)
+            total += array.sum(axis=0, dtype=np.float64)
+            squares += np.square(array, dtype=np.float64).sum(axis=0)
+        return rows, total, squares
+
+    rows, total, squares = fold(columns(out, "y"))
+    expected_rows, expected_total, expected_squares = fold(work(x) for x in columns(data, "x"))
+    assert rows == expected_rows, f"{rows} rows, not {expected_rows}"
+    assert np.allclose(total, expected_total, rtol=1e-4, atol=1e-2 * rows**0.5), "other sums"
+    assert np.allclose(squares, expected_squares, rtol=1e-4), "other squares"
+
+
+def _loop_one(job):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files, out = job
+    for file in files:
+        writer = None
+        for batch in pq.ParquetFile(file).iter_batches(65_536, use_threads=False):
+            x = batch.column(0).flatten().to_numpy().reshape(-1, WIDTH)
+            y = np.concatenate([work(x[i : i + BATCH]) for i in range(0, len(x), BATCH)])
+            table = pa.table({"y": tensors(y)})
+            if writer is None:
+                name = os.path.join(out, os.path.basename(file))
+                writer = pq.ParquetWriter(name, table.schema, compression="none", use_dictionary=False)
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
+
+
+def loop(data, out):
+    """No engine: NumPy and pyarrow in as many processes."""
+    import multiprocessing
+    import pathlib
+
+    start = time.perf_counter()
+    pathlib.Path(out).mkdir(parents=True)
+    files = sorted(str(file) for file in pathlib.Path(data).glob("*.parquet"))
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        pool.map(_loop_one, [([file], out) for file in files], chunksize=1)
+    return time.perf_counter() - start
+
+
+def dask(data, out):
+    import pathlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from dask import delayed
+    from distributed import Client, LocalCluster
+
+    def one(file):
+        table = pq.read_table(file, use_threads=False)
+        x = table.column(0).combine_chunks().flatten().to_numpy().reshape(-1, WIDTH)
+        y = np.concatenate([work(x[i : i + BATCH]) for i in range(0, len(x), BATCH)])
+        path = os.path.join(out, os.path.basename(file))
+        pq.write_table(pa.table({"y": tensors(y)}), path, compression="none", use_dictionary=False)
+
+    cluster = LocalCluster(
+        n_workers=PROCESSES, threads_per_worker=1, dashboard_address=None, local_directory=out + ".tmp"
+    )
+    with cluster, Client(cluster) as client:
+        start = time.perf_counter()
+        pathlib.Path(out).mkdir(parents=True)
+        jobs = [delayed(one)(str(file)) for file in sorted(pathlib.Path(data).glob("*.parquet"))]
+        client.gather(client.compute(jobs))
+        return time.perf_counter() - start
+
+
+def daft(data, out):
+    import daft as engine
+
+    @engine.udf(return_dtype=engine.DataType.fixed_size_list(engine.DataType.float32(), WIDTH), batch_size=BATCH)
+    def function(x):
+        array = x.to_arrow()
+        array = array.combine_chunks() if hasattr(array, "combine_chunks") else array
+        return tensors(work(array.flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)))
+
+    start = time.perf_counter()
+    frame = engine.read_parquet(f"{data}/*.parquet")
+    frame.select(function(frame["x"]).alias("y")).write_parquet(out, compression="none")
+    return time.perf_counter() - start
+
+
+def ray(data, out):
+    import ray as engine
+
+    def function(batch):
+        array = batch.column("x").combine_chunks()
+        import pyarrow as pa
+
+        return pa.table({"y": tensors(work(array.flatten().to_numpy().reshape(-1, WIDTH)))})
+
+    engine.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False, object_store_memory=2 << 30)
+    engine.data.DataContext.get_current().enable_progress_bars = False
+    start = time.perf_counter()
+    rows = engine.data.read_parquet(data)
+    rows.map_batches(function, batch_size=BATCH, batch_format="pyarrow", zero_copy_batch=True).write_parquet(
+        out, compression="none"
+    )
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    word, arguments = sys.argv[1], sys.argv[2:]
+    if word == "make":
+        make(arguments[0], int(arguments[1]), int(arguments[2]))
+    elif word == "check":
+        check(*arguments)
+    else:
+        seconds = {f.__name__: f for f in (loop, dask, daft, ray)}[word](*arguments)
+        print(json.dumps({"seconds": seconds}), flush=True)

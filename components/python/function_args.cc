@@ -1,0 +1,203 @@
+#include "components/python/function_args.h"
+
+#include <arrow/type.h>
+
+#include <algorithm>
+#include <set>
+
+#include "partita/base/json.h"
+#include "partita/block/schema.h"
+#include "partita/operator/payload.h"
+
+namespace partita {
+namespace {
+
+constexpr int64_t kMostBatchRows = 1 << 30;
+
+// "a: int64, b: string" is what a struct's type has between its brackets.
+Result<std::shared_ptr<arrow::Schema>> ParseColumns(const std::string& text) {
+  const bool whole = text.starts_with("struct<");
+  auto type = ParseType(whole ? text : "struct<" + text + ">");
+  if (!type.ok() || (*type)->id() != arrow::Type::STRUCT) {
+    return UserError(
+        "schema must name columns and types like `id: int64, vector: fixed_size_list<float>[64]`" +
+        (type.ok() ? std::string() : ": " + MessageOf(type.status())));
+  }
+  std::set<std::string> names;
+  for (const auto& field : (*type)->fields()) {
+    if (!names.insert(field->name()).second)
+      return UserError("schema names column '" + field->name() + "' twice");
+  }
+  return arrow::schema((*type)->fields());
+}
+
+Result<int64_t> ParseBatchSize(const Json& args) {
+  const auto it = args.find("batch_size");
+  if (it == args.end() || it->is_null()) return int64_t{1024};
+  if (it->is_string() && it->get<std::string>() == "partition") return INT64_MAX;
+  if (it->is_number_integer() && it->get<int64_t>() >= 1 && it->get<int64_t>() <= kMostBatchRows) {
+    return it->get<int64_t>();
+  }
+  return UserError("batch_size must be a number of rows from 1 on, or `partition`");
+}
+
+Status CheckFn(const std::string& fn) {
+  if (fn.starts_with(kPayloadPrefix)) return Status::OK();
+  const size_t colon = fn.find(':');
+  if (colon != std::string::npos && colon > 0 && colon + 1 < fn.size()) return Status::OK();
+  return UserError("fn must name a function like `package.module:function`, not '" + fn + "'",
+                   "in Python, give the function itself to ds.map_batches");
+}
+
+Result<StepBinding> Bind(FunctionKind kind, const Json& args, const std::shared_ptr<arrow::Schema>& input) {
+  ARROW_ASSIGN_OR_RAISE(const FunctionArgs parsed, ParseFunctionArgs(kind, args));
+  ARROW_ASSIGN_OR_RAISE(const bool deterministic, GetBoolOr(args, "deterministic", true));
+  StepBinding binding;
+  binding.reads_all = true;
+  binding.is_volatile = !deterministic;
+  if (parsed.schema == nullptr) {
+    binding.output = input;
+    return binding;
+  }
+  binding.drops_others = true;
+  binding.output = parsed.schema;
+  for (const auto& field : parsed.schema->fields()) binding.writes.push_back(field->name());
+  return binding;
+}
+
+}  // namespace
+
+std::string_view FunctionStepName(FunctionKind kind) {
+  switch (kind) {
+    case FunctionKind::kMapBatches:
+      return "map_batches";
+    case FunctionKind::kMap:
+      return "map";
+    case FunctionKind::kFlatMap:
+      return "flat_map";
+    case FunctionKind::kFilterRows:
+      return "filter_rows";
+  }
+  return "map_batches";
+}
+
+Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
+  FunctionArgs out;
+  ARROW_ASSIGN_OR_RAISE(out.fn, GetString(args, "fn"));
+  ARROW_RETURN_NOT_OK(CheckFn(out.fn));
+  ARROW_ASSIGN_OR_RAISE(const std::string schema, GetStringOr(args, "schema", ""));
+  if (kind != FunctionKind::kFilterRows) {
+    if (schema.empty()) {
+      return UserError("the columns that the function returns are not known",
+                       "say them: schema: \"id: int64, text: string\"");
+    }
+    ARROW_ASSIGN_OR_RAISE(out.schema, ParseColumns(schema));
+  }
+  ARROW_ASSIGN_OR_RAISE(out.batch_rows, ParseBatchSize(args));
+  ARROW_ASSIGN_OR_RAISE(out.batch_format, GetStringOr(args, "batch_format", "numpy"));
+  ARROW_ASSIGN_OR_RAISE(out.max_workers, GetIntOr(args, "concurrency", 0));
+  ARROW_ASSIGN_OR_RAISE(out.min_workers, GetIntOr(args, "min_concurrency", 0));
+  if (out.max_workers > 0 && out.min_workers > out.max_workers) {
+    return UserError("min_concurrency is larger than concurrency");
+  }
+  ARROW_ASSIGN_OR_RAISE(out.memory_bytes, GetIntOr(args, "memory", 0));
+  ARROW_ASSIGN_OR_RAISE(out.timeout_s, GetDoubleOr(args, "timeout", 0));
+  ARROW_ASSIGN_OR_RAISE(out.retries, GetIntOr(args, "retries", 1));
+  return out;
+}
+
+StepSpec FunctionSpec(FunctionKind kind) {
+  StepSpec spec;
+  spec.name = FunctionStepName(kind);
+  const bool batches = kind == FunctionKind::kMapBatches;
+  const char* what = "";
+  switch (kind) {
+    case FunctionKind::kMapBatches:
+      what = "Runs a Python function on batches of rows, in worker processes.";
+      break;
+    case FunctionKind::kMap:
+      what = "Makes a row of every row with a Python function, in worker processes.";
+      break;
+    case FunctionKind::kFlatMap:
+      what = "Makes any number of rows of every row with a Python function, in worker processes.";
+      break;
+    case FunctionKind::kFilterRows:
+      what = "Keeps the rows for which a Python function is true; it runs in worker processes.";
+      break;
+  }
+  spec.summary = what;
+  spec.args = {{.name = "fn",
+                .type = ArgType::kString,
+                .required = true,
+                .doc = "The function or class, as `package.module:name`; Python must find the module."}};
+  if (kind != FunctionKind::kFilterRows) {
+    spec.args.push_back({.name = "schema",
+                         .type = ArgType::kString,
+                         .doc =
+                             "The columns it returns, like `id: int64, text: string`. Needed in a pipeline "
+                             "file; Python asks the function itself when it is left out."});
+  }
+  spec.args.push_back(
+      {.name = "batch_size",
+       .type = ArgType::kJson,
+       .default_json = "1024",
+       .doc = "Rows of a batch, counted in the partition of the step's input, or `partition`: all of it."});
+  if (batches) {
+    spec.args.push_back(
+        {.name = "batch_format",
+         .type = ArgType::kString,
+         .default_json = "\"numpy\"",
+         .choices = {"numpy", "arrow", "pandas", "polars", "torch"},
+         .doc = "What the function gets: a dict of NumPy arrays or torch tensors, a RecordBatch, a "
+                "DataFrame."});
+  }
+  const std::vector<ArgSpec> shared = {
+      {.name = "fn_args", .type = ArgType::kJson, .doc = "A list of further arguments of every call."},
+      {.name = "fn_kwargs", .type = ArgType::kJson, .doc = "A map of keyword arguments of every call."},
+      {.name = "fn_constructor_args", .type = ArgType::kJson, .doc = "A list of arguments of the class."},
+      {.name = "fn_constructor_kwargs",
+       .type = ArgType::kJson,
+       .doc = "A map of keyword arguments of the class."},
+      {.name = "concurrency",
+       .type = ArgType::kInt,
+       .min = 1,
+       .max = 1024,
+       .doc = "Worker processes at most; null: as many as the run has threads."},
+      {.name = "min_concurrency",
+       .type = ArgType::kInt,
+       .default_json = "0",
+       .min = 0,
+       .max = 1024,
+       .doc = "Worker processes that stay though nothing waits for them."},
+      {.name = "memory",
+       .type = ArgType::kBytes,
+       .min = 1 << 20,
+       .doc = "Bytes that a worker may allocate beside what it has after its start: claimed from the budget, "
+              "and "
+              "more is an error of the function. null: not fenced."},
+      {.name = "timeout",
+       .type = ArgType::kSeconds,
+       .min = 0.01,
+       .max = 1e6,
+       .doc = "Seconds of one batch, after which its worker is ended. null: none."},
+      {.name = "retries",
+       .type = ArgType::kInt,
+       .default_json = "1",
+       .min = 0,
+       .max = 100,
+       .doc = "More attempts at a batch whose worker ended, before the row that ends it is looked for."},
+      {.name = "deterministic",
+       .type = ArgType::kBool,
+       .default_json = "true",
+       .doc = "Whether the function gives the same output for the same batch; if not, what it gave once is "
+              "kept."},
+  };
+  spec.args.insert(spec.args.end(), shared.begin(), shared.end());
+  spec.least_bytes = 32 << 20;
+  spec.bind = [kind](const Json& args, const std::shared_ptr<arrow::Schema>& input) {
+    return Bind(kind, args, input);
+  };
+  return spec;
+}
+
+}  // namespace partita

@@ -1,0 +1,329 @@
+#include "components/python/function_step.h"
+
+#include <arrow/api.h>
+#include <arrow/util/base64.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+
+#include "components/python/batch_codec.h"
+#include "components/python/batch_search.h"
+#include "components/python/process_pool.h"
+#include "components/python/python_command.h"
+#include "partita/base/json.h"
+#include "partita/block/select_rows.h"
+#include "partita/operator/payload.h"
+
+namespace partita {
+namespace {
+
+// Results stay in shared memory while few of them are in use; beyond, they are copied, so that a sink that
+// holds many rows does not hold many descriptors and half-filled pieces.
+constexpr int64_t kMostLeased = 48;
+constexpr int64_t kLeasedShare = 8;  // of the budget
+
+class FunctionStep;
+
+// One batch on its way through workers, until it is done or its bad rows are known.
+struct BatchCall {
+  BatchCall(Block block, const OperatorContext* context, AsyncTransform::Done on_done)
+      : in(std::move(block)), ctx(context), done(std::move(on_done)), search(in.num_rows()) {}
+  Block in;
+  const OperatorContext* ctx;
+  AsyncTransform::Done done;
+  BatchSearch search;
+  int64_t deaths = 0;
+  std::vector<int64_t> rows;  // of `in`, in the try that is under way, where some are left out
+};
+
+class FunctionStep final : public AsyncTransform {
+ public:
+  FunctionStep(FunctionKind kind, FunctionArgs args, const TransformInit& init, ProcessPoolOptions pool)
+      : kind_(kind),
+        args_(std::move(args)),
+        output_(init.output),
+        keeps_going_(init.keeps_going),
+        to_caller_(init.to_caller),
+        most_workers_(pool.max_workers),
+        pool_(std::make_unique<ProcessPool>(std::move(pool))) {}
+
+  int64_t rows_in_flight() const override { return 0; }
+  int64_t batch_rows() const override { return args_.batch_rows; }
+  int64_t batches_in_flight() const override { return 3 * most_workers_ + 1; }
+  WaitReason waits_for() const override { return WaitReason::kWorker; }
+  std::vector<InFlight> Slowest(int n) const override { return pool_->Slowest(n); }
+
+  void Start(Block in, const OperatorContext& ctx, Done done) override {
+    Submit(std::make_shared<BatchCall>(std::move(in), &ctx, std::move(done)));
+  }
+
+ private:
+  using Call = std::shared_ptr<BatchCall>;
+  using Kind = WorkerAnswer::Kind;
+
+  static void Finish(const Call& call, Result<std::vector<Block>> result) {
+    const Done done = std::move(call->done);
+    call->in = Block();
+    done(std::move(result));
+  }
+
+  void Submit(const Call& call) {
+    const Status status = TrySubmit(call);
+    if (!status.ok()) Finish(call, status);
+  }
+
+  // Sends the rows of the search's current try.
+  Status TrySubmit(const Call& call) {
+    const auto now = call->search.current();
+    ARROW_ASSIGN_OR_RAISE(auto rows, RowsOf(call.get(), now));
+    WorkerJob job;
+    ARROW_ASSIGN_OR_RAISE(EncodedBatch encoded, EncodeBatch(*rows, pool_->segments(), call->ctx->pool.get()));
+    job.input = std::move(encoded.lease);
+    job.input_bytes = encoded.bytes;
+    job.rows = now.rows;
+    job.output_bytes_guess = output_guess_.load(std::memory_order_relaxed);
+    if (job.output_bytes_guess == 0) job.output_bytes_guess = encoded.bytes;
+    job.partition = call->ctx->partition;
+    job.first_row = call->in.ordinals.At(now.begin);
+    job.last_row = call->in.ordinals.At(now.end - 1);
+    job.cancel = call->ctx->cancel;
+    job.done = [this, call](WorkerAnswer answer) { Heard(call, std::move(answer)); };
+    pool_->Submit(std::move(job));
+    return Status::OK();
+  }
+
+  static Result<std::shared_ptr<arrow::RecordBatch>> RowsOf(BatchCall* call, const BatchSearch::Try& now) {
+    const auto part = call->in.batch->Slice(now.begin, now.end - now.begin);
+    call->rows.clear();
+    if (now.rows == now.end - now.begin) return part;
+    arrow::BooleanBuilder mask(call->ctx->pool.get());
+    ARROW_RETURN_NOT_OK(mask.Reserve(now.end - now.begin));
+    for (int64_t row = now.begin; row < now.end; ++row) {
+      mask.UnsafeAppend(!call->search.bad(row));
+      if (!call->search.bad(row)) call->rows.push_back(row);
+    }
+    ARROW_ASSIGN_OR_RAISE(auto array, mask.Finish());
+    if (part->num_columns() == 0) return part->Slice(0, now.rows);
+    return SelectRows(*part, std::static_pointer_cast<arrow::BooleanArray>(array), call->ctx->pool.get());
+  }
+
+  // On the pool's thread.
+  void Heard(const Call& call, WorkerAnswer answer) {
+    switch (answer.kind) {
+      case Kind::kDone: {
+        if (!call->search.current().whole) return GoOn(call, call->search.Passed(), Status::OK());
+        auto block = BlockOf(call.get(), answer);
+        if (!block.ok()) return Finish(call, block.status());
+        std::vector<Block> blocks;
+        if (block->num_rows() > 0) blocks.push_back(std::move(*block));
+        return Finish(call, std::move(blocks));
+      }
+      case Kind::kBadRows:
+        return BadRows(call, answer);
+      case Kind::kError:
+        if (!keeps_going_ ||
+            (KindOf(answer.error) != ErrorKind::kUser && KindOf(answer.error) != ErrorKind::kData))
+          return Finish(call, Located(*call, answer.error));
+        return Failed(call, answer.error);
+      case Kind::kDied:
+        if (KindOf(answer.error) == ErrorKind::kResource || call->search.searching())
+          return Failed(call, answer.error);
+        if (++call->deaths <= args_.retries) return Submit(call);
+        return Failed(call, answer.error);
+      case Kind::kMemory:
+        return Failed(call, answer.error);
+      case Kind::kRefused:
+      case Kind::kFatal:
+        return Finish(call, answer.error);
+      case Kind::kCancelled:
+        return Finish(call, Status::Cancelled("the run was cancelled"));
+    }
+  }
+
+  // The try failed, and no row is known to be the cause yet.
+  void Failed(const Call& call, const Status& error) {
+    const Status located = Located(*call, error);
+    int64_t row = -1;
+    const auto next = call->search.Failed(&row);
+    if (row >= 0) {
+      const Status status = call->ctx->errors->Add(row, error);
+      if (!status.ok()) return Finish(call, status);
+    }
+    GoOn(call, next, located);
+  }
+
+  void BadRows(const Call& call, const WorkerAnswer& answer) {
+    std::vector<int64_t> named, rows;
+    for (const auto& [row, text] : answer.bad_rows) named.push_back(row);
+    const auto next = call->search.FailedRows(named, &rows);
+    if (rows.size() != answer.bad_rows.size())
+      return Finish(call, BugError("a worker names rows that are not"));
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const Status status = call->ctx->errors->Add(rows[i], UserError(answer.bad_rows[i].second));
+      if (!status.ok()) return Finish(call, status);
+    }
+    GoOn(call, next, Status::OK());
+  }
+
+  void GoOn(const Call& call, BatchSearch::Next next, const Status& error) {
+    switch (next) {
+      case BatchSearch::Next::kTry:
+        return Submit(call);
+      case BatchSearch::Next::kEmpty:
+        return Finish(call, std::vector<Block>{});
+      case BatchSearch::Next::kNotOfARow:
+        break;
+    }
+    const Status why =
+        error.ok() ? UserError("the function fails on these rows together, on none of them alone") : error;
+    Finish(call, Located(*call, why));
+  }
+
+  // Which rows were under way: an error of a batch has no single row.
+  static Status Located(const BatchCall& call, const Status& error) {
+    const auto now = call.search.current();
+    if (error.IsOutOfMemory() || now.rows <= 0) return error;
+    const int64_t first = call.in.ordinals.At(now.begin), last = call.in.ordinals.At(now.end - 1);
+    if (first == last) return WithContext(error, {.row = first});
+    const ErrorDetail* detail = DetailOf(error);
+    const std::string message = MessageOf(error) + "\n  in the batch of rows " + std::to_string(first) +
+                                " to " + std::to_string(last);
+    const std::string hint = detail == nullptr ? "" : detail->context.hint;
+    switch (KindOf(error)) {
+      case ErrorKind::kUser:
+        return UserError(message, hint);
+      case ErrorKind::kData:
+        return DataError(message, hint);
+      case ErrorKind::kResource:
+        return ResourceError(message, hint);
+      default:
+        return error;
+    }
+  }
+
+  Result<Block> BlockOf(BatchCall* call, const WorkerAnswer& answer) {
+    Block out;
+    const auto now = call->search.current();
+    const auto row_of = [&](int64_t i) {
+      return call->in.ordinals.At(call->rows.empty() ? now.begin + i : call->rows[static_cast<size_t>(i)]);
+    };
+    std::vector<int64_t> origins;
+    if (answer.origins_at >= 0 && answer.output != nullptr) {
+      const auto* told = reinterpret_cast<const int32_t*>(answer.output->memory->data() + answer.origins_at);
+      origins.assign(told, told + answer.origins_count);
+      for (size_t i = 0; i < origins.size(); ++i) {
+        if (origins[i] < 0 || origins[i] >= now.rows || (i > 0 && origins[i] < origins[i - 1]))
+          return BugError("a worker names rows that it was not given");
+      }
+    }
+    if (kind_ == FunctionKind::kFilterRows) return Kept(call, now, origins);
+    if (answer.output == nullptr || answer.output_bytes == 0) return out;
+    output_guess_.store(answer.output_bytes, std::memory_order_relaxed);
+    ARROW_ASSIGN_OR_RAISE(out.batch, DecodeBatch(answer.output, answer.output_bytes, output_, MustCopy(*call),
+                                                 call->ctx->pool.get()));
+    const int64_t rows = out.batch->num_rows();
+    std::vector<int64_t> ordinals(static_cast<size_t>(rows));
+    const bool told = static_cast<int64_t>(origins.size()) == rows;
+    if (!told && rows == now.rows && call->rows.empty()) {
+      out.ordinals = call->in.ordinals;
+      return out;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      // A function of batches does not say which row came of which: about the same place.
+      const auto at = static_cast<size_t>(i);
+      ordinals[at] = row_of(told ? origins[at] : rows == now.rows ? i : i * now.rows / rows);
+    }
+    out.ordinals = RowOrdinals::List(std::move(ordinals));
+    return out;
+  }
+
+  // Rows of the input itself: nothing came back but which.
+  static Result<Block> Kept(BatchCall* call, const BatchSearch::Try& now, const std::vector<int64_t>& kept) {
+    Block out;
+    if (kept.empty()) return out;
+    std::vector<int64_t> rows;
+    rows.reserve(kept.size());
+    for (const int64_t row : kept)
+      rows.push_back(call->rows.empty() ? now.begin + row : call->rows[static_cast<size_t>(row)]);
+    out.ordinals = call->in.ordinals.Take(rows);
+    const int64_t count = call->in.num_rows();
+    if (static_cast<int64_t>(rows.size()) == count) return call->in;
+    arrow::BooleanBuilder mask(call->ctx->pool.get());
+    ARROW_RETURN_NOT_OK(mask.Reserve(count));
+    for (int64_t row = 0, next = 0; row < count; ++row) {
+      const bool keep = next < static_cast<int64_t>(rows.size()) && rows[static_cast<size_t>(next)] == row;
+      mask.UnsafeAppend(keep);
+      next += keep;
+    }
+    ARROW_ASSIGN_OR_RAISE(auto array, mask.Finish());
+    if (call->in.batch->num_columns() == 0) {
+      out.batch = call->in.batch->Slice(0, static_cast<int64_t>(rows.size()));
+      return out;
+    }
+    ARROW_ASSIGN_OR_RAISE(out.batch,
+                          SelectRows(*call->in.batch, std::static_pointer_cast<arrow::BooleanArray>(array),
+                                     call->ctx->pool.get()));
+    return out;
+  }
+
+  bool MustCopy(const BatchCall& call) const {
+    if (to_caller_) return true;
+    const SegmentPool& segments = *pool_->segments();
+    const int64_t share = call.ctx->pool->budget()->limit_bytes() / kLeasedShare;
+    return segments.leased_count() > kMostLeased + 4 * most_workers_ || segments.leased_bytes() > share;
+  }
+
+  const FunctionKind kind_;
+  const FunctionArgs args_;
+  const std::shared_ptr<arrow::Schema> output_;
+  const bool keeps_going_, to_caller_;
+  const int64_t most_workers_;
+  std::atomic<int64_t> output_guess_{0};
+  std::unique_ptr<ProcessPool> pool_;  // last: its thread calls the rest
+};
+
+Json Named(const Json& args, const char* name, Json empty) {
+  const auto it = args.find(name);
+  return it == args.end() || it->is_null() ? std::move(empty) : *it;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, const TransformInit& init) {
+  ARROW_ASSIGN_OR_RAISE(FunctionArgs args, ParseFunctionArgs(kind, *init.args));
+  ProcessPoolOptions pool;
+  pool.step = init.step;
+  pool.command = PythonCommand();
+  pool.max_workers = static_cast<int>(args.max_workers > 0 ? args.max_workers : init.threads);
+  pool.min_workers = static_cast<int>(std::min<int64_t>(args.min_workers, pool.max_workers));
+  pool.memory_bytes = args.memory_bytes;
+  pool.timeout_s = args.timeout_s;
+  pool.pool = init.pool;
+  pool.env = init.env;
+  pool.observer = init.observer;
+  ARROW_ASSIGN_OR_RAISE(const std::string schema, EncodeSchema(init.output ? *init.output : *init.input));
+  Json setup = {{"kind", std::string(FunctionStepName(kind))},
+                {"step", init.step},
+                {"fn", args.fn},
+                {"batch_format", args.batch_format},
+                {"schema", arrow::util::base64_encode(schema)},
+                {"memory", args.memory_bytes},
+                {"keeps_going", init.keeps_going},
+                {"sys_path", GetPythonRuntime().sys_path},
+                {"fn_args", Named(*init.args, "fn_args", Json::array())},
+                {"fn_kwargs", Named(*init.args, "fn_kwargs", Json::object())},
+                {"fn_constructor_args", Named(*init.args, "fn_constructor_args", Json::array())},
+                {"fn_constructor_kwargs", Named(*init.args, "fn_constructor_kwargs", Json::object())}};
+  if (args.fn.starts_with(kPayloadPrefix)) {
+    pool.payload = FindPayload(args.fn);
+    if (pool.payload == nullptr) {
+      return UserError("the plan does not hold the code of this function",
+                       "run the script that made the plan");
+    }
+  }
+  pool.setup = CanonicalJson(setup);
+  return std::unique_ptr<AsyncTransform>(new FunctionStep(kind, std::move(args), init, std::move(pool)));
+}
+
+}  // namespace partita

@@ -1,0 +1,247 @@
+"""Python functions as steps: what travels to the workers, and which columns a function returns."""
+
+from __future__ import annotations
+
+import base64
+import importlib.machinery
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from ._native import native
+from .errors import UserError
+from .expressions import TypeLike, type_text
+from .worker.functions import python_version
+
+OPS = ("map_batches", "map", "flat_map", "filter_rows")
+SchemaLike: TypeAlias = "pa.Schema | Mapping[str, TypeLike | type] | str"
+
+SAMPLE_ROWS = 16
+_WORKER = pathlib.Path(__file__).resolve().parent / "worker" / "__main__.py"
+_LARGE_PAYLOAD_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Worker processes that stay, for a class whose making is dear: at least `min`, at most `max`.
+
+    More are started while batches wait, and idle ones end after some seconds, down to `min`.
+
+    Args:
+        min: Processes that stay though nothing waits for them.
+        max: Processes at most; None: as many as `min`, at least one.
+
+    Example:
+        >>> pt.Actors(1, 4)
+        Actors(min=1, max=4)
+    """
+
+    min: int = 1
+    max: int | None = None
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """At most `n` worker processes; None: as many as the run has threads.
+
+    Example:
+        >>> pt.Tasks(2)
+        Tasks(n=2)
+    """
+
+    n: int | None = None
+
+
+class Function:
+    """What a step runs, held by its node: the name of its payload, and the columns it returns once they are known."""
+
+    def __init__(self, name: str, payload: bytes | None) -> None:
+        self.name = name
+        self.payload = payload
+        self.schema: str | None = None
+        if payload is not None:
+            native.add_payload(payload)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Function, (self.name, self.payload))  # the process that loads it knows the payload then
+
+
+def set_runtime() -> None:
+    """Tells the engine which Python runs functions, and what it can import."""
+    native.set_python_runtime(sys.executable, str(_WORKER), _sys_path())
+
+
+def _sys_path() -> list[str]:
+    return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
+
+
+def pack(
+    fn: Callable[..., Any] | str,
+    fn_args: Sequence[Any] | None,
+    fn_kwargs: Mapping[str, Any] | None,
+    fn_constructor_args: Sequence[Any] | None,
+    fn_constructor_kwargs: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], Function]:
+    """The arguments of a step that runs `fn`, and what its node keeps."""
+    if isinstance(fn, str):
+        given = {
+            "fn": fn,
+            "fn_args": list(fn_args) if fn_args else None,
+            "fn_kwargs": dict(fn_kwargs) if fn_kwargs else None,
+            "fn_constructor_args": list(fn_constructor_args) if fn_constructor_args else None,
+            "fn_constructor_kwargs": dict(fn_constructor_kwargs) if fn_constructor_kwargs else None,
+        }
+        return given, Function(fn, None)
+    name = getattr(fn, "__qualname__", type(fn).__qualname__).replace("<locals>.", "")
+    if not callable(fn):
+        raise UserError(
+            f"a function is needed, not {type(fn).__name__}", hint="give a function, a class, or 'package.module:name'"
+        )
+    if not isinstance(fn, type) and (fn_constructor_args or fn_constructor_kwargs):
+        raise UserError(f"{name} is no class: it takes no constructor arguments", hint="use fn_args and fn_kwargs")
+    call = (fn, tuple(fn_args or ()), dict(fn_kwargs or {}), tuple(fn_constructor_args or ()))
+    payload = python_version() + b"\n" + _pickled((*call, dict(fn_constructor_kwargs or {})), fn, name)
+    if len(payload) > _LARGE_PAYLOAD_BYTES:
+        warnings.warn(
+            f"{name} carries {len(payload) / 2**20:.0f} MiB to every worker: what it refers to goes with it; "
+            "load large things in the constructor of a class",
+            stacklevel=4,
+        )
+    return {"fn": native.add_payload(payload)}, Function(name, payload)
+
+
+def _pickled(value: object, fn: object, name: str) -> bytes:
+    try:
+        import cloudpickle
+    except ImportError:
+        raise UserError(
+            "functions of a script need cloudpickle",
+            hint="pip install cloudpickle, or name a function of a module: 'package.module:function'",
+        ) from None
+    module = sys.modules.get(getattr(fn, "__module__", None) or "")
+    by_value = module is not None and module.__name__ != "__main__" and not _importable(module)
+    try:
+        if by_value:
+            cloudpickle.register_pickle_by_value(module)
+        pickled: bytes = cloudpickle.dumps(value)
+    except Exception as error:
+        raise UserError(
+            f"{name} cannot be sent to a worker process: {error}",
+            hint="make what it refers to inside the function, or in the constructor of a class",
+        ) from None
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    return pickled
+
+
+def _importable(module: types.ModuleType) -> bool:
+    """Whether another process finds the module, by the same path."""
+    top = module.__name__.partition(".")[0]
+    if top in sys.builtin_module_names:
+        return True
+    spec = importlib.machinery.PathFinder.find_spec(top)
+    if spec is None:
+        return False
+    own = getattr(sys.modules.get(top), "__file__", None)
+    return own is None or spec.origin is None or os.path.realpath(own) == os.path.realpath(spec.origin)
+
+
+def schema_text(schema: SchemaLike | None) -> str | None:
+    """Output columns as plans hold them."""
+    if schema is None or isinstance(schema, str):
+        return schema
+    if isinstance(schema, pa.Schema):
+        return native.type_text(pa.struct(list(schema)))
+    if isinstance(schema, Mapping):
+        columns = ", ".join(f"{_quoted(name)}: {type_text(dtype)}" for name, dtype in schema.items())
+        return f"struct<{columns}>"
+    raise UserError(
+        f"schema must be a pyarrow schema, a mapping of column to type, or text, not {type(schema).__name__}"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def workers(compute: Actors | Tasks | None, concurrency: int | tuple[int, int] | None) -> tuple[int | None, int | None]:
+    """(least, most) worker processes."""
+    if compute is not None and concurrency is not None:
+        raise UserError("compute and concurrency say the same: give one of them")
+    if isinstance(compute, Actors):
+        return compute.min, compute.max if compute.max is not None else max(compute.min, 1)
+    if isinstance(compute, Tasks):
+        return None, compute.n
+    if compute is not None:
+        raise UserError(
+            f"compute must be pt.Actors(min, max) or pt.Tasks(n), not {compute!r}", hint="or use concurrency=4"
+        )
+    if isinstance(concurrency, tuple):
+        return concurrency
+    return None, concurrency
+
+
+def infer_schema(op: str, args: Mapping[str, Any], function: Function | None, sample: pa.RecordBatch) -> str:
+    """The columns that a function returns, by calling it on the first rows in a process of its own."""
+    payload = function.payload if function is not None and function.payload is not None else b""
+    setup = {
+        "kind": op,
+        "fn": args["fn"],
+        "batch_format": args.get("batch_format") or "numpy",
+        "keeps_going": False,
+        "payload_bytes": len(payload),
+        "sys_path": _sys_path(),
+        "fn_args": args.get("fn_args") or [],
+        "fn_kwargs": args.get("fn_kwargs") or {},
+        "fn_constructor_args": args.get("fn_constructor_args") or [],
+        "fn_constructor_kwargs": args.get("fn_constructor_kwargs") or {},
+    }
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, sample.schema) as writer:
+        writer.write_batch(sample)
+    text = json.dumps(setup).encode() + b"\n" + payload + sink.getvalue().to_pybytes()
+    answer = _ask(text)
+    name = function.name if function is not None else args["fn"]
+    hint = "say what it returns: schema={'column': 'type', …}"
+    if "error" in answer:
+        raise UserError(f"{name} failed on the first {sample.num_rows} rows:\n{answer['error']}", hint=hint)
+    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(answer["schema"])))
+    unknown = [field.name for field in schema if pa.types.is_null(field.type)]
+    if unknown or len(schema) == 0:
+        what = f"column '{unknown[0]}'" if unknown else "its columns"
+        raise UserError(f"{name} does not show the type of {what} on the first {sample.num_rows} rows", hint=hint)
+    return native.type_text(pa.struct(list(schema)))
+
+
+def _ask(text: bytes) -> dict[str, Any]:
+    environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ}
+    read, write = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, str(_WORKER), "infer", str(write)],
+            input=text,
+            pass_fds=[write],
+            env=environment,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    with os.fdopen(read) as out:
+        said = out.read()
+    if not said:
+        raise UserError(
+            f"the function ended its process (exit code {done.returncode}) on the first rows",
+            hint="say what it returns with schema, and see what on_error makes of it",
+        )
+    answer: dict[str, Any] = json.loads(said)
+    return answer

@@ -1,0 +1,210 @@
+"""A user's function, made ready to be called on batches."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from . import formats
+from .errors import BadRowsError, WrongReturnError
+
+_AT_ONCE = 64  # rows of an async function of rows
+
+
+@dataclass
+class Rows:
+    """What a call made: rows, and which input row each of them came of, where that is known."""
+
+    batch: pa.RecordBatch | None
+    origins: list[int] | None = None
+
+
+Function = Callable[[pa.RecordBatch, memoryview | None], Rows]
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the user gave: a function or class, with its arguments. Pickled as the payload of a plan."""
+
+    fn: Any
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] | None = None
+    constructor_args: tuple[Any, ...] = ()
+    constructor_kwargs: dict[str, Any] | None = None
+
+    def made(self) -> Callable[[Any], Any]:
+        """A callable of one batch or row; a class is constructed now."""
+        fn = self.fn
+        if inspect.isclass(fn):
+            fn = fn(*self.constructor_args, **(self.constructor_kwargs or {}))
+        if not callable(fn):
+            raise WrongReturnError(f"{type(fn).__name__} cannot be called: give its class a method __call__")
+        args, kwargs = self.args, self.kwargs or {}
+        return lambda value: fn(value, *args, **kwargs)
+
+
+def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Function:
+    """The function that a step names, ready."""
+    if payload:
+        import pickle
+
+        made_by, _, payload = payload.partition(b"\n")
+        mine = python_version()
+        if made_by != mine:
+            raise WrongReturnError(
+                f"the function was made by {made_by.decode(errors='replace')}, and this is {mine.decode()}: "
+                "functions that are not in a module run in the Python that made them"
+            )
+        fn, args, kwargs, constructor_args, constructor_kwargs = pickle.loads(payload)
+        call = Call(fn, args, kwargs, constructor_args, constructor_kwargs)
+    else:
+        call = Call(
+            named(setup["fn"]),
+            tuple(setup["fn_args"]),
+            setup["fn_kwargs"],
+            tuple(setup["fn_constructor_args"]),
+            setup["fn_constructor_kwargs"],
+        )
+    return ready(setup["kind"], call.made(), setup["batch_format"], schema, gathers=setup["keeps_going"])
+
+
+def python_version() -> bytes:
+    """What a payload begins with: byte code is for one version of Python."""
+    return f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}".encode()
+
+
+def named(name: str) -> Any:
+    module, _, path = name.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def ready(
+    kind: str, fn: Callable[[Any], Any], batch_format: str, schema: pa.Schema | None, *, gathers: bool
+) -> Function:
+    """`gathers`: bad rows are skipped, so that all of a batch are looked for at once."""
+    if kind == "map_batches":
+        return lambda batch, view: _map_batches(fn, batch, view, batch_format, schema)
+
+    def of_rows(batch: pa.RecordBatch, _: memoryview | None) -> Rows:
+        results = _each(fn, batch.to_pylist(), gathers=gathers, whole=list if kind == "flat_map" else None)
+        if kind == "filter_rows":
+            return Rows(None, [row for row, keep in enumerate(results) if keep])
+        if kind == "map":
+            return Rows(formats.rows_taken(results, schema))
+        rows = [(origin, row) for origin, made in enumerate(results) for row in made]
+        return Rows(formats.rows_taken([row for _, row in rows], schema), [origin for origin, _ in rows])
+
+    return of_rows
+
+
+# -- Batches ----
+
+
+def _map_batches(
+    fn: Callable[[Any], Any],
+    batch: pa.RecordBatch,
+    view: memoryview | None,
+    batch_format: str,
+    schema: pa.Schema | None,
+) -> Rows:
+    value, converted = formats.given(batch, batch_format, formats.Region(view))
+    result = _waited(fn(value))
+    if isinstance(result, Iterator):
+        return Rows(formats.joined([formats.taken(part, schema, converted) for part in result], schema))
+    return Rows(formats.taken(result, schema, converted))
+
+
+# -- Rows ----
+
+
+def _each(fn: Callable[[Any], Any], rows: list[Any], *, gathers: bool, whole: Callable[[Any], Any] | None) -> list[Any]:
+    bad: list[tuple[int, BaseException]] = []
+    results: list[Any] = []
+    waiting: list[Any] = []
+    for place, row in enumerate(rows):
+        try:
+            result = fn(row)
+            if inspect.isasyncgen(result):
+                result = _collected(result)
+            if inspect.isawaitable(result):
+                waiting.append(result)
+            elif whole is not None:
+                result = whole(_iterable(result))
+            results.append(result)
+        except MemoryError:
+            raise
+        except Exception as error:
+            bad.append((place, error))
+            if not gathers:
+                break
+    if waiting and not bad:
+        results = _run(_gathered(results))
+        for place, result in enumerate(results):
+            if isinstance(result, Exception):
+                bad.append((place, result))
+            elif whole is not None:
+                results[place] = whole(_iterable(result))
+    else:
+        for left in waiting:
+            if inspect.iscoroutine(left):
+                left.close()  # nobody will wait for it
+    if bad:
+        raise BadRowsError(bad)
+    return results
+
+
+def _iterable(result: Any) -> Iterable[Any]:
+    if isinstance(result, Iterable) and not isinstance(result, str | bytes | dict):
+        return result
+    raise WrongReturnError(f"the function must return rows as a list or yield them, not {type(result).__name__}")
+
+
+async def _gathered(results: list[Any]) -> list[Any]:
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(result: Any) -> Any:
+        if not inspect.isawaitable(result):
+            return result
+        async with limit:
+            return await result
+
+    return await asyncio.gather(*(one(result) for result in results), return_exceptions=True)
+
+
+# -- Coroutines ----
+
+_loop: asyncio.AbstractEventLoop | None = None
+
+
+def _run(coroutine: Any) -> Any:
+    """On the worker's one event loop: what a class opened in one call is there in the next."""
+    global _loop
+    if _loop is None:
+        _loop = asyncio.new_event_loop()
+    return _loop.run_until_complete(coroutine)
+
+
+async def _collected(generator: Any) -> list[Any]:
+    return [item async for item in generator]
+
+
+async def _awaited(result: Any) -> Any:
+    return await result
+
+
+def _waited(result: Any) -> Any:
+    if inspect.isasyncgen(result):
+        return iter(_run(_collected(result)))
+    if inspect.isawaitable(result):
+        return _run(_awaited(result))
+    return result

@@ -1,0 +1,43 @@
+"""Asks a function which columns it returns, in a process of its own: what it does there ends with it.
+
+Standard input holds a line of JSON, then the payload and a batch; the answer, a line of JSON, goes to the descriptor
+that is the last argument.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from typing import Any
+
+import pyarrow as pa
+
+from . import errors
+from .functions import load
+
+
+def infer(answer_to: int) -> None:
+    source = sys.stdin.buffer
+    setup = json.loads(source.readline())
+    payload = source.read(setup["payload_bytes"])
+    stream = source.read()
+    sys.path[:] = setup["sys_path"]
+    answer: dict[str, Any]
+    try:
+        function = load(setup, payload, None)
+        with pa.ipc.open_stream(pa.py_buffer(bytearray(stream))) as reader:
+            batch = reader.read_next_batch()
+        made = function(batch, None).batch
+        schema = pa.schema([]) if made is None else made.schema
+        answer = {"schema": base64.b64encode(schema.serialize()).decode(), "rows": 0 if made is None else len(made)}
+    except errors.BadRowsError as bad:
+        answer = {"error": errors.full_text(bad.rows[0][1])}
+    except BaseException as error:
+        answer = {"error": errors.full_text(error)}
+    with os.fdopen(answer_to, "w") as out:
+        json.dump(answer, out)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
