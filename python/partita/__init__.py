@@ -11,7 +11,7 @@ options and `pt.components()` for the ready steps.
 
 from __future__ import annotations
 
-from . import _native  # first: checks pyarrow and loads the native module
+from . import _functions, _native  # first: checks pyarrow and loads the native module
 from ._functions import Actors, Tasks
 from .aggregates import Aggregate, count
 from .catalog import components, describe
@@ -45,6 +45,8 @@ from .sources import (
 )
 from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have it
 from .stats import RunStats, StepStats
+
+_functions.set_runtime()  # plans that name functions run in this Python
 
 __version__: str = _native.native.BUILD_VERSION
 

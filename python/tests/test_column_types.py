@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from partita.worker import formats
+from partita.worker.errors import WrongReturnError
 
 import partita as pt
 
@@ -208,3 +210,28 @@ def test_dictionaries_that_change_go_through_an_exchange() -> None:
     assert got.column("d").to_pylist() == given.column("d").to_pylist()[:200]
     assert got.schema.field("d").type == given.schema.field("d").type
     assert pc.sum(got.column("n")).as_py() == 200
+
+
+# Types that a format has no place for: a clear error, never another value.
+NOT_IN_POLARS = {
+    "decimal256(76, 2)", "interval", "list_view<item: string_view>", "large_list_view", "struct", "runs",
+    "runs of views", "runs of lists", "sparse union", "dense union",
+}  # fmt: skip
+NOT_FROM_PANDAS = {"struct", "runs of views", "sparse union", "dense union"}
+
+
+@pytest.mark.parametrize("batch_format", ["arrow", "numpy", "pandas", "polars"])
+@pytest.mark.parametrize("name", TYPES)
+def test_a_function_that_returns_its_batch_keeps_every_value(name: str, batch_format: str) -> None:
+    for seed, rows in ((0, 0), (1, 1), (2, 40), (3, 17)):
+        batch = make(name, seed, rows)[0].select(["x"])
+        unsupported = NOT_IN_POLARS if batch_format == "polars" else NOT_FROM_PANDAS if batch_format == "pandas" else ()
+        try:
+            value, converted = formats.given(batch, batch_format, formats.Region(None))
+            got = formats.taken(value, batch.schema, converted)
+        except WrongReturnError:
+            assert name in unsupported
+            continue
+        got.validate(full=True)
+        assert got.schema == batch.schema
+        assert values_of(got.column("x")) == values_of(batch.column("x"))

@@ -36,11 +36,9 @@ def given(batch: pa.RecordBatch, batch_format: str, region: Region) -> tuple[Any
     if batch_format == "arrow":
         return batch, {}
     if batch_format == "pandas":
-        return batch.to_pandas(integer_object_nulls=True), {}
+        return _to_pandas(batch), {}
     if batch_format == "polars":
-        import polars
-
-        return polars.from_arrow(batch), {}
+        return _to_polars(batch), {}
     converted: dict[int, pa.Array[Any]] = {}
     arrays: dict[str, Any] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -71,8 +69,55 @@ def to_numpy(column: pa.Array[Any], region: Region) -> tuple[np.ndarray[Any, Any
         data = column.buffers()[1]
         assert data is not None
         return region.array(data, np.dtype(kind.to_pandas_dtype()), len(column), column.offset), True
-    array = column.to_numpy(zero_copy_only=False)
+    try:
+        if _has_nested_nulls(column):
+            return _objects(column), False
+        array = column.to_numpy(zero_copy_only=False)
+    except pa.ArrowNotImplementedError:
+        return _objects(column), False
     return (array if array.flags.owndata or array.dtype == object else array.copy()), False
+
+
+def _has_nested_nulls(column: pa.Array[Any]) -> bool:
+    """Lists of numbers become arrays, where None would become NaN."""
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and column.values.null_count)
+
+
+def _objects(column: pa.Array[Any]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(column), dtype=object)
+    array[:] = [None] * len(column)
+    for place, value in enumerate(column.to_pylist()):
+        array[place] = value
+    return array
+
+
+def _to_pandas(batch: pa.RecordBatch) -> Any:
+    import pandas
+
+    try:
+        return batch.to_pandas(integer_object_nulls=True)
+    except (pa.ArrowNotImplementedError, ValueError):
+        pass  # some type has no place there: those columns are Python values
+    series: dict[str, Any] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            series[name] = column.to_pandas(integer_object_nulls=True)
+        except (pa.ArrowNotImplementedError, ValueError):
+            series[name] = pandas.Series(column.to_pylist(), dtype=object)
+    return pandas.DataFrame(series)
+
+
+def _to_polars(batch: pa.RecordBatch) -> Any:
+    import polars
+
+    try:
+        return polars.from_arrow(batch)
+    except BaseException as error:  # it panics on some types
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise WrongReturnError(f"Polars cannot take this batch: {error}; use another batch_format") from None
 
 
 def _flat(column: Any) -> Any:
@@ -196,7 +241,8 @@ def _made(value: Any, kind: pa.DataType | None) -> Any:
         value = value.to_arrow()
         return value
     elif module == "pandas":
-        return pa.Array.from_pandas(value, type=_storage(kind), safe=True)
+        array = pa.array(value, type=_storage(kind), from_pandas=True)
+        return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     if isinstance(value, np.ndarray):
         if value.ndim == 0:
             raise WrongReturnError("a column must have a value for every row, not one for all")
@@ -221,6 +267,8 @@ def _of_ndarray(value: np.ndarray[Any, Any], kind: pa.DataType | None) -> Any:
         for size in reversed(sizes):
             array = pa.FixedSizeListArray.from_arrays(array, size)
         return array
+    if value.dtype.kind == "f" and kind is not None and pa.types.is_integer(kind):
+        return pa.array(value, from_pandas=True)  # NaN: a null that came as one
     if value.dtype.kind in "iuf" and value.dtype.isnative and value.dtype.itemsize <= 8:
         # Not pa.array: it would load pandas, where that is installed, to see whether this is a Series.
         plain = np.ascontiguousarray(value)

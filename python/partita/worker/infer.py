@@ -27,9 +27,10 @@ def infer(answer_to: int) -> None:
     answer: dict[str, Any]
     try:
         function = load(setup, payload, None)
-        with pa.ipc.open_stream(pa.py_buffer(bytearray(stream))) as reader:
+        view = memoryview(bytearray(stream))
+        with pa.ipc.open_stream(pa.py_buffer(view)) as reader:
             batch = reader.read_next_batch()
-        made = function(batch, None).batch
+        made = function(batch, view).batch
         schema = pa.schema([]) if made is None else made.schema
         answer = {"schema": base64.b64encode(schema.serialize()).decode(), "rows": 0 if made is None else len(made)}
     except errors.BadRowsError as bad:

@@ -112,6 +112,7 @@ class _Worker:
         queue = deque(descriptors)
         source = self._map(message["in"], queue)
         target = self._map(message["out"], queue) if "out" in message else None
+        own_references = sys.getrefcount(source)
         view = memoryview(source)[: message["bytes"]]
         answer: dict[str, Any]
         try:
@@ -134,7 +135,7 @@ class _Worker:
             is_data = getattr(error, "kind", None) == "data"
             answer = {"op": "error", "text": errors.text(error, short=keeps_going), "data": is_data}
             errors.forget(error)
-        kept = not _released(view)
+        kept = not _released(view, source, own_references)
         if kept:
             self._mapped.pop(message["in"]["seg"], None)  # whoever holds on to it has it mapped
         self._say({**answer, "id": message["id"], "kept": kept})
@@ -205,15 +206,18 @@ def _write(batch: pa.RecordBatch, sink: Any) -> None:
         writer.write_batch(batch)
 
 
-def _released(view: memoryview) -> bool:
+def _released(view: memoryview, source: mmap.mmap, own_references: int) -> bool:
     """Whether nobody looks at the batch any more, so that its memory can be used for the next."""
     for attempt in range(2):
+        if attempt == 1:
+            gc.collect()
         try:
-            view.release()
-            return True
+            view.release()  # Arrow's buffers are exports of the view
         except BufferError:
-            if attempt == 0:
-                gc.collect()
+            continue
+        # NumPy's arrays hold memoryviews of their own; these hold the mapping.
+        if sys.getrefcount(source) - 1 <= own_references:  # one for the parameter
+            return True
     return False
 
 
