@@ -50,7 +50,12 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
     factory->programs_.push_back(std::move(program));
     factory->partitions_.emplace_back();
     factory->scan_partitions_.push_back(-1);
-    if (c.plan->stages[s].source.kind == PlanSource::Kind::kScan) {
+    if (c.windows != nullptr) {
+      for (const auto& window : *c.windows)
+        factory->partitions_[s].push_back(
+            PartitionOf(window, static_cast<int64_t>(factory->partitions_[s].size())));
+      factory->scan_partitions_[s] = static_cast<int64_t>(c.windows->size());
+    } else if (c.plan->stages[s].source.kind == PlanSource::Kind::kScan) {
       ARROW_ASSIGN_OR_RAISE(factory->partitions_[s],
                             ScanPartitions(*c.plan, static_cast<int>(s), *c.snapshot));
       factory->scan_partitions_[s] = static_cast<int64_t>(factory->partitions_[s].size());
@@ -89,7 +94,13 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
       auto it = context_.tables.find(stage.source.args.value("id", std::string()));
       if (it != context_.tables.end()) scan.table = it->second;
     }
-    init.make_source = [scan = std::move(scan)]() mutable { return MakeScan(std::move(scan)); };
+    if (context_.windows != nullptr) {
+      WindowScanInit window{scan.source, scan.snapshot, std::move(scan.table),
+                            &(*context_.windows)[static_cast<size_t>(task.partition)]};
+      init.make_source = [window = std::move(window)] { return MakeWindowScan(window); };
+    } else {
+      init.make_source = [scan = std::move(scan)]() mutable { return MakeScan(std::move(scan)); };
+    }
   } else {
     init.make_source = [this, source = &stage.source, partition = task.partition] {
       return exchanges_->MakeSource(*source, partition, NextAttempt());

@@ -13,6 +13,7 @@
 #include "partita/engine/collector.h"
 #include "partita/engine/exchange_store.h"
 #include "partita/execute/worker_pool.h"
+#include "partita/operator/window_scan.h"
 #include "partita/schedule/scheduler.h"
 
 namespace partita {
@@ -30,6 +31,8 @@ struct RunContext {
   MemoryTables tables;
   std::map<int, std::shared_ptr<Collector>> collectors;  // by sink, for sinks of op "collect"
   int threads = 1;
+  // Of a plan of one stage that scans: the partitions to read instead of its own. Outlives the run.
+  const std::vector<WindowRead>* windows = nullptr;
 };
 
 // Sinks' folders of a plan in RunDirectory's order: file sinks, then the quarantine. `dataset_of_sink[i]` is

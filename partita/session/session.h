@@ -22,6 +22,7 @@
 #include "partita/dataset/manifest.h"
 #include "partita/engine/task_factory.h"
 #include "partita/observe/observe.h"
+#include "partita/operator/window_scan.h"
 #include "partita/pipeline/step_spec.h"
 #include "partita/session/options.h"
 
@@ -106,6 +107,11 @@ class Session {
   Status RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& options,
                  RunControl control = {});
 
+  // Rows of a plan of one scanning stage, window after window instead of its partitions: see
+  // session/ingest.h. The rows must be as many as the windows say.
+  Result<std::unique_ptr<RowStream>> OpenStream(CompiledPlan compiled, const RunOptions& options,
+                                                RunControl control, std::vector<WindowRead> windows);
+
   Env* env() const { return env_; }
 
  private:
@@ -114,6 +120,9 @@ class Session {
   Result<Snapshot> LookAtSources(const Pipeline& pipeline, Look look, const CancelToken& cancel);
   Result<std::unique_ptr<RowStream>> OpenStream(CompiledPlan compiled, const RunOptions& options,
                                                 RunControl control);
+  Result<std::unique_ptr<RowStream>> StartStream(CompiledPlan compiled, const RunOptions& options,
+                                                 RunControl control,
+                                                 std::optional<std::vector<WindowRead>> windows);
   friend class FirstRowsStream;
 
   Env* env_;

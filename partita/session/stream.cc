@@ -13,12 +13,20 @@ namespace {
 // A run on a thread of its own whose rows the caller takes.
 class RunStream final : public RowStream {
  public:
-  RunStream(Env* env, CompiledPlan compiled, RunOptions options, RunControl control, MemoryTables tables)
+  // `windows`: instead of the partitions of the plan's one stage; nothing: those.
+  RunStream(Env* env, CompiledPlan compiled, RunOptions options, RunControl control, MemoryTables tables,
+            std::optional<std::vector<WindowRead>> windows)
       : env_(env),
         compiled_(std::move(compiled)),
         options_(std::move(options)),
-        control_(std::move(control)) {
+        control_(std::move(control)),
+        windows_(std::move(windows)) {
     if (control_.observer == nullptr) control_.observer = &own_;
+    if (windows_) {
+      context_.windows = &*windows_;
+      rows_left_ = 0;
+      for (const auto& window : *windows_) rows_left_ += window.rows;
+    }
     context_.plan = &compiled_.plan;
     context_.snapshot = &compiled_.snapshot;
     context_.env = env_;
@@ -66,6 +74,10 @@ class RunStream final : public RowStream {
 
   Result<std::shared_ptr<arrow::RecordBatch>> Next() override {
     ARROW_ASSIGN_OR_RAISE(auto next, collector_->Next());
+    if (windows_) {
+      rows_left_ -= next ? (*next)->num_rows() : 0;
+      if (rows_left_ < 0 || (!next && rows_left_ > 0)) return OtherRows();
+    }
     if (!next) return nullptr;
     DetachToCaller(**next);
     auto& peak = control_.observer->held_by_caller_peak;
@@ -74,10 +86,17 @@ class RunStream final : public RowStream {
   }
 
  private:
+  static Status OtherRows() {
+    return UserError("a step gave other than one row for each row, so that its rows cannot be skipped into",
+                     "write them once (ds.write_parquet(...)) and read that");
+  }
+
   Env* env_;
   CompiledPlan compiled_;
   RunOptions options_;
   RunControl control_;
+  const std::optional<std::vector<WindowRead>> windows_;
+  int64_t rows_left_ = 0;  // of the windows
   CancelToken stop_;
   Observer own_;
   RunContext context_;
@@ -232,13 +251,24 @@ Result<std::unique_ptr<RowStream>> Session::Stream(const Pipeline& pipeline, con
 
 Result<std::unique_ptr<RowStream>> Session::OpenStream(CompiledPlan compiled, const RunOptions& options,
                                                        RunControl control) {
+  return StartStream(std::move(compiled), options, std::move(control), std::nullopt);
+}
+
+Result<std::unique_ptr<RowStream>> Session::OpenStream(CompiledPlan compiled, const RunOptions& options,
+                                                       RunControl control, std::vector<WindowRead> windows) {
+  return StartStream(std::move(compiled), options, std::move(control), std::move(windows));
+}
+
+Result<std::unique_ptr<RowStream>> Session::StartStream(CompiledPlan compiled, const RunOptions& options,
+                                                        RunControl control,
+                                                        std::optional<std::vector<WindowRead>> windows) {
   MemoryTables tables;
   {
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  auto stream =
-      std::make_unique<RunStream>(env_, std::move(compiled), options, std::move(control), std::move(tables));
+  auto stream = std::make_unique<RunStream>(env_, std::move(compiled), options, std::move(control),
+                                            std::move(tables), std::move(windows));
   ARROW_RETURN_NOT_OK(stream->Start());
   return std::unique_ptr<RowStream>(std::move(stream));
 }

@@ -52,5 +52,6 @@ void BindComponents(nb::module_& m);
 void BindObserver(nb::module_& m);
 void BindStream(nb::module_& m);
 void BindSession(nb::module_& m);
+void BindIngest(nb::module_& m);
 
 }  // namespace partita::python

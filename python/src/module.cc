@@ -26,4 +26,5 @@ NB_MODULE(_partita, m) {
   BindObserver(m);
   BindStream(m);
   BindSession(m);
+  BindIngest(m);
 }

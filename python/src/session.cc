@@ -1,25 +1,17 @@
 // The front door.
-#include "partita/session/session.h"
+#include "python/src/session.h"
 
 #include <arrow/record_batch.h>
 
 #include "partita/base/json.h"
 #include "partita/compile/compile.h"
 #include "partita/pipeline/pipeline.h"
-#include "python/src/arrow_capsules.h"
-#include "python/src/bindings.h"
-#include "python/src/poll.h"
-#include "python/src/stream.h"
 
 namespace partita::python {
 
 namespace {
 
 using SessionPtr = std::shared_ptr<Session>;
-
-struct PySession {
-  SessionPtr session = std::make_shared<Session>(Env::Default());
-};
 
 // Rows that the session holds for as long as a dataset may read them.
 struct Table {
@@ -62,35 +54,6 @@ std::string ResultJson(const RunResult& result) {
                         {"was_complete", result.was_complete},
                         {"record_path", result.record_path}});
 }
-
-// A call that runs a plan: in this thread, without the GIL, with signals and the progress callback polled.
-class Call {
- public:
-  Call(nb::handle observer, nb::object on_poll)
-      : observer_(nb::cast<Observer*>(observer)), poll_(std::move(on_poll), nb::borrow(observer)) {
-    control_.observer = observer_;
-    control_.poll = poll_.function();
-  }
-
-  // `run` takes the RunControl and returns a Result.
-  template <typename Run>
-  auto operator()(Run run) const {
-    auto result = [&] {
-      nb::gil_scoped_release release;
-      return run(control_);
-    }();
-    poll_.Rethrow();
-    return ValueOrThrow(std::move(result));
-  }
-
-  const Poll& poll() const { return poll_; }
-  const CancelToken& cancel() const { return control_.cancel; }
-
- private:
-  Observer* observer_;
-  Poll poll_;
-  RunControl control_;
-};
 
 CompiledPlan CompilePlan(const PySession& self, const Pipeline& pipeline) {
   nb::gil_scoped_release release;

@@ -1,0 +1,48 @@
+// What the bindings of the front door share.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "partita/session/session.h"
+#include "python/src/arrow_capsules.h"
+#include "python/src/bindings.h"
+#include "python/src/poll.h"
+#include "python/src/stream.h"
+
+namespace partita::python {
+
+struct PySession {
+  std::shared_ptr<Session> session = std::make_shared<Session>(Env::Default());
+};
+
+// A call that runs a plan: in this thread, without the GIL, with signals and the progress callback polled.
+class Call {
+ public:
+  Call(nb::handle observer, nb::object on_poll)
+      : observer_(nb::cast<Observer*>(observer)), poll_(std::move(on_poll), nb::borrow(observer)) {
+    control_.observer = observer_;
+    control_.poll = poll_.function();
+  }
+
+  // `run` takes the RunControl and returns a Result.
+  template <typename Run>
+  auto operator()(Run run) const {
+    auto result = [&] {
+      nb::gil_scoped_release release;
+      return run(control_);
+    }();
+    poll_.Rethrow();
+    return ValueOrThrow(std::move(result));
+  }
+
+  const Poll& poll() const { return poll_; }
+  const CancelToken& cancel() const { return control_.cancel; }
+
+ private:
+  Observer* observer_;
+  Poll poll_;
+  RunControl control_;
+};
+
+}  // namespace partita::python
