@@ -27,6 +27,7 @@ from .errors import (
 )
 from .expressions import Expr, col, func, lit, sql, when
 from .grouping import GroupBy
+from .ingest import BatchIterator, Mixture, Shard, mix
 from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
@@ -53,12 +54,14 @@ __version__: str = _native.native.BUILD_VERSION
 __all__ = [
     "Actors",
     "Aggregate",
+    "BatchIterator",
     "BugError",
     "CancelledError",
     "DataError",
     "Dataset",
     "Expr",
     "GroupBy",
+    "Mixture",
     "Options",
     "PartitaError",
     "Pipeline",
@@ -67,6 +70,7 @@ __all__ = [
     "RunOptions",
     "RunResult",
     "RunStats",
+    "Shard",
     "Sink",
     "StepStats",
     "Tasks",
@@ -86,6 +90,7 @@ __all__ = [
     "from_yaml",
     "func",
     "lit",
+    "mix",
     "options",
     "range",
     "read_csv",

@@ -77,10 +77,27 @@ def convert(batch: pa.RecordBatch, batch_format: str) -> Any:
     return batch.to_pydict()
 
 
+def flat(column: pa.Array[Any]) -> tuple[pa.Array[Any], list[int]]:
+    """The values of null-free lists of one length, however deep, and the shape they make: rows first."""
+    shape = [len(column)]
+    while column.null_count == 0:
+        if isinstance(column, pa.FixedShapeTensorArray):
+            order = column.type.permutation
+            if order is not None and list(order) != sorted(order):
+                break
+            shape += column.type.shape
+            column = column.storage.flatten()
+        elif pa.types.is_fixed_size_list(column.type):
+            shape.append(column.type.list_size)
+            column = column.flatten()
+        else:
+            break
+    return column, shape
+
+
 def to_numpy(column: pa.Array[Any]) -> Any:
-    """A NumPy array: a view where the type allows it. Null-free lists of one length become a further dimension."""
-    if pa.types.is_fixed_size_list(column.type) and column.null_count == 0:
-        values = column.flatten()
-        if values.null_count == 0 and not pa.types.is_nested(column.type.value_type):
-            return values.to_numpy(zero_copy_only=False).reshape(len(column), column.type.list_size)
+    """A NumPy array: a view where the type allows it. Null-free lists of one length become further dimensions."""
+    values, shape = flat(column)
+    if len(shape) > 1 and values.null_count == 0 and not pa.types.is_nested(values.type):
+        return values.to_numpy(zero_copy_only=False).reshape(shape)
     return column.to_numpy(zero_copy_only=False)

@@ -12,6 +12,7 @@ from ._functions import Function
 from ._graph import Node, build, plan_lines
 from ._native import native, session
 from .errors import UserError
+from .ingest import Training
 from .options import RunOptions
 from .stats import RunStats, Text
 from .transforms import Transforms
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import polars
 
 
-class Dataset(Transforms, Writes):
+class Dataset(Transforms, Writes, Training):
     """Rows, described and not yet read: a source and the steps applied to it.
 
     Made by `pt.read_parquet`, `pt.range`, `pt.from_arrow` and their like, never directly. A dataset never changes:

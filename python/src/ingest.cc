@@ -2,6 +2,7 @@
 #include "partita/session/ingest.h"
 
 #include "partita/base/json.h"
+#include "partita/base/units.h"
 #include "python/src/session.h"
 
 namespace partita::python {
@@ -53,6 +54,8 @@ void BindIngest(nb::module_& m) {
       .def_ro("num_rows", &Ingest::num_rows)
       .def_ro("num_bytes", &Ingest::num_bytes)
       .def_ro("chunk_rows", &Ingest::chunk_rows);
+  m.def(
+      "parse_bytes", [](const std::string& text) { return ValueOrThrow(ParseBytes(text)); }, nb::arg("text"));
   m.def("open_ingest", &Open, nb::arg("session"), nb::arg("pipeline"), nb::arg("step"),
         nb::arg("chunk_bytes"), nb::arg("index"), nb::arg("options"), nb::arg("observer"),
         nb::arg("on_poll").none(), nb::rv_policy::take_ownership);

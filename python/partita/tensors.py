@@ -1,0 +1,64 @@
+"""Batches as tensors: without a copy where types allow."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from .batches import convert, flat, to_numpy
+from .errors import UserError
+
+
+def _torch() -> Any:
+    try:
+        return importlib.import_module("torch")
+    except ImportError as missing:
+        raise UserError(
+            "torch is not installed", hint="install it, or take NumPy arrays: iter_batches(...)"
+        ) from missing
+
+
+def torch_converter(
+    dtypes: Any, device: Any, collate_fn: Callable[[dict[str, Any]], Any] | None
+) -> Callable[[pa.RecordBatch], Any]:
+    """What makes tensors of a batch. `dtypes`: one for all columns, or by column."""
+    torch = _torch()
+    pinned = device is not None and torch.device(device).type == "cuda"
+
+    def one(name: str, column: pa.Array[Any]) -> Any:
+        tensor = to_tensor(column)
+        if not isinstance(tensor, torch.Tensor):
+            return tensor
+        dtype = dtypes.get(name) if isinstance(dtypes, Mapping) else dtypes
+        if dtype is not None:
+            tensor = tensor.to(dtype)
+        if device is None:
+            return tensor
+        return tensor.pin_memory().to(device, non_blocking=True) if pinned else tensor.to(device)
+
+    def tensors(batch: pa.RecordBatch) -> Any:
+        if collate_fn is not None:
+            return collate_fn(convert(batch, "numpy"))
+        return {name: one(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+    return tensors
+
+
+def to_tensor(column: pa.Array[Any]) -> Any:
+    """A torch tensor; a list of Python values of a column that has nulls or holds other than numbers."""
+    torch = _torch()
+    values, shape = flat(column)
+    if values.null_count == 0 and _is_number(values.type):
+        if not len(values):
+            return torch.empty(shape, dtype=torch.from_numpy(to_numpy(values).copy()).dtype)
+        return torch.from_dlpack(values).reshape(shape)
+    if column.null_count == 0 and pa.types.is_boolean(values.type) and values.null_count == 0:
+        return torch.from_numpy(values.to_numpy(zero_copy_only=False)).reshape(shape)
+    return column.to_pylist()
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
