@@ -264,7 +264,7 @@ TEST(ExchangeSteps, ExplainTellsThem) {
        {"-> exchange 0 (sort by width descending nulls first, url nulls first for sort)",
         "stage 1: partitions of about 128 MiB", "read exchange 0 (sort by width descending",
         "stage 2: partitions of about 128 MiB", "-> exchange 1 (hash by url for group_by)",
-        "of equal keys computes: n = count(), w = sum(width)",
+        "of equal keys computes: n = count(), w = sum(width); combines before the exchange",
         "-> exchange 2 (shuffle with seed 7 for random_shuffle), its first 5 rows", "stage 3: 1 partition"}) {
     EXPECT_THAT(*text, HasSubstr(line));
   }

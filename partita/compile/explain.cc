@@ -192,10 +192,12 @@ class Explainer {
     }
     auto aggregates = AggregatesFromJson(reduce.value("aggregates", Json::array()));
     std::vector<std::string> texts;
+    bool combines = true;
     for (const auto& one : aggregates.ok() ? *aggregates : std::vector<AggregateSpec>()) {
       texts.push_back(one.name + " = " + AggregateText(one));
+      combines = combines && CombinesStates(one.function);
     }
-    return "of equal keys computes: " + Joined(texts);
+    return "of equal keys computes: " + Joined(texts) + (combines ? "; combines before the exchange" : "");
   }
 
 

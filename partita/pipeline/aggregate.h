@@ -88,8 +88,8 @@ Result<std::vector<AggregateSpec>> AggregatesFromArgs(const Json& pairs);
 Json AggregatesToJson(const std::vector<AggregateSpec>& aggregates);
 Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value);
 
-// Whether the rows of a group can be made a state of bounded size that is merged with others (Aggregate::Export),
-// so that a group_by of such functions alone combines its rows before the exchange.
+// Whether rows of a group can be made a state that is merged with others (Aggregate::Export), so that a
+// group_by of such functions alone combines its rows before the exchange.
 bool CombinesStates(AggregateFunction function);
 
 // What an aggregate is computed of: its column's type, of two columns a struct of both; null for count().

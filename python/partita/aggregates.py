@@ -57,6 +57,16 @@ def count() -> Aggregate:
     return Aggregate("count()")
 
 
+def _column_text(expression: dict[str, Any]) -> str:
+    text: str = native.expression_text(to_json(expression))
+    if "column" not in expression:
+        raise UserError(
+            f"an aggregate is of a plain column, and {text} is none",
+            hint="compute it with with_columns before the group_by",
+        )
+    return text
+
+
 class Aggregations:
     """The methods of a column that make an aggregate of it."""
 
@@ -64,13 +74,8 @@ class Aggregations:
 
     _json: dict[str, Any]
 
-    def _aggregate(self, function: str) -> Aggregate:
-        if "column" not in self._json:
-            raise UserError(
-                f"an aggregate is of a plain column, and {self} is none",
-                hint="compute it with with_columns before the group_by",
-            )
-        return Aggregate(f"{function}({native.expression_text(to_json(self._json))})")
+    def _aggregate(self, function: str, *more: str) -> Aggregate:
+        return Aggregate(f"{function}({', '.join([_column_text(self._json), *more])})")
 
     def count(self) -> Aggregate:
         """The number of values that are not null."""
@@ -119,6 +124,47 @@ class Aggregations:
     def collect(self) -> Aggregate:
         """A list of all values in the order of the dataset, nulls too."""
         return self._aggregate("list")
+
+    def median(self) -> Aggregate:
+        """The value in the middle, a float64: of an even number of values the mean of both. Of integers and floats."""
+        return self.quantile(0.5)
+
+    def quantile(self, q: float) -> Aggregate:
+        """The value below which a part of the values lies, exact, a float64: linear between the two next to it.
+
+        Args:
+            q: The part, from 0 to 1.
+        """
+        return self._aggregate("quantile", f"{float(q)!r}")
+
+    def largest(self, n: int) -> Aggregate:
+        """A list of the largest values, the largest first. Of numbers and times.
+
+        Args:
+            n: How many at most, up to 1000.
+        """
+        return self._aggregate("largest", str(n))
+
+    def smallest(self, n: int) -> Aggregate:
+        """A list of the smallest values, the smallest first. Of numbers and times.
+
+        Args:
+            n: How many at most, up to 1000.
+        """
+        return self._aggregate("smallest", str(n))
+
+    def corr(self, other: Aggregations | str) -> Aggregate:
+        """Pearson's correlation with another column, a float64, of the rows that have both values.
+
+        Args:
+            other: The other column, or its name.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": [1, 1, 1], "v": [1, 2, 3], "w": [2.0, 4.0, 6.0]})
+            >>> ds.group_by("k").agg(r=pt.col("v").corr("w"), m=pt.col("v").median(), top=pt.col("w").largest(2)).take(9)
+            [{'k': 1, 'r': 1.0, 'm': 2.0, 'top': [6.0, 4.0]}]
+        """
+        return self._aggregate("corr", _column_text({"column": other} if isinstance(other, str) else other._json))
 
     def n_unique(self) -> Aggregate:
         """The number of different values that are not null."""
