@@ -44,7 +44,9 @@ QUERIES: dict[str, tuple[list[str], dict[str, str], list[dict]]] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=float, default=ROWS, help="times --scale; db-benchmark has 1e7, 1e8 [%(default)s]")
+    parser.add_argument(
+        "--rows", type=float, default=ROWS, help="times --scale; db-benchmark has 1e7, 1e8 [%(default)s]"
+    )
     parser.add_argument("--questions", default=",".join(QUERIES), help="some of q1 to q10 [all]")
     parser.add_argument("--limit", type=int, default=4096, help="MiB of the kernel limit, of all alike [%(default)s]")
     parser.add_argument("--memory", default="1GiB", help="Partita's budget [%(default)s]")
@@ -161,7 +163,9 @@ def main(arguments: argparse.Namespace) -> int:
                     outcome(c),
                 ]
             )
-    report.say("\n" + table(["", "", "s", "CPU s", "peak memory", "of the faster of DuckDB and Polars", ""], lines) + "\n")
+    report.say(
+        "\n" + table(["", "", "s", "CPU s", "peak memory", "of the faster of DuckDB and Polars", ""], lines) + "\n"
+    )
     if ratios:
         report.say(f"**Geometric mean of the times: {geometric_mean(ratios):.2f} of the faster of DuckDB and Polars.**")
         report.say(f"**Of the peaks of memory: {geometric_mean(memory):.2f} of the smaller.**")

@@ -137,9 +137,8 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
     shares.push_back(
         {PathOf(exchange, share.input_index, share.partition), share.input_index, share.partition});
   }
-  ARROW_ASSIGN_OR_RAISE(
-      known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)], std::move(shares),
-                                PartitionsOf(exchange), pool_));
+  ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
+                                                  std::move(shares), PartitionsOf(exchange), pool_));
   return known;
 }
 

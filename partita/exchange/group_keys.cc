@@ -338,7 +338,8 @@ Status GroupKeys::Encode(const arrow::RecordBatch& batch) {
   if (fixed && *fixed <= kPrefixBytes) {
     int64_t at = 0;
     for (const auto* data : columns) {
-      AddToPrefixes(*data, [at](int64_t) { return at; }, prefixes_.begin());
+      AddToPrefixes(
+          *data, [at](int64_t) { return at; }, prefixes_.begin());
       VisitValues(*data, [&](const auto& values) { at += 1 + std::decay_t<decltype(values)>::kWidth; });
     }
     return Hash();
@@ -350,7 +351,8 @@ Status GroupKeys::Encode(const arrow::RecordBatch& batch) {
   if (longest <= kPrefixBytes && !HasEscapes(columns)) {
     std::fill(places_.begin(), places_.end(), 0);
     for (const auto* data : columns) {
-      AddToPrefixes(*data, [&](int64_t row) { return places_[static_cast<size_t>(row)]; }, prefixes_.begin());
+      AddToPrefixes(
+          *data, [&](int64_t row) { return places_[static_cast<size_t>(row)]; }, prefixes_.begin());
       if (data != columns.back()) AddSizes(*data, places_.begin());
     }
     return Hash();

@@ -30,9 +30,8 @@ ArrayPtr Column(const std::shared_ptr<arrow::DataType>& type, Random* random, in
 
 template <typename Type>
 ArrayPtr Numbers(const std::shared_ptr<arrow::DataType>& type, Random* random, int64_t rows) {
-  return Column<Type>(type, random, rows, [](uint64_t pick) {
-    return static_cast<typename Type::c_type>(pick >> (pick % 50));
-  });
+  return Column<Type>(type, random, rows,
+                      [](uint64_t pick) { return static_cast<typename Type::c_type>(pick >> (pick % 50)); });
 }
 
 template <typename Type>
@@ -86,7 +85,8 @@ std::shared_ptr<arrow::RecordBatch> AnyBatch(Random* random) {
     fields.push_back(arrow::field(std::to_string(c), columns.back()->type()));
   }
   const auto batch = arrow::RecordBatch::Make(arrow::schema(std::move(fields)), rows, std::move(columns));
-  return batch->Slice(std::min(rows, static_cast<int64_t>((*random)() % 5)), static_cast<int64_t>((*random)() % 300));
+  return batch->Slice(std::min(rows, static_cast<int64_t>((*random)() % 5)),
+                      static_cast<int64_t>((*random)() % 300));
 }
 
 std::vector<int> AllColumns(const arrow::RecordBatch& batch) {
@@ -126,7 +126,8 @@ std::shared_ptr<arrow::RecordBatch> FixedKeys(const std::vector<std::string>& ke
   arrow::FixedSizeBinaryBuilder builder(arrow::fixed_size_binary(15));
   for (const auto& key : keys) EXPECT_TRUE(builder.Append(key).ok());
   const ArrayPtr column = *builder.Finish();
-  return arrow::RecordBatch::Make(arrow::schema({arrow::field("k", column->type())}), column->length(), {column});
+  return arrow::RecordBatch::Make(arrow::schema({arrow::field("k", column->type())}), column->length(),
+                                  {column});
 }
 
 uint64_t Mix(uint64_t x) {
@@ -177,8 +178,8 @@ TEST(GroupTable, TellsCollidingKeysApart) {
       if (twice == 0) table.Undo(before);
     }
     for (size_t i = 0; i < groups.size(); ++i) {
-      const auto [found, is_new] = expected.emplace(all[static_cast<size_t>(begin) + i],
-                                                    static_cast<uint32_t>(expected.size()));
+      const auto [found, is_new] =
+          expected.emplace(all[static_cast<size_t>(begin) + i], static_cast<uint32_t>(expected.size()));
       ASSERT_EQ(groups[i], found->second);
     }
     ASSERT_EQ(table.count(), expected.size());
@@ -230,7 +231,8 @@ TEST(GroupTable, IsUnchangedByARefusal) {
   ASSERT_TRUE(new_rows.Reserve(1000).ok());
   ASSERT_TRUE(table.Reserve(keys).ok());
   table.Assign(keys, groups, &new_rows);
-  const auto room = *budget->root()->Reserve(budget->limit_bytes() - budget->root()->bytes_allocated() - 65536);
+  const auto room =
+      *budget->root()->Reserve(budget->limit_bytes() - budget->root()->bytes_allocated() - 65536);
   ASSERT_TRUE(keys.Encode(*batch->Slice(0, 1000)).ok());
   auto more = *GroupKeys::Make(*batch->schema(), {0}, Budget::Make(8 * kMiB)->root());
   ASSERT_TRUE(more.Encode(*batch).ok());

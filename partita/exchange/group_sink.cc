@@ -172,8 +172,8 @@ class GroupSink final : public Sink {
     return Status::OK();
   }
 
-  // Rows that meet none of their like in the table are not worth a look at it. From how many did, of the first
-  // rows, follows about how many will among those that a run can hold, were all keys as likely.
+  // Rows that meet none of their like in the table are not worth a look at it. From how many did, of the
+  // first rows, follows about how many will among those that a run can hold, were all keys as likely.
   void Decide() {
     auto& run = *run_;
     if (run.decided || run.rows < kDecidingRows) return;
@@ -252,8 +252,9 @@ class GroupSink final : public Sink {
     auto& run = *run_;
     std::vector<uint32_t> groups(count);
     std::vector<RowPick> picks(count);
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> hashes,
-                          arrow::AllocateBuffer(static_cast<int64_t>(count * sizeof(uint64_t)), ctx.pool.get()));
+    ARROW_ASSIGN_OR_RAISE(
+        std::shared_ptr<arrow::Buffer> hashes,
+        arrow::AllocateBuffer(static_cast<int64_t>(count * sizeof(uint64_t)), ctx.pool.get()));
     auto* hash = reinterpret_cast<uint64_t*>(hashes->mutable_data());
     for (size_t i = 0; i < count; ++i) {
       groups[i] = run.table.sorted(run.written + i);
@@ -292,9 +293,9 @@ class GroupSink final : public Sink {
 }  // namespace
 
 Result<std::unique_ptr<Sink>> MakeGroupSink(GroupSinkInit init) {
-  arrow::FieldVector keys(init.states->exchange.schema->fields().begin(),
-                          init.states->exchange.schema->fields().begin() +
-                              static_cast<std::ptrdiff_t>(init.states->keys.size()));
+  arrow::FieldVector keys(
+      init.states->exchange.schema->fields().begin(),
+      init.states->exchange.schema->fields().begin() + static_cast<std::ptrdiff_t>(init.states->keys.size()));
   return std::make_unique<GroupSink>(std::move(init), arrow::schema(std::move(keys)));
 }
 

@@ -1,11 +1,11 @@
 // The writing side of a hash exchange whose reader aggregates: rows become states of groups in a hash table,
 // and what the table holds leaves as a run sorted by the hash of the keys, one row a group, when it fills its
 // share of the budget, when memory is refused, and at the end. Within a run groups with equal hashes stand in
-// the order of their first rows, and runs follow the rows: so whoever merges them meets each group first where
-// its first row was.
+// the order of their first rows, and runs follow the rows: so whoever merges them meets each group first
+// where its first row was.
 //
-// Where keys seldom repeat (seen in the first rows of a run) the table is not asked, and each row is a group of
-// its own: what comes out is the same.
+// Where keys seldom repeat (seen in the first rows of a run) the table is not asked, and each row is a group
+// of its own: what comes out is the same.
 #pragma once
 
 #include <cstdint>

@@ -307,7 +307,8 @@ Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& sche
                                                        const std::shared_ptr<BudgetPool>& pool) {
   std::vector<AggregateSource::Column> columns;
   if (states != nullptr) {  // keys first, as in the schema
-    for (size_t key = 0; key < states->keys.size(); ++key) columns.push_back({nullptr, static_cast<int>(key), 0, {}});
+    for (size_t key = 0; key < states->keys.size(); ++key)
+      columns.push_back({nullptr, static_cast<int>(key), 0, {}});
     for (const auto& function : states->functions) {
       ARROW_ASSIGN_OR_RAISE(auto aggregate, states->Make(function, pool));
       columns.push_back({std::move(aggregate), function.first_state, function.states, {}});

@@ -10,10 +10,10 @@
 
 namespace partita {
 
-// `rows`: a partition of `exchange`, in its order; where `states` is given, of states.exchange instead. `source.reduce` says what becomes of each group; one row a
-// group (none, for distinct with keep "none" and several rows) in the order of their first rows. States of
-// aggregates are claimed from `pool`. All arguments but `rows` outlive
-// the result.
+// `rows`: a partition of `exchange`, in its order; where `states` is given, of states.exchange instead.
+// `source.reduce` says what becomes of each group; one row a group (none, for distinct with keep "none" and
+// several rows) in the order of their first rows. States of aggregates are claimed from `pool`. All arguments
+// but `rows` outlive the result.
 Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
                                                 const GroupStates* states, std::unique_ptr<Source> rows,
                                                 const std::shared_ptr<BudgetPool>& pool);

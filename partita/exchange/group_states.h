@@ -1,6 +1,6 @@
 // What a hash exchange carries where the stage behind it makes groups of the rows: not rows but the states of
-// groups, so that equal keys meet on the writing side already. A matter of the plan alone: writers and readers
-// agree.
+// groups, so that equal keys meet on the writing side already. A matter of the plan alone: writers and
+// readers agree.
 #pragma once
 
 #include <memory>
@@ -17,12 +17,12 @@ struct GroupStates {
   struct Function {
     AggregateSpec spec;
     AggregateInput input;
-    int first_state = 0, states = 0;        // columns of exchange.schema
+    int first_state = 0, states = 0;  // columns of exchange.schema
   };
 
-  std::vector<int> keys;             // columns of the rows
+  std::vector<int> keys;  // columns of the rows
   std::vector<Function> functions;
-  PlanExchange exchange;             // of the states: the key columns, then states
+  PlanExchange exchange;  // of the states: the key columns, then states
 
   Result<std::unique_ptr<Aggregate>> Make(const Function& function, std::shared_ptr<BudgetPool> pool) const;
 };

@@ -30,8 +30,7 @@ void RadixSort(std::span<uint64_t> values, int shift) {
         values[next[b]++] = value;
       }
     }
-    for (size_t b = 0; b < 256; ++b)
-      RadixSort(values.subspan(starts[b], starts[b + 1] - starts[b]), shift);
+    for (size_t b = 0; b < 256; ++b) RadixSort(values.subspan(starts[b], starts[b + 1] - starts[b]), shift);
     return;
   }
   std::sort(values.begin(), values.end());
@@ -142,7 +141,8 @@ inline uint32_t GroupTable::FindOrAdd(const GroupKeys& keys, int64_t row, GroupV
 
 void GroupTable::Undo(uint32_t count) {
   const size_t mask = slots_.size() - 1;
-  for (uint32_t group = this->count(); group-- > count;) {  // the newest first: it closed every probe it was in
+  for (uint32_t group = this->count();
+       group-- > count;) {  // the newest first: it closed every probe it was in
     const uint64_t slot = SlotOf(hashes_[group], group);
     size_t at = HomeOf(hashes_[group]);
     while (slots_[at] != slot) at = (at + 1) & mask;

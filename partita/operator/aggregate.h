@@ -52,9 +52,9 @@ class Aggregate {
   // nothing has changed; a sum that passes its type is a data error.
   virtual Result<std::shared_ptr<arrow::Array>> Finish(uint32_t count, arrow::MemoryPool* pool) = 0;
 
-  // States as columns, so that who combines rows can hand over what it has to who merges it. A merge of states
-  // gives what an update with their rows would have given, bit for bit; first, last and list go by the order
-  // of merges. The types; none: this function cannot (CombinesStates, pipeline/aggregate.h).
+  // States as columns, so that who combines rows can hand over what it has to who merges it. A merge of
+  // states gives what an update with their rows would have given, bit for bit; first, last and list go by the
+  // order of merges. The types; none: this function cannot (CombinesStates, pipeline/aggregate.h).
   virtual std::vector<std::shared_ptr<arrow::DataType>> state_types() const = 0;
   // The states of `groups`, a row each. Nothing changes.
   virtual Result<std::vector<std::shared_ptr<arrow::Array>>> Export(std::span<const uint32_t> groups,

@@ -50,8 +50,7 @@ Status ReadDoubles(const arrow::Array& column, GroupVector<double>* out) {
       return Status::OK();
     case arrow::Type::HALF_FLOAT: {
       const auto* bits = column.data()->GetValues<uint16_t>(1);
-      for (size_t i = 0; i < out->size(); ++i)
-        (*out)[i] = arrow::util::Float16::FromBits(bits[i]).ToDouble();
+      for (size_t i = 0; i < out->size(); ++i) (*out)[i] = arrow::util::Float16::FromBits(bits[i]).ToDouble();
       return Status::OK();
     }
     default:

@@ -45,7 +45,8 @@ class Extreme final : public AggregateBase {
   }
 
   Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
-    return MakeOf(count, [](int64_t g) { return static_cast<size_t>(g); }, pool);
+    return MakeOf(
+        count, [](int64_t g) { return static_cast<size_t>(g); }, pool);
   }
 
   void Forget(uint32_t count) override {
@@ -58,9 +59,10 @@ class Extreme final : public AggregateBase {
 
  protected:
   Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
-    ARROW_ASSIGN_OR_RAISE(
-        auto values, MakeOf(static_cast<int64_t>(groups.size()),
-                            [&](int64_t i) { return size_t{groups[static_cast<size_t>(i)]}; }, pool));
+    ARROW_ASSIGN_OR_RAISE(auto values,
+                          MakeOf(
+                              static_cast<int64_t>(groups.size()),
+                              [&](int64_t i) { return size_t{groups[static_cast<size_t>(i)]}; }, pool));
     return Arrays{std::move(values)};
   }
   Status AddStates(const Arrays& states, Groups groups) override { return Add(states[0].get(), groups); }

@@ -67,8 +67,9 @@ class Kept final : public AggregateBase {
   }
 
   Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> offset_buffer,
-                          arrow::AllocateBuffer((int64_t{count} + 1) * static_cast<int64_t>(sizeof(int32_t)), pool));
+    ARROW_ASSIGN_OR_RAISE(
+        std::shared_ptr<arrow::Buffer> offset_buffer,
+        arrow::AllocateBuffer((int64_t{count} + 1) * static_cast<int64_t>(sizeof(int32_t)), pool));
     auto* offsets = reinterpret_cast<int32_t*>(offset_buffer->mutable_data());
     int64_t values = 0;
     for (uint32_t g = 0; g < count; ++g) {
@@ -84,7 +85,8 @@ class Kept final : public AggregateBase {
       const Key* keys = KeysOf(g);
       for (uint32_t i = 0; i < counts_[g]; ++i) *out++ = Order::ToValue(static_cast<Key>(keys[i] ^ flip_));
     }
-    const auto items = arrow::MakeArray(arrow::ArrayData::Make(input_, values, {nullptr, std::move(buffer)}, 0));
+    const auto items =
+        arrow::MakeArray(arrow::ArrayData::Make(input_, values, {nullptr, std::move(buffer)}, 0));
     return std::make_shared<arrow::ListArray>(output_, count, std::move(offset_buffer), items);
   }
 
@@ -118,9 +120,8 @@ class Kept final : public AggregateBase {
 }  // namespace
 
 AggregatePtr MakeKept(const AggregateInit& init) {
-  return WithOrder(init.input->id(), AggregatePtr(), [&](auto order) -> AggregatePtr {
-    return std::make_unique<Kept<decltype(order)>>(init);
-  });
+  return WithOrder(init.input->id(), AggregatePtr(),
+                   [&](auto order) -> AggregatePtr { return std::make_unique<Kept<decltype(order)>>(init); });
 }
 
 }  // namespace partita

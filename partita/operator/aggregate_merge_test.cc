@@ -19,8 +19,18 @@ struct Column {
 };
 
 ArrayPtr Doubles(std::mt19937_64* random, int64_t rows) {
-  const std::vector<double> odd = {0.0,   -0.0,  1e308,  -1e308, 1e-320, 1e16, 1,
-                                   -1e16, 1.5,   std::nan(""), std::numeric_limits<double>::infinity(), 3e-9};
+  const std::vector<double> odd = {0.0,
+                                   -0.0,
+                                   1e308,
+                                   -1e308,
+                                   1e-320,
+                                   1e16,
+                                   1,
+                                   -1e16,
+                                   1.5,
+                                   std::nan(""),
+                                   std::numeric_limits<double>::infinity(),
+                                   3e-9};
   arrow::DoubleBuilder builder;
   for (int64_t i = 0; i < rows; ++i) {
     const auto pick = (*random)();
@@ -29,7 +39,8 @@ ArrayPtr Doubles(std::mt19937_64* random, int64_t rows) {
     } else if (pick % 5 == 0) {
       EXPECT_TRUE(builder.Append(odd[(pick >> 8) % odd.size()]).ok());
     } else {
-      EXPECT_TRUE(builder.Append(std::ldexp(static_cast<double>(pick >> 11), static_cast<int>(pick % 60) - 80)).ok());
+      EXPECT_TRUE(
+          builder.Append(std::ldexp(static_cast<double>(pick >> 11), static_cast<int>(pick % 60) - 80)).ok());
     }
   }
   return *builder.Finish();
@@ -48,17 +59,20 @@ std::vector<Column> Columns(std::mt19937_64* random, int64_t rows) {
   const auto doubles = Doubles(random, rows), other = Doubles(random, rows);
   const auto ints = Random(arrow::Int64Builder(), random, rows,
                            [](uint64_t pick) { return static_cast<int64_t>(pick << 9) / 1000; });
-  const auto bytes = Random(arrow::UInt8Builder(), random, rows,
-                            [](uint64_t pick) { return static_cast<uint8_t>(pick); });
-  const auto flags = Random(arrow::BooleanBuilder(), random, rows, [](uint64_t pick) { return pick % 3 == 0; });
-  const auto words = Random(arrow::StringBuilder(), random, rows,
-                            [](uint64_t pick) { return std::string(pick % 20, static_cast<char>('a' + pick % 5)); });
+  const auto bytes =
+      Random(arrow::UInt8Builder(), random, rows, [](uint64_t pick) { return static_cast<uint8_t>(pick); });
+  const auto flags =
+      Random(arrow::BooleanBuilder(), random, rows, [](uint64_t pick) { return pick % 3 == 0; });
+  const auto words = Random(arrow::StringBuilder(), random, rows, [](uint64_t pick) {
+    return std::string(pick % 20, static_cast<char>('a' + pick % 5));
+  });
   const auto money =
       Random(arrow::Decimal128Builder(arrow::decimal128(20, 3)), random, rows,
              [](uint64_t pick) { return arrow::Decimal128(static_cast<int64_t>(pick) % 100'000'007); });
-  const auto pairs = *arrow::StructArray::Make(arrow::ArrayVector{bytes, doubles}, std::vector<std::string>{"0", "1"});
+  const auto pairs =
+      *arrow::StructArray::Make(arrow::ArrayVector{bytes, doubles}, std::vector<std::string>{"0", "1"});
   std::vector<Column> columns = {{kCountRows, nullptr}, {kAny, flags}, {kAll, flags}, {kMin, flags}};
-  for (const auto function : {kCount, kMin, kMax, kFirst, kLast}) {
+  for (const auto function : {kCount, kMin, kMax, kFirst, kLast, kNUnique}) {
     for (const auto& values : {doubles, ints, bytes, words, money}) columns.push_back({function, values});
   }
   for (const auto function : {kSum, kMean, kVar, kStd}) {
@@ -91,7 +105,8 @@ Status Update(Aggregate* aggregate, const Column& column, const GroupList& group
 // Bits, not values: -0 and 0 differ, NaN is NaN.
 void ExpectSameBits(const arrow::Array& a, const arrow::Array& b) {
   EXPECT_TRUE(a.Equals(b, arrow::EqualOptions().nans_equal(true).signed_zeros_equal(false)))
-      << a.ToString() << "\n" << b.ToString();
+      << a.ToString() << "\n"
+      << b.ToString();
 }
 
 TEST(AggregateMerge, PartsAreWorthTheWhole) {
@@ -100,10 +115,12 @@ TEST(AggregateMerge, PartsAreWorthTheWhole) {
     const int64_t rows = 40 * static_cast<int64_t>(seed);
     constexpr uint32_t kGroups = 9;
     GroupList groups;
-    for (int64_t i = 0; i < rows; ++i) groups.push_back(static_cast<uint32_t>(random() % kGroups % (seed + 1)));
+    for (int64_t i = 0; i < rows; ++i)
+      groups.push_back(static_cast<uint32_t>(random() % kGroups % (seed + 1)));
     for (const auto& column : Columns(&random, rows)) {
       SCOPED_TRACE(std::string(AggregateFunctionName(column.function)) + " " +
-                   (column.values ? column.values->type()->ToString() : "") + " seed " + std::to_string(seed));
+                   (column.values ? column.values->type()->ToString() : "") + " seed " +
+                   std::to_string(seed));
       auto budget = Budget::Make(64 * kMiB);
       auto whole = NewOf(column, budget->root()), merged = NewOf(column, budget->root());
       ASSERT_TRUE(Update(whole.get(), column, groups, 0, rows, kGroups).ok());
@@ -134,7 +151,8 @@ TEST(AggregateMerge, PartsAreWorthTheWhole) {
       auto expected = whole->Finish(kGroups, arrow::default_memory_pool());
       auto head = merged->Finish(4, arrow::default_memory_pool());
       auto tail = merged->Finish(kGroups - 4, arrow::default_memory_pool());
-      ASSERT_TRUE(expected.ok() && head.ok() && tail.ok()) << expected.status() << head.status() << tail.status();
+      ASSERT_TRUE(expected.ok() && head.ok() && tail.ok())
+          << expected.status() << head.status() << tail.status();
       const auto found = *arrow::Concatenate({*head, *tail});
       for (uint32_t g = 0; g < kGroups; ++g)
         ExpectSameBits(*(*expected)->Slice(g, 1), *found->Slice(kGroups - 1 - g, 1));
@@ -167,7 +185,8 @@ ArrayPtr ComputeNumber(AggregateFunction function, double number, const ArrayPtr
 TEST(Quantile, LiesBetweenItsNeighbours) {
   const auto values = Values(arrow::int32(), "[40, 10, null, 30, 20]");
   const auto at = [&](double q) { return ComputeNumber(kQuantile, q, values)->ToString(); };
-  EXPECT_EQ(ComputeNumber(kQuantile, 0.5, values)->ToString(), Values(arrow::float64(), "[25, null]")->ToString());
+  EXPECT_EQ(ComputeNumber(kQuantile, 0.5, values)->ToString(),
+            Values(arrow::float64(), "[25, null]")->ToString());
   EXPECT_EQ(at(0), Values(arrow::float64(), "[10, null]")->ToString());
   EXPECT_EQ(at(1), Values(arrow::float64(), "[40, null]")->ToString());
   EXPECT_EQ(at(0.1), Values(arrow::float64(), "[13, null]")->ToString());

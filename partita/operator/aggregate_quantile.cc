@@ -71,7 +71,8 @@ class Quantile final : public AggregateBase {
       return counts_[groups[static_cast<size_t>(i)]] * static_cast<int64_t>(sizeof(double));
     };
     const auto write = [&](int64_t i, uint8_t* out) {
-      if (size_of(i) > 0) std::memcpy(out, Begin(groups[static_cast<size_t>(i)]), static_cast<size_t>(size_of(i)));
+      if (size_of(i) > 0)
+        std::memcpy(out, Begin(groups[static_cast<size_t>(i)]), static_cast<size_t>(size_of(i)));
     };
     ARROW_ASSIGN_OR_RAISE(auto states,
                           BuildBinary(static_cast<int64_t>(groups.size()), size_of, write, pool));

@@ -105,7 +105,8 @@ class GroupVector {
 // States of many groups lie far apart: fetches those of a row to come while others are worked on. Always
 // inlined: g++ drops calls that do nothing but fetch.
 template <typename... States>
-[[gnu::always_inline]] inline void FetchAhead(std::span<const uint32_t> groups, int64_t row, const GroupVector<States>&... states) {
+[[gnu::always_inline]] inline void FetchAhead(std::span<const uint32_t> groups, int64_t row,
+                                              const GroupVector<States>&... states) {
   constexpr int64_t kRows = 16;
   if (row + kRows >= static_cast<int64_t>(groups.size())) return;
   const uint32_t group = groups[static_cast<size_t>(row + kRows)];
@@ -183,10 +184,10 @@ class AggregateBase : public Aggregate {
 template <typename T>
 Result<std::shared_ptr<arrow::Array>> GatherStates(const std::shared_ptr<arrow::DataType>& type,
                                                    const GroupVector<T>& states,
-                                                   std::span<const uint32_t> groups, arrow::MemoryPool* pool) {
-  ARROW_ASSIGN_OR_RAISE(
-      std::shared_ptr<arrow::Buffer> buffer,
-      arrow::AllocateBuffer(static_cast<int64_t>(groups.size() * sizeof(T)), pool));
+                                                   std::span<const uint32_t> groups,
+                                                   arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                        arrow::AllocateBuffer(static_cast<int64_t>(groups.size() * sizeof(T)), pool));
   uint8_t* out = buffer->mutable_data();
   for (size_t i = 0; i < groups.size(); ++i) std::memcpy(out + i * sizeof(T), &states[groups[i]], sizeof(T));
   return arrow::MakeArray(

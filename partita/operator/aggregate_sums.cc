@@ -133,8 +133,8 @@ void ExactSums::AddStateTypes(std::vector<std::shared_ptr<arrow::DataType>>* typ
 Status ExactSums::Export(std::span<const uint32_t> groups, arrow::MemoryPool* pool,
                          std::vector<std::shared_ptr<arrow::Array>>* states) {
   Fold();
-  ARROW_ASSIGN_OR_RAISE(
-      auto pairs, GatherStates(arrow::fixed_size_binary(sizeof(DoublePair)), pairs_, groups, pool));
+  ARROW_ASSIGN_OR_RAISE(auto pairs,
+                        GatherStates(arrow::fixed_size_binary(sizeof(DoublePair)), pairs_, groups, pool));
   const auto rows = static_cast<int64_t>(groups.size());
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> offset_buffer,
                         arrow::AllocateBuffer((rows + 1) * static_cast<int64_t>(sizeof(int32_t)), pool));
@@ -143,7 +143,8 @@ Status ExactSums::Export(std::span<const uint32_t> groups, arrow::MemoryPool* po
   int64_t bytes = 0;
   if (residuals_.size() > 0) {
     for (size_t i = 0; i < groups.size(); ++i) {
-      for (size_t r = FirstResidual(groups[i]); r < residuals_.size() && residuals_[r].group == groups[i]; ++r)
+      for (size_t r = FirstResidual(groups[i]); r < residuals_.size() && residuals_[r].group == groups[i];
+           ++r)
         bytes += static_cast<int64_t>(sizeof(double));
       if (bytes > std::numeric_limits<int32_t>::max()) return OutOfMemoryError("states of more than 2 GiB");
       offsets[i + 1] = static_cast<int32_t>(bytes);
@@ -157,8 +158,7 @@ Status ExactSums::Export(std::span<const uint32_t> groups, arrow::MemoryPool* po
       std::memcpy(out, &residuals_[r].value, sizeof(double));
   }
   states->push_back(std::move(pairs));
-  states->push_back(
-      std::make_shared<arrow::BinaryArray>(rows, std::move(offset_buffer), std::move(data)));
+  states->push_back(std::make_shared<arrow::BinaryArray>(rows, std::move(offset_buffer), std::move(data)));
   return Status::OK();
 }
 

@@ -71,7 +71,7 @@ class ExactSums {
   };
 
   DoublePair AddSlowly(uint32_t group, DoublePair pair, double x);
-  void Fold();  // sorts the residuals by group, too
+  void Fold();                                 // sorts the residuals by group, too
   size_t FirstResidual(uint32_t group) const;  // of folded ones
   SumParts PartsOf(uint32_t group, size_t* next_residual) const;
 

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "partita/base/digest.h"
+#include "partita/operator/aggregate_doubles.h"
 #include "partita/operator/aggregate_kinds.h"
 #include "partita/operator/aggregate_state.h"
 #include "partita/runs/row_key.h"
@@ -30,14 +31,21 @@ class Unique final : public AggregateBase {
         schema_(arrow::schema({arrow::field("value", init.input)})),
         counts_(init.pool),
         slots_(init.pool),
-        long_bytes_(init.pool) {}
+        long_bytes_(init.pool),
+        ends_(init.pool),
+        by_group_(init.pool) {}
 
   int64_t size_bytes() const override {
-    return counts_.size_bytes() + slots_.size_bytes() + long_bytes_.size_bytes();
+    return counts_.size_bytes() + slots_.size_bytes() + long_bytes_.size_bytes() + ends_.size_bytes() +
+           by_group_.size_bytes();
   }
+  Types state_types() const override { return {arrow::binary()}; }
 
  protected:
-  Status Grow(uint32_t num_groups) override { return counts_.Resize(num_groups); }
+  Status Grow(uint32_t num_groups) override {
+    ARROW_RETURN_NOT_OK(counts_.Resize(num_groups));
+    return ends_.Resize(num_groups);
+  }
 
   Status Add(const arrow::Array* column, Groups groups) override {
     const auto array = arrow::MakeArray(column->data());
@@ -45,7 +53,14 @@ class Unique final : public AggregateBase {
     ARROW_ASSIGN_OR_RAISE(
         const RowKeys keys,
         encoder.Encode(*arrow::RecordBatch::Make(schema_, array->length(), {array}), pool_.get()));
-    ARROW_RETURN_NOT_OK(Reserve(keys));
+    size_t values = 0, bytes = 0;
+    for (int64_t row = 0; row < keys.rows; ++row) {
+      if (!IsPresent(keys, row)) continue;
+      ++values;
+      const size_t size = LongKey(keys, row).size();
+      if (size > 0) bytes += sizeof(uint64_t) + size;
+    }
+    ARROW_RETURN_NOT_OK(Reserve(values, bytes));
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
       if (!IsPresent(keys, row)) continue;
@@ -61,10 +76,65 @@ class Unique final : public AggregateBase {
         [](int64_t) { return false; });
   }
 
+  // Keys one behind another: the size of a long key and the key, or 0 and the prefix.
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    Order();
+    const auto slots_of = [&](int64_t i) {
+      const uint32_t group = groups[static_cast<size_t>(i)];
+      const auto end = static_cast<size_t>(ends_[group]), count = static_cast<size_t>(counts_[group]);
+      return std::span<const uint32_t>(by_group_.begin() + end - count, count);
+    };
+    const auto size_of = [&](int64_t i) {
+      int64_t size = 0;
+      for (const uint32_t slot : slots_of(i)) {
+        const size_t key = LongKey(slots_[slot]).size();
+        size += static_cast<int64_t>(sizeof(uint32_t) + (key > 0 ? key : sizeof(KeyPrefix)));
+      }
+      return size;
+    };
+    const auto write = [&](int64_t i, uint8_t* out) {
+      for (const uint32_t slot : slots_of(i)) {
+        const auto key = LongKey(slots_[slot]);
+        const auto size = static_cast<uint32_t>(key.size());
+        std::memcpy(out, &size, sizeof size);
+        out += sizeof size;
+        if (size > 0) {
+          std::memcpy(out, key.data(), size);
+        } else {
+          std::memcpy(out, &slots_[slot].prefix, sizeof(KeyPrefix));
+        }
+        out += size > 0 ? size : sizeof(KeyPrefix);
+      }
+    };
+    ARROW_ASSIGN_OR_RAISE(auto states,
+                          BuildBinary(static_cast<int64_t>(groups.size()), size_of, write, pool));
+    return Arrays{std::move(states)};
+  }
+
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const auto& lists = static_cast<const arrow::BinaryArray&>(*states[0]);
+    size_t values = 0, bytes = 0;
+    const auto count = [&](KeyPrefix, std::string_view key) {
+      ++values;
+      if (!key.empty()) bytes += sizeof(uint64_t) + key.size();
+    };
+    for (int64_t i = 0; i < lists.length(); ++i) ARROW_RETURN_NOT_OK(ReadKeys(lists.GetView(i), count));
+    ARROW_RETURN_NOT_OK(Reserve(values, bytes));
+    for (size_t i = 0; i < groups.size(); ++i) {
+      ARROW_RETURN_NOT_OK(
+          ReadKeys(lists.GetView(static_cast<int64_t>(i)), [&](KeyPrefix prefix, std::string_view key) {
+            if (Insert({prefix, first_group_ + groups[i] + 1, kShort}, key)) ++counts_[groups[i]];
+          }));
+    }
+    return Status::OK();
+  }
+
   // Entries of finished groups harm nobody, so they go when they are most of all.
   void Forget(uint32_t count) override {
     for (uint32_t g = 0; g < count; ++g) stale_ += static_cast<size_t>(counts_[g]);
     counts_.DropFront(count);
+    ends_.DropFront(count);
+    is_ordered_ = false;
     first_group_ += count;
     if (2 * stale_ <= entries_) return;
     for (size_t i = 0; i < slots_.size(); ++i) {
@@ -141,15 +211,52 @@ class Unique final : public AggregateBase {
     --entries_;
   }
 
-  // Room for all values of a batch, should all be new.
-  Status Reserve(const RowKeys& keys) {
-    size_t values = 0, bytes = 0;
-    for (int64_t row = 0; row < keys.rows; ++row) {
-      if (!IsPresent(keys, row)) continue;
-      ++values;
-      const size_t size = LongKey(keys, row).size();
-      if (size > 0) bytes += sizeof(uint64_t) + size;
+  // The keys of a state.
+  template <typename Take>
+  static Status ReadKeys(std::string_view state, Take take) {
+    while (!state.empty()) {
+      uint32_t size = 0;
+      if (state.size() < sizeof size) return BugError("a state of n_unique is cut");
+      std::memcpy(&size, state.data(), sizeof size);
+      state.remove_prefix(sizeof size);
+      const size_t bytes = size > 0 ? size : sizeof(KeyPrefix);
+      if (state.size() < bytes || (size > 0 && size <= sizeof(KeyPrefix)))
+        return BugError("a state of n_unique is cut");
+      uint64_t words[2];
+      std::memcpy(words, state.data(), sizeof words);
+      if (size > 0) {
+        take(KeyPrefix{__builtin_bswap64(words[0]), __builtin_bswap64(words[1])}, state.substr(0, size));
+      } else {
+        take(KeyPrefix{words[0], words[1]}, std::string_view());
+      }
+      state.remove_prefix(bytes);
     }
+    return Status::OK();
+  }
+
+  // The slots of each group side by side.
+  void Order() {
+    if (is_ordered_) return;
+    int64_t at = 0;
+    for (size_t g = 0; g < counts_.size(); ++g) {
+      ends_[g] = at;
+      at += counts_[g];
+    }
+    by_group_.SetSize(static_cast<size_t>(at));
+    for (size_t slot = 0; slot < slots_.size(); ++slot) {
+      if (slots_[slot].group <= first_group_) continue;  // free, or of a finished group
+      by_group_[static_cast<size_t>(ends_[slots_[slot].group - first_group_ - 1]++)] =
+          static_cast<uint32_t>(slot);
+    }
+    is_ordered_ = true;
+  }
+
+  // Room for so many values, should all be new, and for so many bytes of long ones.
+  Status Reserve(size_t values, size_t bytes) {
+    is_ordered_ = false;
+    ARROW_RETURN_NOT_OK(by_group_.Reserve(entries_ + values));
+    if (entries_ + values >= UINT32_MAX / 3)
+      return OutOfMemoryError("more different values than 32 bits count");
     if (long_bytes_.size() + bytes > long_bytes_.capacity()) ARROW_RETURN_NOT_OK(GrowLongBytes(bytes));
     const size_t least = (entries_ + values) / 2 * 3 + 16;
     return least <= slots_.size() ? Status::OK() : Rehash(std::bit_ceil(least));
@@ -190,6 +297,10 @@ class Unique final : public AggregateBase {
   size_t stale_ = 0;          // entries of finished groups
   uint64_t first_group_ = 0;  // the group 0 of now
   GroupVector<uint8_t> long_bytes_;
+  // Where the slots of each group end in by_group_; only good while is_ordered_.
+  GroupVector<int64_t> ends_;
+  GroupVector<uint32_t> by_group_;
+  bool is_ordered_ = false;
 };
 
 }  // namespace

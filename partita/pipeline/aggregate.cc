@@ -331,17 +331,15 @@ Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value) {
   return out;
 }
 
-bool CombinesStates(AggregateFunction function) {
-  return function != AggregateFunction::kList && function != AggregateFunction::kNUnique;
-}
+bool CombinesStates(AggregateFunction function) { return function != AggregateFunction::kList; }
 
 Result<TypePtr> AggregateInputType(const AggregateSpec& aggregate, const arrow::Schema& input) {
   if (aggregate.function == AggregateFunction::kCountRows) return nullptr;
   ARROW_ASSIGN_OR_RAISE(const int index, FindColumn(input, aggregate.column));
   if (aggregate.other.empty()) return input.field(index)->type();
   ARROW_ASSIGN_OR_RAISE(const int other, FindColumn(input, aggregate.other));
-  return arrow::struct_({arrow::field("0", input.field(index)->type()),
-                         arrow::field("1", input.field(other)->type())});
+  return arrow::struct_(
+      {arrow::field("0", input.field(index)->type()), arrow::field("1", input.field(other)->type())});
 }
 
 Result<TypePtr> AggregateResultType(AggregateFunction function, const TypePtr& input) {

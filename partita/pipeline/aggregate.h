@@ -15,9 +15,10 @@
 //   first, last   any                    the column's type: of the group's first or last row, null or not
 //   list       any                       list<T>: all values in row order, nulls too
 //   n_unique   what has an order         int64: the number of different values; null is none
-//   quantile(v, q), median(v)   integers, floats   float64: between the two values next to (n - 1) q, linearly
-//   largest(v, n), smallest(v, n)   numbers, times   list<T>: so many at most, in their order; [] of no value
-//   corr(v, w)   numbers                 float64: Pearson's correlation of the rows that have both values
+//   quantile(v, q), median(v)   integers, floats   float64: between the two values next to (n - 1) q,
+//   linearly largest(v, n), smallest(v, n)   numbers, times   list<T>: so many at most, in their order; [] of
+//   no value corr(v, w)   numbers                 float64: Pearson's correlation of the rows that have both
+//   values
 //
 // Nulls are left out of sum, mean, var, std, min, max, any, all and those below n_unique; of no value at all
 // (for var, std and corr: of less than two) the result is null. NaN is greater than all numbers. corr is NaN

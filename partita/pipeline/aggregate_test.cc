@@ -26,6 +26,10 @@ TEST(Aggregate, ReadsCallsOnColumns) {
   EXPECT_EQ(Text("count(*)"), "count()");
   EXPECT_EQ(Text("count(v)"), "count(v)");
   EXPECT_EQ(Text(R"x(max("odd (name)"))x"), R"x(max("odd (name)"))x");
+  EXPECT_EQ(Text("median(v)"), "quantile(v, 0.5)");
+  EXPECT_EQ(Text("quantile( v ,0.25)"), "quantile(v, 0.25)");
+  EXPECT_EQ(Text("top_k(v, 3)"), "largest(v, 3)");
+  EXPECT_EQ(Text(R"x(corr("odd, name", w))x"), R"x(corr("odd, name", w))x");
 }
 
 TEST(Aggregate, SaysWhatIsNoAggregate) {
@@ -35,6 +39,12 @@ TEST(Aggregate, SaysWhatIsNoAggregate) {
   EXPECT_THAT(Text("sum(v + 1)"), HasSubstr("an aggregate is of a plain column"));
   EXPECT_THAT(Text("sun(v)"), HasSubstr("did you mean 'sum'?"));
   EXPECT_THAT(Text("sum(v"), HasSubstr("is no aggregate"));
+  EXPECT_THAT(Text("sum(v, 2)"), HasSubstr("has 2 arguments; sum takes 1"));
+  EXPECT_THAT(Text("quantile(v)"), HasSubstr("has 1 arguments; quantile takes 2"));
+  EXPECT_THAT(Text("quantile(v, nan)"), HasSubstr("from 0 to 1"));
+  EXPECT_THAT(Text("smallest(v, 1.5)"), HasSubstr("from 1 to 1000"));
+  EXPECT_THAT(Text("smallest(v, 1001)"), HasSubstr("from 1 to 1000"));
+  EXPECT_THAT(Text("corr(v, w + 1)"), HasSubstr("plain column"));
   EXPECT_THAT(Text("sum(v))"), HasSubstr("error"));
   EXPECT_EQ(KindOf(ParseAggregate("out", "sum(").status()), ErrorKind::kUser);
 }
@@ -92,14 +102,30 @@ TEST(Aggregate, TheSchemaIsKeysThenResults) {
 TEST(Aggregate, JsonOfPlansIsReadStrictly) {
   const std::vector<AggregateSpec> aggregates = {{"t", AggregateFunction::kSum, "v"},
                                                  {"n", AggregateFunction::kCountRows, ""},
-                                                 {"c", AggregateFunction::kCount, "v"}};
+                                                 {"c", AggregateFunction::kCount, "v"},
+                                                 {"q", AggregateFunction::kQuantile, "v", "", 0.9},
+                                                 {"l", AggregateFunction::kLargest, "v", "", 3},
+                                                 {"r", AggregateFunction::kCorr, "v", "w"}};
   const Json json = AggregatesToJson(aggregates);
   EXPECT_EQ(AggregatesToJson(*AggregatesFromJson(json)), json);
   EXPECT_EQ((*AggregatesFromJson(json))[1].function, AggregateFunction::kCountRows);
-  const std::vector<std::pair<const char*, Json>> changes = {
-      {"/0/function", "sun"},  {"/0/function", 1}, {"/0/column", nullptr},
-      {"/0/column", 1},        {"/0/name", 1},     {"/0/options", {{"x", 1}}},
-      {"/0/options", nullptr}, {"/0", 7},          {"/0/extra", 1}};
+  const std::vector<std::pair<const char*, Json>> changes = {{"/0/function", "sun"},
+                                                             {"/0/function", 1},
+                                                             {"/0/column", nullptr},
+                                                             {"/0/column", 1},
+                                                             {"/0/name", 1},
+                                                             {"/0/options", {{"x", 1}}},
+                                                             {"/0/options", nullptr},
+                                                             {"/0", 7},
+                                                             {"/0/extra", 1},
+                                                             {"/3/options/q", 2},
+                                                             {"/3/options/q", "0.5"},
+                                                             {"/3/options", Json::object()},
+                                                             {"/4/options/n", 0},
+                                                             {"/4/options/n", 1e9},
+                                                             {"/4/options", {{"q", 1}}},
+                                                             {"/5/options/column", 3},
+                                                             {"/5/options/column", ""}};
   for (const auto& [where, value] : changes) {
     Json bad = json;
     bad[Json::json_pointer(where)] = value;

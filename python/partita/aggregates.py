@@ -161,8 +161,8 @@ class Aggregations:
 
         Example:
             >>> ds = pt.from_pydict({"k": [1, 1, 1], "v": [1, 2, 3], "w": [2.0, 4.0, 6.0]})
-            >>> ds.group_by("k").agg(r=pt.col("v").corr("w"), m=pt.col("v").median(), top=pt.col("w").largest(2)).take(9)
-            [{'k': 1, 'r': 1.0, 'm': 2.0, 'top': [6.0, 4.0]}]
+            >>> ds.group_by("k").agg(r=pt.col("v").corr("w"), m=pt.col("v").median(), l=pt.col("w").largest(2)).take(9)
+            [{'k': 1, 'r': 1.0, 'm': 2.0, 'l': [6.0, 4.0]}]
         """
         return self._aggregate("corr", _column_text({"column": other} if isinstance(other, str) else other._json))
 
