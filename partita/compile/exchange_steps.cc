@@ -58,11 +58,15 @@ Result<ExchangeStep> RepartitionOf(const Json& args) {
     out.exchange.kind = shuffle ? Kind::kShuffle : Kind::kHash;
     out.exchange.keys = KeysOf(by);
     ARROW_RETURN_NOT_OK(SetPartitions(args, "n", &out.exchange));
+    if (!args.at("bytes").is_null()) {
+      ARROW_ASSIGN_OR_RAISE(out.exchange.partition_bytes, GetInt(args, "bytes"));
+    }
     return out;
   }
   out.exchange.kind = Kind::kRebalance;
   ARROW_ASSIGN_OR_RAISE(out.exchange.partitions, GetIntOr(args, "n", -1));
   ARROW_ASSIGN_OR_RAISE(out.exchange.rows_per_partition, GetIntOr(args, "rows", -1));
+  ARROW_ASSIGN_OR_RAISE(out.exchange.partition_bytes, GetIntOr(args, "bytes", -1));
   return out;
 }
 

@@ -81,6 +81,7 @@ std::string JoinText(const Result<Join>& join, const std::vector<std::string>& l
   std::vector<std::string> keys;
   for (size_t i = 0; i < left.size() && i < right.size(); ++i)
     keys.push_back(left[i] == right[i] ? left[i] : left[i] + " = " + right[i]);
+  if (join.ok() && join->how == JoinHow::kZip) return "zip, row by row";
   std::string out = (join.ok() ? std::string(JoinHowName(join->how)) : "a") + " join";
   return keys.empty() ? out : out + " on " + Joined(keys);
 }

@@ -27,6 +27,7 @@ int64_t LeastOf(const Plan& plan, const PlanSource& source) {
   if (!is_scan && plan.exchanges[source.exchange].is_sorted()) {
     return source.right_exchange < 0 ? kLeastSortBytes : 2 * kLeastSortBytes;
   }
+  if (source.right_exchange >= 0) return 2 * kLeastReadBytes;
   const Format* format = is_scan ? FindFormat(source.format) : nullptr;
   return format == nullptr ? kLeastReadBytes : format->least_read_bytes();
 }

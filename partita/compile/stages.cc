@@ -97,6 +97,7 @@ class StageBuilder {
     if (step.is(StepKind::kSink)) return AddSink(index);
     if (step.spec->name == kUnionOp) return AddUnion(index);
     if (step.spec->name == kLimitOp) return AddLimit(index);
+    if (step.spec->name == kZipOp) return AddZip(index);
     if (step.spec->takes_pair()) return AddJoin(index);
     if (step.spec->is_exchange) return AddExchangeStep(index);
     return AddTransform(index);
@@ -181,7 +182,8 @@ class StageBuilder {
     ARROW_ASSIGN_OR_RAISE(ExchangeStep made, ExchangeOf(step, *bound_[step.inputs[0]].output));
     const int64_t first_rows = FirstRowsWanted(graph_, index);
     if (first_rows >= 0 && KeepFirstRows(first_rows, &made.exchange)) flows_[index].at_most = first_rows;
-    const bool in_order = !made.exchange.is_sorted();
+    // How many rows and bytes came in behind a limit is a matter of time: what is cut by bytes must not know.
+    const bool in_order = !made.exchange.is_sorted() && made.exchange.partition_bytes < 0;
     const Flows input = in_order ? flows_[step.inputs[0]] : Cut(step.inputs[0]);
     flows_[index].flows = AddExchange(std::move(made.exchange), index, input).flows;
     draft_.stages.back().source.reduce = std::move(made.reduce);
@@ -207,6 +209,13 @@ class StageBuilder {
       if (strategy == "broadcast" || !is_cycle) return AddProbe(index, inputs, join, bytes, lefts, rights);
     }
     ARROW_ASSIGN_OR_RAISE(JoinExchanges made, JoinExchangesOf(step, inputs));
+    AddPair(index, inputs, std::move(made), lefts, rights);
+    return Status::OK();
+  }
+
+  // A stage that reads two exchanges.
+  void AddPair(int index, const JoinInputs& inputs, JoinExchanges made, const Flows& lefts,
+               const Flows& rights) {
     DraftStage stage;
     stage.source.kind = PlanSource::Kind::kExchange;
     stage.source.exchange = AddTarget(std::move(made.left), index, inputs.left, lefts);
@@ -215,6 +224,21 @@ class StageBuilder {
     stage.source.schema = bound_[index].output;
     draft_.stages.push_back(std::move(stage));
     flows_[index].flows = {{static_cast<int>(draft_.stages.size()) - 1, -1}};
+  }
+
+  Status AddZip(int index) {
+    const auto& step = graph_.steps[index];
+    const int left = step.inputs[0], right = step.inputs[1];
+    ARROW_ASSIGN_OR_RAISE(const Json args, ZipArgs(step.args));
+    ARROW_ASSIGN_OR_RAISE(const JoinInputs inputs,
+                          JoinInputsOf(args, bound_[left].output, bound_[right].output));
+    ARROW_ASSIGN_OR_RAISE(const Join zip, JoinOf(args, inputs));
+    JoinExchanges made;
+    made.left.kind = made.right.kind = PlanExchange::Kind::kRebalance;
+    made.left.partition_bytes = made.right.partition_bytes = kExchangePartitionBytes;
+    made.reduce = JoinToJson(zip);
+    const Flows lefts = Cut(left), rights = Cut(right);
+    AddPair(index, inputs, std::move(made), lefts, rights);
     return Status::OK();
   }
 

@@ -9,6 +9,7 @@
 #include "partita/exchange/join_source.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
+#include "partita/exchange/zip_source.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
@@ -197,21 +198,40 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
     ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
     return MakeGroupSource(exchange, source, states, std::move(rows), pool_);
   }
-  const auto committed = CommittedOf(source.exchange);
-  std::vector<ExchangeShare> shares;
-  int64_t rows = 0;
-  for (const auto& share : committed) {
-    shares.push_back({PathOf(source.exchange, share.input_index, share.partition), share.rows});
-    rows += share.rows;
+  if (source.right_exchange < 0) return RowRange(source.exchange, partition);
+  const int64_t rows = RowsOf(source.exchange), others = RowsOf(source.right_exchange);
+  if (rows != others) {
+    return DataError("zip needs inputs with as many rows as each other: the left one has " +
+                         std::to_string(rows) + ", the right one " + std::to_string(others),
+                     "cut the longer one with limit, or join them by a key");
   }
-  if (exchange.limit >= 0) rows = std::min(rows, exchange.limit);
+  return MakeZipSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
+                       RowRange(source.exchange, partition), RowRange(source.right_exchange, partition));
+}
+
+int64_t ExchangeStore::RowsOf(int exchange) const {
+  int64_t rows = 0;
+  for (const auto& share : CommittedOf(exchange)) rows += share.rows;
+  const int64_t limit = plan_->exchanges[static_cast<size_t>(exchange)].limit;
+  return limit >= 0 ? std::min(rows, limit) : rows;
+}
+
+// A partition of an exchange whose rows are in no order but their own.
+std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) const {
+  const auto& exchange = plan_->exchanges[static_cast<size_t>(index)];
+  std::vector<ExchangeShare> shares;
+  for (const auto& share : CommittedOf(index)) {
+    shares.push_back({PathOf(index, share.input_index, share.partition), share.rows});
+  }
+  const int64_t rows = RowsOf(index);
   int64_t first = 0, end = rows;
   if (exchange.rows_per_partition > 0) {
     first = partition * exchange.rows_per_partition;
     end = std::min(rows, first + exchange.rows_per_partition);
-  } else if (exchange.partitions > 0) {
+  } else if (exchange.kind == PlanExchange::Kind::kRebalance) {
+    const int64_t pieces = PartitionsOf(index);
     const auto cut = [&](int64_t p) {
-      return static_cast<int64_t>(static_cast<__int128>(rows) * p / exchange.partitions);
+      return static_cast<int64_t>(static_cast<__int128>(rows) * p / pieces);
     };
     first = cut(partition);
     end = cut(partition + 1);

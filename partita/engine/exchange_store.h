@@ -74,6 +74,8 @@ class ExchangeStore {
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
   Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
+  int64_t RowsOf(int exchange) const;
+  std::unique_ptr<Source> RowRange(int exchange, int64_t partition) const;
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
   int64_t HoldBytes() const;

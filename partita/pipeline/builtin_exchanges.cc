@@ -38,10 +38,11 @@ Result<StepBinding> BindSort(const Json& args, const SchemaPtr& input) {
 Result<StepBinding> BindRepartition(const Json& args, const SchemaPtr& input) {
   ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
   ARROW_ASSIGN_OR_RAISE(const bool shuffle, GetBoolOr(args, "shuffle", false));
-  const bool has_n = !args.at("n").is_null(), has_rows = !args.at("rows").is_null();
-  if (has_n && has_rows) {
-    return UserError("repartition takes the number of partitions or the rows of each, not both",
-                     "give `n` or `rows`");
+  const bool has_n = !args.at("n").is_null(), has_rows = !args.at("rows").is_null(),
+             has_bytes = !args.at("bytes").is_null();
+  if (has_n + has_rows + has_bytes > 1) {
+    return UserError("repartition takes the number of partitions, or the rows or the bytes of each",
+                     "give one of `n`, `rows` and `bytes`");
   }
   if (!by.empty() && shuffle) {
     return UserError("repartition places rows by key or at random, not both", "give `by` or `shuffle`");
@@ -50,8 +51,9 @@ Result<StepBinding> BindRepartition(const Json& args, const SchemaPtr& input) {
     return UserError("repartition cuts partitions of `rows` rows only where the rows keep their order",
                      "give `n` instead of `rows`");
   }
-  if (!has_n && !has_rows && by.empty() && !shuffle) {
-    return UserError("repartition needs the number of partitions or the rows of each", "give `n` or `rows`");
+  if (!has_n && !has_rows && !has_bytes && by.empty() && !shuffle) {
+    return UserError("repartition needs the number of partitions, or the rows or the bytes of each",
+                     "give `n`, `rows` or `bytes`");
   }
   if (!by.empty()) ARROW_RETURN_NOT_OK(CheckKeys("repartition", by, *input));
   return SameColumns(input, std::move(by));
@@ -93,6 +95,15 @@ Result<StepBinding> BindJoin(const Json& args, const SchemaPtr& left, const Sche
   if (strategy == "broadcast" && !args.at("partitions").is_null()) {
     return UserError("a broadcast join has the partitions of its left input", "leave out `partitions`");
   }
+  StepBinding binding;
+  ARROW_ASSIGN_OR_RAISE(binding.output, JoinSchema(join, inputs.keys, *inputs.left, *inputs.right));
+  return binding;
+}
+
+Result<StepBinding> BindZip(const Json& args, const SchemaPtr& left, const SchemaPtr& right) {
+  ARROW_ASSIGN_OR_RAISE(const Json join_args, ZipArgs(args));
+  ARROW_ASSIGN_OR_RAISE(const JoinInputs inputs, JoinInputsOf(join_args, left, right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(join_args, inputs));
   StepBinding binding;
   ARROW_ASSIGN_OR_RAISE(binding.output, JoinSchema(join, inputs.keys, *inputs.left, *inputs.right));
   return binding;
@@ -169,6 +180,11 @@ StepSpec Repartition() {
         .type = ArgType::kInt,
         .min = 1,
         .doc = "Rows of each partition, instead of their number; the last one may be shorter."},
+       {.name = "bytes",
+        .type = ArgType::kBytes,
+        .min = 1,
+        .doc = "Bytes of each partition, instead of their number: there are as many as that makes, and "
+               "without `by` and `shuffle` they differ by one row at most."},
        By(false, "Key columns: rows with equal keys go to one partition, and stand together in it."),
        {.name = "shuffle",
         .type = ArgType::kBool,
@@ -240,10 +256,22 @@ StepSpec JoinStep() {
   return spec;
 }
 
+StepSpec Zip() {
+  StepSpec spec = Exchange(
+      "zip", "Puts two inputs side by side, row by row; an error where they have not as many rows.",
+      {{.name = "suffix",
+        .type = ArgType::kString,
+        .default_json = R"("_right")",
+        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."}},
+      nullptr);
+  spec.bind_pair = BindZip;
+  return spec;
+}
+
 }  // namespace
 
 std::vector<StepSpec> BuiltinExchanges() {
-  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep()};
+  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep(), Zip()};
 }
 
 }  // namespace partita

@@ -18,7 +18,7 @@ using Names = std::vector<std::string>;
 using Side = JoinColumn::Side;
 
 constexpr std::array kHows = {JoinHow::kInner, JoinHow::kLeft, JoinHow::kRight, JoinHow::kFull,
-                              JoinHow::kSemi,  JoinHow::kAnti, JoinHow::kCross};
+                              JoinHow::kSemi,  JoinHow::kAnti, JoinHow::kCross, JoinHow::kZip};
 
 std::string_view SideName(Side side) {
   return side == Side::kLeft ? "left" : side == Side::kRight ? "right" : "key";
@@ -84,15 +84,17 @@ std::string_view JoinHowName(JoinHow how) {
       return "anti";
     case JoinHow::kCross:
       return "cross";
+    case JoinHow::kZip:
+      return "zip";
   }
   return "inner";
 }
 
 Status CheckJoinKeys(JoinHow how, const JoinKeys& keys, const arrow::Schema& left,
                      const arrow::Schema& right) {
-  if (how == JoinHow::kCross) {
+  if (how == JoinHow::kCross || how == JoinHow::kZip) {
     if (keys.left.empty() && keys.right.empty()) return Status::OK();
-    return UserError("a cross join has no keys: it puts each left row beside each right row",
+    return UserError("a " + std::string(JoinHowName(how)) + " join has no keys",
                      "leave out `on`, `left_on` and `right_on`, or choose another `how`");
   }
   if (keys.left.empty() && keys.right.empty()) {
@@ -177,6 +179,11 @@ Result<Join> JoinOf(const Json& args, const JoinInputs& inputs) {
     join.columns.push_back({Side::kRight, name, column});
   }
   return join;
+}
+
+Result<Json> ZipArgs(const Json& args) {
+  ARROW_ASSIGN_OR_RAISE(const std::string suffix, GetStringOr(args, "suffix", ""));
+  return Json{{"how", "zip"}, {"suffix", suffix}};
 }
 
 Json JoinToJson(const Join& join) {

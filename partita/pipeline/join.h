@@ -9,6 +9,7 @@
 //   semi    left rows that match at least one right row, once      of the left
 //   anti    left rows that match none                              of the left
 //   cross   each left row with each right row; there are no keys   of both
+//   zip     the first left row with the first right row, and so on; no keys; as many rows on both sides
 //
 // A null key equals nothing, not even a null. NaN equals NaN, -0 equals 0. Keys of two types are compared as
 // their common type, which both columns become.
@@ -34,7 +35,7 @@ class Schema;
 
 namespace partita {
 
-enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross };
+enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross, kZip };
 std::string_view JoinHowName(JoinHow how);  // "inner", ...
 
 // The key columns of both inputs, pairwise.
@@ -55,6 +56,7 @@ struct Join {
   // Whether a row of the result may have no left resp. no right row.
   bool may_lack_left() const { return how == JoinHow::kRight || how == JoinHow::kFull; }
   bool may_lack_right() const { return how == JoinHow::kLeft || how == JoinHow::kFull; }
+  bool has_keys() const { return how != JoinHow::kCross && how != JoinHow::kZip; }
   bool gives_left_only() const { return how == JoinHow::kSemi || how == JoinHow::kAnti; }
 };
 
@@ -82,6 +84,8 @@ Result<Join> JoinOf(const Json& args, const JoinInputs& inputs);
 // As plans hold it: {"op": "join", "how": "left", "columns": [{"name", "side": "left" | "right" | "key",
 // "column"}, ...]}. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.
 Json JoinToJson(const Join& join);
+// The arguments of a join that does what a zip with these arguments asks for.
+Result<Json> ZipArgs(const Json& args);
 Result<Join> JoinFromJson(const Json& value);
 
 // The columns of the result: the fields of the inputs, nullable where a row may be missing. An error where a

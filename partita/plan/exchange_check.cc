@@ -38,7 +38,7 @@ Status CheckCuts(const PlanExchange& exchange) {
       good = !sized && !by_rows && !counted;
       break;
     case Kind::kRebalance:
-      good = !sized && by_rows != counted;
+      good = sized + by_rows + counted == 1;
       break;
     case Kind::kSort:
     case Kind::kShuffle:
@@ -90,6 +90,9 @@ Status CheckExchange(const PlanExchange& exchange) {
       (exchange.kind == Kind::kHash || exchange.partitions != 1)) {
     return Bad(exchange, "has a limit, but not one partition in one order");
   }
+  // What comes in behind a limit is a matter of time.
+  if (exchange.limit >= 0 && !exchange.is_sorted() && exchange.partition_bytes >= 1)
+    return Bad(exchange, "has a limit, but is cut by bytes");
   ARROW_RETURN_NOT_OK(CheckCuts(exchange));
   return CheckOrder(exchange);
 }
@@ -155,12 +158,15 @@ Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanEx
 Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const PlanExchange& right) {
   const std::string who = "a stage that joins two exchanges";
   const auto bad = [&who](const std::string& why) { return BadPlan(who + " " + why); };
-  if (left.kind != Kind::kHash || right.kind != Kind::kHash) return bad("has one that is not placed by key");
-  // Rows with equal keys must be in partitions of one number.
-  if (left.partitions != right.partitions || left.partition_bytes != right.partition_bytes)
-    return bad("has two that are cut in different ways");
   auto join = JoinFromJson(source.reduce);
   if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
+  const Kind kind = join->how == JoinHow::kZip ? Kind::kRebalance : Kind::kHash;
+  if (left.kind != kind || right.kind != kind) return bad("has one that is not placed as it must be");
+  // Rows that meet must be in partitions of one number.
+  if (left.partitions != right.partitions || left.partition_bytes != right.partition_bytes)
+    return bad("has two that are cut in different ways");
+  if (kind == Kind::kRebalance && (left.partition_bytes < 1 || left.limit >= 0 || right.limit >= 0))
+    return bad("zips rows that are not cut by bytes alone");
   return CheckJoinColumns(*join, {left.key_names(), right.key_names()}, *left.schema, *right.schema,
                           *source.schema, who);
 }

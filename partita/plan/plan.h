@@ -39,8 +39,9 @@ struct PlanSource {
   // Exchange: the index in Plan::exchanges.
   int exchange = -1;
   // A join: the index of the exchange of its right side, `exchange` being the left one; else -1. Both are of
-  // kind hash, with as many keys of the same types and the same cuts; nobody else reads them. Their number of
-  // partitions, where it follows from bytes, is that of the rows of both.
+  // kind hash, with as many keys of the same types and the same cuts; of a zip both are of kind rebalance.
+  // Nobody else reads them. Their number of partitions, where it follows from bytes, is that of the rows of
+  // both.
   int right_exchange = -1;
   // Exchange of kind hash: what is done to rows as they leave, equal keys standing together. null, or
   //   {"op": "distinct", "keep": "first" | "last" | "none"}
@@ -106,8 +107,8 @@ struct PlanOrderKey {
 
 struct PlanExchange {
   // gather:    one partition of all input rows in the order of their positions (input, partition, ordinal).
-  // rebalance: the same order, cut every rows_per_partition rows (the last is short), or in `partitions`
-  //            pieces: piece i begins at row i * rows / partitions.
+  // rebalance: the same order, cut every rows_per_partition rows (the last is short), or in so many pieces
+  //            as `partitions` or partition_bytes say: piece i begins at row i * rows / pieces.
   // sort:      all rows in the order of `keys`, ties by row position. Partitions are ranges of that order of
   //            about equal rows, cut at (key, position), so that a hot key splits.
   // shuffle:   all rows in the order of a keyed hash of (seed, row position). Partitions are equal ranges of
@@ -126,10 +127,10 @@ struct PlanExchange {
   int64_t rows_per_partition = -1;  // rebalance
   std::vector<PlanOrderKey> keys;   // sort, hash (hash: only names, the flags are false)
   uint64_t seed = 0;                // shuffle; below 2^63
-  // Sort, shuffle, hash, and rebalance instead of rows_per_partition. -1: follows from partition_bytes once
-  // the exchange is complete.
+  // Sort, shuffle, hash, and rebalance without rows_per_partition. -1: follows from partition_bytes once the
+  // exchange is complete.
   int64_t partitions = -1;
-  int64_t partition_bytes = -1;  // sort, shuffle, hash without `partitions`: logical bytes to aim at
+  int64_t partition_bytes = -1;  // without either: logical bytes to aim at
 
   // Rows are sorted by something: key, random number or hash.
   bool is_sorted() const { return kind != Kind::kGather && kind != Kind::kRebalance; }

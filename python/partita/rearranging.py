@@ -83,6 +83,7 @@ class Rearranging(ABC):
         n: int | None = None,
         *,
         rows: int | None = None,
+        bytes: int | str | None = None,
         by: Columns = (),
         shuffle: bool = False,
         name: str | None = None,
@@ -92,6 +93,8 @@ class Rearranging(ABC):
         Args:
             n: Number of partitions; without `by` and `shuffle` they differ by one row at most.
             rows: Rows of each partition, instead of their number; the last one may be shorter.
+            bytes: Bytes of each partition, as a number or like `"64MiB"`, instead of their number: there are as many
+                as that makes.
             by: Key columns: rows with equal keys go to one partition, and stand together in it.
             shuffle: Whether rows are placed at random, always in the same way.
             name: The step's name.
@@ -100,7 +103,7 @@ class Rearranging(ABC):
             >>> pt.range(10).repartition(3).count()
             10
         """
-        args = {"n": n, "rows": rows, "by": _names(by), "shuffle": shuffle}
+        args = {"n": n, "rows": rows, "bytes": bytes, "by": _names(by), "shuffle": shuffle}
         return self._step("repartition", args, on_error=None, name=name)
 
     def distinct(
@@ -189,6 +192,27 @@ class Rearranging(ABC):
             "partitions": partitions,
         }
         return self._from_node(make_node("join", args, (self._node, other._node), name=name))
+
+    def zip(self, other: Self, *, suffix: str | None = "_right", name: str | None = None) -> Self:
+        """Puts the rows of `other` beside those of this dataset, the first beside the first and so on.
+
+        Args:
+            other: The right dataset, with as many rows.
+            suffix: Put behind the name of a right column that the left has too; None: that is an error.
+            name: The step's name.
+
+        Raises:
+            PartitaError: When the rows come, if the datasets have not as many of them; it tells both numbers.
+
+        Example:
+            >>> letters = pt.from_pydict({"letter": ["a", "b"]})
+            >>> pt.range(2).zip(letters).take(9)
+            [{'id': 0, 'letter': 'a'}, {'id': 1, 'letter': 'b'}]
+        """
+        if not isinstance(other, Rearranging):
+            raise UserError(f"zip takes a dataset, not {type(other).__name__}", hint="wrap rows in pt.from_arrow(…)")
+        args = {"suffix": suffix if suffix is not None else ""}
+        return self._from_node(make_node("zip", args, (self._node, other._node), name=name))
 
     def sample(
         self, fraction: float | None = None, *, n: int | None = None, seed: int = 0, name: str | None = None
