@@ -99,6 +99,7 @@ PlanNode Freeze(DraftNode node) {
                   {"left_on", node.keys.left},
                   {"right_on", node.keys.right},
                   {"bytes", node.table_bytes}};
+      if (node.asof) out.args["asof"] = AsofToJson(*node.asof);
       break;
     case DraftNode::Kind::kComponent:
       out.op = node.component->spec->name;

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct DraftNode {
   Projection columns;                    // kProject
   Join join;                             // kProbe
   JoinKeys keys;                         // kProbe
+  std::optional<Asof> asof;              // kProbe: of an as-of join
   int table = -1;                        // kProbe: the exchange of the right side
   int64_t table_bytes = -1;              // kProbe: at most, where it is known
   const GraphStep* component = nullptr;  // kComponent

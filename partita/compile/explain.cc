@@ -88,11 +88,18 @@ std::string JoinText(const Result<Join>& join, const std::vector<std::string>& l
 
 std::string ProbeText(const PlanNode& node) {
   const int64_t bytes = GetIntOr(node.args, "bytes", -1).ValueOr(-1);
+  const auto asof = AsofFromJson(node.args.value("asof", Json()));
+  std::string nearest;
+  if (asof.ok()) {
+    nearest = asof->left == asof->right ? " nearest by " + asof->left
+                                        : " nearest by " + asof->left + " and " + asof->right;
+    nearest += ", " + AsofToJson(*asof)["direction"].get<std::string>();
+  }
   return node.step + ": " +
          JoinText(JoinFromJson(node.args.value("join", Json())),
                   GetStringsOr(node.args, "left_on", {}).ValueOr({}),
                   GetStringsOr(node.args, "right_on", {}).ValueOr({})) +
-         ", broadcast: looks up exchange " + std::to_string(node.table) + " in memory" +
+         nearest + ", broadcast: looks up exchange " + std::to_string(node.table) + " in memory" +
          (bytes >= 0 ? ", at most " + FormatBytes(bytes) : "") +
          "; columns: " + Joined(node.output->field_names());
 }

@@ -41,6 +41,7 @@ inline constexpr char kCollectOp[] = "collect";
 inline constexpr char kSampleOp[] = "sample";
 inline constexpr char kJoinOp[] = "join";
 inline constexpr char kZipOp[] = "zip";
+inline constexpr char kAsofOp[] = "join_asof";
 
 // A sink's `exact`: files of exactly so many rows across partitions. 0: not asked for.
 Result<int64_t> ExactRows(const GraphStep& sink);

@@ -45,6 +45,10 @@ Names NeededOfInput(const arrow::Schema& input, const Names& needed, Draft* draf
       std::erase_if(node->join.columns, [&](const auto& column) { return needed.count(column.name) == 0; });
       read(node->keys.left);
       auto& table = draft->tables.at(node->table);
+      if (node->asof) {
+        out.insert(node->asof->left);
+        table.needed.insert(node->asof->right);
+      }
       table.needed.insert(node->keys.right.begin(), node->keys.right.end());
       for (const auto& column : node->join.columns) {
         (column.side == JoinColumn::Side::kRight ? table.needed : out).insert(column.column);

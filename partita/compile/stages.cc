@@ -98,6 +98,7 @@ class StageBuilder {
     if (step.spec->name == kUnionOp) return AddUnion(index);
     if (step.spec->name == kLimitOp) return AddLimit(index);
     if (step.spec->name == kZipOp) return AddZip(index);
+    if (step.spec->name == kAsofOp) return AddAsof(index);
     if (step.spec->takes_pair()) return AddJoin(index);
     if (step.spec->is_exchange) return AddExchangeStep(index);
     return AddTransform(index);
@@ -206,7 +207,14 @@ class StageBuilder {
     if (strategy == "broadcast" || (strategy == "auto" && may_probe && is_small)) {
       const bool is_cycle = DependOnEachOther(rights, lefts);
       if (strategy == "broadcast" && is_cycle) lefts = Detach(index, inputs.left, lefts);
-      if (strategy == "broadcast" || !is_cycle) return AddProbe(index, inputs, join, bytes, lefts, rights);
+      if (strategy == "broadcast" || !is_cycle) {
+        DraftNode probe;
+        probe.join = join;
+        probe.keys = inputs.keys;
+        probe.table_bytes = bytes;
+        AddProbe(index, inputs.right, std::move(probe), lefts, rights);
+        return Status::OK();
+      }
     }
     ARROW_ASSIGN_OR_RAISE(JoinExchanges made, JoinExchangesOf(step, inputs));
     AddPair(index, inputs, std::move(made), lefts, rights);
@@ -269,26 +277,40 @@ class StageBuilder {
     return out;
   }
 
-  // Each left row looks up its partners in the right side, which is gathered.
-  Status AddProbe(int index, const JoinInputs& inputs, const Join& join, int64_t bytes, const Flows& lefts,
-                  const Flows& rights) {
-    const int table = AddTarget({}, index, inputs.right, rights);
-    draft_.tables[table].columns = inputs.right;
+  // Each left row looks up its partners in the right side, which is gathered; `probe` says how.
+  void AddProbe(int index, const std::shared_ptr<arrow::Schema>& right, DraftNode probe, const Flows& lefts,
+                const Flows& rights) {
+    probe.kind = DraftNode::Kind::kProbe;
+    probe.step = graph_.steps[index].declared->name;
+    probe.output = bound_[index].output;
+    probe.table = AddTarget({}, index, right, rights);
+    draft_.tables[probe.table].columns = right;
     for (const Flow& flow : lefts.flows) {
-      DraftNode node;
-      node.kind = DraftNode::Kind::kProbe;
-      node.input = flow.node;
-      node.flow = static_cast<int>(flows_[index].flows.size());
-      node.step = graph_.steps[index].declared->name;
-      node.output = bound_[index].output;
-      node.join = join;
-      node.keys = inputs.keys;
-      node.table = table;
-      node.table_bytes = bytes;
+      probe.input = flow.node;
+      probe.flow = static_cast<int>(flows_[index].flows.size());
       auto& nodes = draft_.stages[flow.stage].nodes;
       flows_[index].flows.push_back({flow.stage, static_cast<int>(nodes.size())});
-      nodes.push_back(std::move(node));
+      nodes.push_back(probe);
     }
+  }
+
+  Status AddAsof(int index) {
+    const auto& step = graph_.steps[index];
+    const int left = step.inputs[0], right = step.inputs[1];
+    ARROW_ASSIGN_OR_RAISE(const AsofInputs made,
+                          AsofInputsOf(step.args, bound_[left].output, bound_[right].output));
+    DraftNode probe;
+    probe.keys = made.inputs.keys;
+    probe.asof = made.asof;
+    probe.table_bytes = SizeAtMost(graph_, bound_, snapshot_, right).bytes;
+    ARROW_ASSIGN_OR_RAISE(probe.join, JoinOf(made.join_args, made.inputs));
+    auto cast_left = made.inputs.keys.left, cast_right = made.inputs.keys.right;
+    cast_left.push_back(made.asof.left);
+    cast_right.push_back(made.asof.right);
+    ARROW_ASSIGN_OR_RAISE(Flows lefts, CastKeys(index, left, cast_left, made.inputs.left));
+    ARROW_ASSIGN_OR_RAISE(Flows rights, CastKeys(index, right, cast_right, made.inputs.right));
+    if (DependOnEachOther(rights, lefts)) lefts = Detach(index, made.inputs.left, lefts);
+    AddProbe(index, made.inputs.right, std::move(probe), lefts, rights);
     return Status::OK();
   }
 

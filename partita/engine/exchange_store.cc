@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "partita/base/json.h"
 #include "partita/exchange/file_exchange.h"
 #include "partita/exchange/group_sink.h"
 #include "partita/exchange/group_source.h"
@@ -10,6 +11,7 @@
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
 #include "partita/exchange/zip_source.h"
+#include "partita/pipeline/join.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
@@ -157,17 +159,18 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
   return MakeSortedSource(std::move(init));
 }
 
-std::shared_ptr<JoinTable> ExchangeStore::TableOf(int exchange, const std::vector<std::string>& keys) {
+std::shared_ptr<JoinTable> ExchangeStore::TableOf(const PlanNode& node) {
+  const int exchange = node.table;
   auto& table = tables_[exchange];
   if (!table) {
     const auto& schema = plan_->exchanges[static_cast<size_t>(exchange)].schema;
     std::vector<int> columns;
-    for (const auto& key : keys) columns.push_back(schema->GetFieldIndex(key));
-    table = std::make_shared<JoinTable>(schema, std::move(columns), [this, exchange] {
-      PlanSource source;
-      source.kind = PlanSource::Kind::kExchange;
-      source.exchange = exchange;
-      return MakeSource(source, 0, "table");
+    for (const auto& key : GetStringsOr(node.args, "right_on", {}).ValueOr({}))
+      columns.push_back(schema->GetFieldIndex(key));
+    const auto asof = AsofFromJson(node.args.value("asof", Json()));
+    const int order = asof.ok() ? schema->GetFieldIndex(asof->right) : -1;
+    table = std::make_shared<JoinTable>(schema, std::move(columns), order, [this, exchange] {
+      return Result<std::unique_ptr<Source>>(RowRange(exchange, 0));
     });
   }
   return table;

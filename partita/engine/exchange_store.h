@@ -52,7 +52,7 @@ class ExchangeStore {
                                              const std::string& attempt);
   // All rows of an exchange of kind gather, as the right side of a broadcast join. One table an exchange;
   // not thread-safe.
-  std::shared_ptr<JoinTable> TableOf(int exchange, const std::vector<std::string>& keys);
+  std::shared_ptr<JoinTable> TableOf(const PlanNode& node);
   // Partitions of the stages that scan; of others, anything. Before DropLost.
   void SetScanPartitions(std::vector<int64_t> partitions) { scan_partitions_ = std::move(partitions); }
   // Forgets commits whose exchange files are gone where a task that reads them must still run; with a

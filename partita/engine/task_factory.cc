@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "partita/base/json.h"
 #include "partita/operator/file_sink.h"
 
 namespace partita {
@@ -43,8 +42,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
     init.threads = c.threads;
     init.table_of = [store = factory->exchanges_.get()](
                         const PlanNode& node) -> Result<std::shared_ptr<JoinTable>> {
-      ARROW_ASSIGN_OR_RAISE(const auto keys, GetStringsOr(node.args, "right_on", {}));
-      return store->TableOf(node.table, keys);
+      return store->TableOf(node);
     };
     ARROW_ASSIGN_OR_RAISE(auto program, StageProgram::Make(init));
     factory->programs_.push_back(std::move(program));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <tuple>
 
 #include "partita/block/logical_bytes.h"
 
@@ -14,7 +15,7 @@ namespace {
 void Order(JoinTable::Rows* rows) {
   auto& items = rows->items;
   std::stable_sort(items.begin(), items.end(),
-                   [](const auto& a, const auto& b) { return a.hash < b.hash; });
+                   [](const auto& a, const auto& b) { return std::tie(a.hash, a.order) < std::tie(b.hash, b.order); });
   const int bits = std::max(1, static_cast<int>(std::bit_width(items.size())));
   rows->shift = 64 - bits;
   rows->begins.assign((size_t{1} << bits) + 1, 0);
@@ -48,8 +49,8 @@ std::pair<const JoinTable::Item*, const JoinTable::Item*> JoinTable::Rows::Find(
   return {item, past};
 }
 
-JoinTable::JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, Open open)
-    : schema_(std::move(schema)), keys_(std::move(keys)), open_(std::move(open)) {}
+JoinTable::JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, int order, Open open)
+    : schema_(std::move(schema)), keys_(std::move(keys)), order_(order), open_(std::move(open)) {}
 
 JoinTable::~JoinTable() = default;
 
@@ -59,6 +60,17 @@ Result<std::shared_ptr<const JoinTable::Rows>> JoinTable::Get(const OperatorCont
     ARROW_ASSIGN_OR_RAISE(rows_, Read(ctx));
   }
   return rows_;
+}
+
+Result<std::vector<uint64_t>> OrdersOf(const arrow::RecordBatch& batch, int column, arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*batch.schema(), {{column, false, false}}));
+  ARROW_ASSIGN_OR_RAISE(const RowKeys keys, encoder.Encode(batch, pool));
+  std::vector<uint64_t> orders(static_cast<size_t>(keys.rows));
+  for (int64_t row = 0; row < keys.rows; ++row) {
+    const auto& prefix = keys.prefix(row);
+    orders[static_cast<size_t>(row)] = prefix.hi << 8 | prefix.lo >> 56;
+  }
+  return orders;
 }
 
 Result<std::shared_ptr<JoinTable::Rows>> JoinTable::Read(const OperatorContext& ctx) const {
@@ -77,9 +89,14 @@ Result<std::shared_ptr<JoinTable::Rows>> JoinTable::Read(const OperatorContext& 
     ARROW_RETURN_NOT_OK(rows->memory.Resize(ItemsBytes(items)));
     ARROW_ASSIGN_OR_RAISE(auto keys, matcher.Prepare(*block->batch, ctx.pool.get()));
     const auto batch = static_cast<uint32_t>(rows->batches.size());
+    std::vector<uint64_t> orders;
+    if (order_ >= 0) {
+      ARROW_ASSIGN_OR_RAISE(orders, OrdersOf(*block->batch, order_, ctx.pool.get()));
+    }
     for (int64_t row = 0; row < count; ++row) {
-      if (keys.HasNull(row)) continue;
-      rows->items.push_back({MatchHash(keys, row), batch, static_cast<uint32_t>(row)});
+      if (keys.HasNull(row) || (order_ >= 0 && block->batch->column(order_)->IsNull(row))) continue;
+      const uint64_t order = order_ < 0 ? 0 : orders[static_cast<size_t>(row)];
+      rows->items.push_back({MatchHash(keys, row), batch, static_cast<uint32_t>(row), order});
     }
     ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(*block->batch));
     rows->row_bytes.push_back(static_cast<double>(bytes) / static_cast<double>(count));

@@ -1,5 +1,6 @@
 // The right side of a broadcast join in memory: read from its exchange by the first task that needs it,
-// shared by all. Rows stand in the order of a hash of their keys, equal ones in the order of the right side.
+// shared by all. Rows stand in the order of a hash of their keys, equal ones in the order of the right side,
+// or of a column of it (as-of joins).
 //
 // Thread-safe. Memory: that of the first caller, until the table dies.
 #pragma once
@@ -21,6 +22,7 @@ class JoinTable {
     uint64_t hash = 0;
     uint32_t batch = 0;
     uint32_t row = 0;
+    uint64_t order = 0;  // the first eight bytes of the order column's row key, behind its first; or 0
   };
   struct Rows {
     std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
@@ -39,7 +41,8 @@ class JoinTable {
 
   // `keys`: the key columns' indices in `schema`, the columns of what `open` gives. Without keys all rows are
   // equal.
-  JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, Open open);
+  // `order`: the column to order by, of a type of IsAsofType; rows where it is null are left out. -1: none.
+  JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, int order, Open open);
   ~JoinTable();
 
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
@@ -51,9 +54,13 @@ class JoinTable {
 
   std::shared_ptr<arrow::Schema> schema_;
   std::vector<int> keys_;
+  int order_;
   Open open_;
   std::mutex mutex_;
   std::shared_ptr<const Rows> rows_;
 };
+
+// What JoinTable orders by: numbers that compare like the values of a column, of rows that are not null.
+Result<std::vector<uint64_t>> OrdersOf(const arrow::RecordBatch& batch, int column, arrow::MemoryPool* pool);
 
 }  // namespace partita

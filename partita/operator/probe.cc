@@ -6,6 +6,7 @@
 
 #include "partita/base/json.h"
 #include "partita/operator/join_table.h"
+#include "partita/operator/probe_asof.h"
 #include "partita/runs/join_rows.h"
 
 namespace partita {
@@ -104,6 +105,7 @@ class Probe final : public Transform {
 
 Result<std::unique_ptr<Transform>> MakeProbe(const TransformInit& init) {
   if (!init.table) return BugError("a join without its table");
+  if (init.args->contains("asof")) return MakeAsofProbe(init);
   ARROW_ASSIGN_OR_RAISE(Join join, JoinFromJson(init.args->value("join", Json())));
   JoinKeys keys;
   ARROW_ASSIGN_OR_RAISE(keys.left, GetStringsOr(*init.args, "left_on", {}));

@@ -109,6 +109,15 @@ Result<StepBinding> BindZip(const Json& args, const SchemaPtr& left, const Schem
   return binding;
 }
 
+Result<StepBinding> BindAsof(const Json& args, const SchemaPtr& left, const SchemaPtr& right) {
+  ARROW_ASSIGN_OR_RAISE(const AsofInputs asof, AsofInputsOf(args, left, right));
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(asof.join_args, asof.inputs));
+  StepBinding binding;
+  ARROW_ASSIGN_OR_RAISE(binding.output,
+                        JoinSchema(join, asof.inputs.keys, *asof.inputs.left, *asof.inputs.right));
+  return binding;
+}
+
 StepSpec Exchange(std::string name, std::string summary, std::vector<ArgSpec> args, BindStep bind) {
   StepSpec spec;
   spec.name = std::move(name);
@@ -256,6 +265,32 @@ StepSpec JoinStep() {
   return spec;
 }
 
+StepSpec JoinAsof() {
+  StepSpec spec = Exchange(
+      "join_asof",
+      "Puts beside each left row the nearest right row: the last one not after it, or the first not before. The "
+      "right input is held in memory; the rows keep the order and the partitions of the left.",
+      {JoinOn("on", "The column that both are ordered by, a number or a time; neither need be sorted."),
+       JoinOn("by", "Key columns that both have: only right rows with equal keys are looked at."),
+       {.name = "direction",
+        .type = ArgType::kString,
+        .default_json = R"("backward")",
+        .choices = {"backward", "forward", "nearest"},
+        .doc = "backward: the last right row that is not after the left one; forward: the first that is not "
+               "before it; nearest: the nearer of both, backward where they are equally near."},
+       JoinOn("left_on", "The left column to order by, instead of `on`."),
+       JoinOn("right_on", "The right column to order by."),
+       JoinOn("left_by", "Key columns of the left input, instead of `by`."),
+       JoinOn("right_by", "Key columns of the right input, as many."),
+       {.name = "suffix",
+        .type = ArgType::kString,
+        .default_json = R"("_right")",
+        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."}},
+      nullptr);
+  spec.bind_pair = BindAsof;
+  return spec;
+}
+
 StepSpec Zip() {
   StepSpec spec = Exchange(
       "zip", "Puts two inputs side by side, row by row; an error where they have not as many rows.",
@@ -271,7 +306,7 @@ StepSpec Zip() {
 }  // namespace
 
 std::vector<StepSpec> BuiltinExchanges() {
-  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep(), Zip()};
+  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep(), JoinAsof(), Zip()};
 }
 
 }  // namespace partita

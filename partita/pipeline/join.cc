@@ -17,8 +17,9 @@ namespace {
 using Names = std::vector<std::string>;
 using Side = JoinColumn::Side;
 
-constexpr std::array kHows = {JoinHow::kInner, JoinHow::kLeft, JoinHow::kRight, JoinHow::kFull,
-                              JoinHow::kSemi,  JoinHow::kAnti, JoinHow::kCross, JoinHow::kZip};
+constexpr std::array kHows = {JoinHow::kInner, JoinHow::kLeft, JoinHow::kRight,
+                              JoinHow::kFull,  JoinHow::kSemi, JoinHow::kAnti,
+                              JoinHow::kCross, JoinHow::kAsof, JoinHow::kZip};
 
 std::string_view SideName(Side side) {
   return side == Side::kLeft ? "left" : side == Side::kRight ? "right" : "key";
@@ -84,6 +85,8 @@ std::string_view JoinHowName(JoinHow how) {
       return "anti";
     case JoinHow::kCross:
       return "cross";
+    case JoinHow::kAsof:
+      return "asof";
     case JoinHow::kZip:
       return "zip";
   }
@@ -97,6 +100,7 @@ Status CheckJoinKeys(JoinHow how, const JoinKeys& keys, const arrow::Schema& lef
     return UserError("a " + std::string(JoinHowName(how)) + " join has no keys",
                      "leave out `on`, `left_on` and `right_on`, or choose another `how`");
   }
+  if (how == JoinHow::kAsof && keys.left.empty() && keys.right.empty()) return Status::OK();
   if (keys.left.empty() && keys.right.empty()) {
     return UserError("join needs key columns",
                      "name them in `on`, or in `left_on` and `right_on` where their names differ");

@@ -9,6 +9,8 @@
 //   semi    left rows that match at least one right row, once      of the left
 //   anti    left rows that match none                              of the left
 //   cross   each left row with each right row; there are no keys   of both
+//   asof    each left row once, beside the nearest right row of its   of both; those of the right may be null
+//           key, if it has one; there may be no keys
 //   zip     the first left row with the first right row, and so on; no keys; as many rows on both sides
 //
 // A null key equals nothing, not even a null. NaN equals NaN, -0 equals 0. Keys of two types are compared as
@@ -26,7 +28,7 @@
 #include <vector>
 
 #include "partita/base/error.h"
-#include "partita/base/json_fwd.h"
+#include "partita/base/json.h"
 
 namespace arrow {
 class DataType;
@@ -35,7 +37,7 @@ class Schema;
 
 namespace partita {
 
-enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross, kZip };
+enum class JoinHow { kInner, kLeft, kRight, kFull, kSemi, kAnti, kCross, kAsof, kZip };
 std::string_view JoinHowName(JoinHow how);  // "inner", ...
 
 // The key columns of both inputs, pairwise.
@@ -55,8 +57,9 @@ struct Join {
 
   // Whether a row of the result may have no left resp. no right row.
   bool may_lack_left() const { return how == JoinHow::kRight || how == JoinHow::kFull; }
-  bool may_lack_right() const { return how == JoinHow::kLeft || how == JoinHow::kFull; }
-  bool has_keys() const { return how != JoinHow::kCross && how != JoinHow::kZip; }
+  bool may_lack_right() const {
+    return how == JoinHow::kLeft || how == JoinHow::kFull || how == JoinHow::kAsof;
+  }
   bool gives_left_only() const { return how == JoinHow::kSemi || how == JoinHow::kAnti; }
 };
 
@@ -80,6 +83,27 @@ std::shared_ptr<arrow::DataType> CommonKeyType(const std::shared_ptr<arrow::Data
 // The join that normalised arguments of the step ask for. Names that clash in spite of the suffix are user
 // errors.
 Result<Join> JoinOf(const Json& args, const JoinInputs& inputs);
+
+// What an as-of join orders by: right rows whose `right` is not after (backward) or not before (forward) the
+// left row's `left`; of several, the nearest, of equally near ones the last (backward) or the first. nearest:
+// the nearer of both, backward where they are equally near. Null and what belongs to it match nothing.
+struct Asof {
+  enum class Direction { kBackward, kForward, kNearest } direction = Direction::kBackward;
+  std::string left, right;
+};
+struct AsofInputs {
+  JoinInputs inputs;  // with the keys `by`
+  Asof asof;
+  Json join_args;  // for JoinOf
+};
+// What normalised arguments of join_asof ask for. User errors.
+Result<AsofInputs> AsofInputsOf(const Json& args, const std::shared_ptr<arrow::Schema>& left,
+                                const std::shared_ptr<arrow::Schema>& right);
+// Numbers and times of at most 64 bits.
+bool IsAsofType(const arrow::DataType& type);
+// {"left": ..., "right": ..., "direction": "backward"}. FromJson checks hostile input by itself.
+Json AsofToJson(const Asof& asof);
+Result<Asof> AsofFromJson(const Json& value);
 
 // As plans hold it: {"op": "join", "how": "left", "columns": [{"name", "side": "left" | "right" | "key",
 // "column"}, ...]}. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.

@@ -152,6 +152,17 @@ Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanEx
   auto left = GetStringsOr(node.args, "left_on", {}), right = GetStringsOr(node.args, "right_on", {});
   auto bytes = GetIntOr(node.args, "bytes", -1);
   if (!left.ok() || !right.ok() || !bytes.ok()) return BadPlan(who + " has bad arguments");
+  if ((join->how == JoinHow::kAsof) != node.args.contains("asof"))
+    return BadPlan(who + " does not say what it orders by, or says it in vain");
+  if (join->how == JoinHow::kAsof) {
+    auto asof = AsofFromJson(node.args["asof"]);
+    if (!asof.ok()) return BadPlan(who + " is badly written: " + MessageOf(asof.status()));
+    const auto a = input.GetFieldByName(asof->left), b = table.schema->GetFieldByName(asof->right);
+    if (a == nullptr || b == nullptr || !a->type()->Equals(*b->type()) || !IsAsofType(*a->type()))
+      return BadPlan(who + " orders by columns that cannot be compared");
+  } else if (join->how == JoinHow::kZip) {
+    return BadPlan(who + " cannot zip");
+  }
   return CheckJoinColumns(*join, {*left, *right}, input, *table.schema, *node.output, who);
 }
 
@@ -160,6 +171,7 @@ Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const
   const auto bad = [&who](const std::string& why) { return BadPlan(who + " " + why); };
   auto join = JoinFromJson(source.reduce);
   if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
+  if (join->how == JoinHow::kAsof) return bad("looks for the nearest row without a table");
   const Kind kind = join->how == JoinHow::kZip ? Kind::kRebalance : Kind::kHash;
   if (left.kind != kind || right.kind != kind) return bad("has one that is not placed as it must be");
   // Rows that meet must be in partitions of one number.

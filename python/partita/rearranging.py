@@ -193,6 +193,60 @@ class Rearranging(ABC):
         }
         return self._from_node(make_node("join", args, (self._node, other._node), name=name))
 
+    def join_asof(
+        self,
+        other: Self,
+        on: str | None = None,
+        *,
+        by: Columns = (),
+        direction: Literal["backward", "forward", "nearest"] = "backward",
+        left_on: str | None = None,
+        right_on: str | None = None,
+        left_by: Columns = (),
+        right_by: Columns = (),
+        suffix: str | None = "_right",
+        name: str | None = None,
+    ) -> Self:
+        """Puts beside each row the nearest row of `other`: the last one that is not after it, or the first not before.
+
+        Every row of this dataset stays, once, in its order and its partition; without a partner the columns of `other`
+        are null. Neither dataset need be sorted. `other` is held in memory.
+
+        Args:
+            other: The right dataset.
+            on: The column that both are ordered by: a number or a time. A null has no partner.
+            by: Key columns that both have: only rows with equal keys are looked at.
+            direction: `"backward"`: the last right row that is not after the left one; `"forward"`: the first that is
+                not before it; `"nearest"`: the nearer of both, backward where they are equally near. Of right rows that
+                are equally near on one side, backward takes the last one and forward the first.
+            left_on: The column of this dataset to order by, instead of `on`.
+            right_on: The column of `other` to order by.
+            left_by: Key columns of this dataset, instead of `by`.
+            right_by: Key columns of `other`, as many.
+            suffix: Put behind the name of a right column that this dataset has too; None: that is an error.
+            name: The step's name.
+
+        Example:
+            >>> trades = pt.from_pydict({"t": [3, 10], "n": [100, 50]})
+            >>> quotes = pt.from_pydict({"t": [1, 2, 9], "price": [5.0, 5.5, 6.0]})
+            >>> trades.join_asof(quotes, on="t").take(9)
+            [{'t': 3, 'n': 100, 't_right': 2, 'price': 5.5}, {'t': 10, 'n': 50, 't_right': 9, 'price': 6.0}]
+        """
+        if not isinstance(other, Rearranging):
+            hint = "wrap rows in pt.from_arrow(…)"
+            raise UserError(f"join_asof takes a dataset, not {type(other).__name__}", hint=hint)
+        args = {
+            "on": on,
+            "by": _names(by) or None,
+            "direction": direction,
+            "left_on": left_on,
+            "right_on": right_on,
+            "left_by": _names(left_by) or None,
+            "right_by": _names(right_by) or None,
+            "suffix": suffix if suffix is not None else "",
+        }
+        return self._from_node(make_node("join_asof", args, (self._node, other._node), name=name))
+
     def zip(self, other: Self, *, suffix: str | None = "_right", name: str | None = None) -> Self:
         """Puts the rows of `other` beside those of this dataset, the first beside the first and so on.
 
