@@ -208,7 +208,6 @@ class Explainer {
     return "of equal keys computes: " + Joined(texts) + (combines ? "; combines before the exchange" : "");
   }
 
-
   void ExplainRead(int index) {
     const PlanExchange& exchange = plan_.exchanges[index];
     Line(1, "read exchange " + std::to_string(index) + " (" + OrderText(exchange) + " for " + exchange.step +

@@ -84,7 +84,9 @@ TEST(JoinStep, FiltersStayOnTheirSide) {
 TEST(JoinStep, LimitsBeforeItCutTheirSide) {
   TestPipeline test;
   test.Parquet("a").Add("limit", {{"n", 5}}, "few").Parquet("b");
-  test.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"few", "b"}).Add("limit", {{"n", 3}}).Add("collect");
+  test.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"few", "b"})
+      .Add("limit", {{"n", 3}})
+      .Add("collect");
   const Plan plan = test.MustCompile();
   ASSERT_EQ(plan.exchanges.size(), 3u);
   EXPECT_EQ(plan.exchanges[0].kind, Kind::kGather);
@@ -97,7 +99,8 @@ TEST(JoinStep, LimitsBeforeItCutTheirSide) {
 TEST(JoinStep, AnInputMayBeAUnionOrTheOtherOne) {
   TestPipeline united;
   united.Parquet("a").Parquet("b").Parquet("c").Add("union", Json::object(), "ab", {"a", "b"});
-  united.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"c", "ab"}).Add("write_parquet", {{"path", "out"}});
+  united.Add("join", {{"on", "url"}, {"strategy", "hash"}}, "joined", {"c", "ab"})
+      .Add("write_parquet", {{"path", "out"}});
   const Plan plan = united.MustCompile();
   EXPECT_EQ(plan.exchanges[0].inputs, 1);
   EXPECT_EQ(plan.exchanges[1].inputs, 2);
@@ -113,7 +116,8 @@ TEST(JoinStep, AnInputMayBeAUnionOrTheOtherOne) {
 
 TEST(JoinStep, JoinsOfJoinsAndOneForTwoSinks) {
   TestPipeline test = Joined({{"on", "url"}});
-  test.Parquet("c").Add("join", {{"on", "url"}, {"how", "anti"}, {"strategy", "hash"}}, "rest", {"joined", "c"});
+  test.Parquet("c").Add("join", {{"on", "url"}, {"how", "anti"}, {"strategy", "hash"}}, "rest",
+                        {"joined", "c"});
   test.Add("write_parquet", {{"path", "out"}}).Add("write_csv", {{"path", "too"}}, "", {"joined"});
   const Plan plan = test.MustCompile();
   EXPECT_EQ(plan.exchanges.size(), 4u);
@@ -235,7 +239,8 @@ TEST(BroadcastJoin, ExplainTellsIt) {
   const Plan plan = test.Add("write_parquet", {{"path", "out"}}).MustCompile();
   auto text = Explain(plan, test.snapshot);
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, HasSubstr("joined: inner join on caption = url, broadcast: looks up exchange 0 in memory"));
+  EXPECT_THAT(*text,
+              HasSubstr("joined: inner join on caption = url, broadcast: looks up exchange 0 in memory"));
 }
 
 TEST(LeastBudget, AJoinReadsTwoSides) {

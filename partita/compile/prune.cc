@@ -86,8 +86,8 @@ Status Rebind(const std::shared_ptr<arrow::Schema>& input, const Names& needed, 
       return Status::OK();
     }
     case DraftNode::Kind::kProbe: {
-      ARROW_ASSIGN_OR_RAISE(node->output, JoinSchema(node->join, node->keys, *input,
-                                                     *draft.exchanges[node->table].schema));
+      ARROW_ASSIGN_OR_RAISE(node->output,
+                            JoinSchema(node->join, node->keys, *input, *draft.exchanges[node->table].schema));
       return Status::OK();
     }
     case DraftNode::Kind::kComponent:

@@ -61,7 +61,8 @@ void PutWritersFirst(Draft* draft) {
   std::vector<bool> placed(draft->stages.size(), false);
   std::vector<DraftStage> ordered;
   std::vector<std::vector<int>> before;
-  for (size_t s = 0; s < draft->stages.size(); ++s) before.push_back(StagesBefore(*draft, static_cast<int>(s)));
+  for (size_t s = 0; s < draft->stages.size(); ++s)
+    before.push_back(StagesBefore(*draft, static_cast<int>(s)));
   while (ordered.size() < draft->stages.size()) {
     for (size_t s = 0; s < before.size(); ++s) {
       const bool ready = std::all_of(before[s].begin(), before[s].end(), [&](int b) { return placed[b]; });

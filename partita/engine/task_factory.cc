@@ -40,8 +40,8 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
     init.pool = c.budget->root();
     init.observer = c.observer;
     init.threads = c.threads;
-    init.table_of = [store = factory->exchanges_.get()](
-                        const PlanNode& node) -> Result<std::shared_ptr<JoinTable>> {
+    init.table_of =
+        [store = factory->exchanges_.get()](const PlanNode& node) -> Result<std::shared_ptr<JoinTable>> {
       return store->TableOf(node);
     };
     ARROW_ASSIGN_OR_RAISE(auto program, StageProgram::Make(init));

@@ -90,8 +90,7 @@ void HashSide::Restart(uint64_t low) {
         frames.begin());
     if (f > 0) --f;
     for (; f < frames.size() && FirstOf(slice, f) <= end_; ++f) {
-      refs_.push_back(
-          {std::max(low, FirstOf(slice, f)), static_cast<uint32_t>(s), static_cast<uint32_t>(f)});
+      refs_.push_back({std::max(low, FirstOf(slice, f)), static_cast<uint32_t>(s), static_cast<uint32_t>(f)});
     }
   }
   std::sort(refs_.begin(), refs_.end(), [](const FrameRef& a, const FrameRef& b) {

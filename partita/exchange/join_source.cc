@@ -287,8 +287,8 @@ class JoinSource final : public Source {
   }
 
   Status Open(const OperatorContext& ctx) {
-    ARROW_ASSIGN_OR_RAISE(auto left, SideOf(*init_.left_exchange, *init_.left, "-left", &left_groups_,
-                                            &left_slices_, ctx));
+    ARROW_ASSIGN_OR_RAISE(
+        auto left, SideOf(*init_.left_exchange, *init_.left, "-left", &left_groups_, &left_slices_, ctx));
     ARROW_ASSIGN_OR_RAISE(auto right, SideOf(*init_.right_exchange, *init_.right, "-right", &right_groups_,
                                              &right_slices_, ctx));
     left_ = std::make_unique<HashSide>(std::move(left));

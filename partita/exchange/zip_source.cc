@@ -36,7 +36,8 @@ struct ZipColumn {
 
 class ZipSource final : public Source {
  public:
-  ZipSource(ZipSide left, ZipSide right, std::vector<ZipColumn> columns, std::shared_ptr<arrow::Schema> schema)
+  ZipSource(ZipSide left, ZipSide right, std::vector<ZipColumn> columns,
+            std::shared_ptr<arrow::Schema> schema)
       : left_(std::move(left)),
         right_(std::move(right)),
         columns_(std::move(columns)),

@@ -14,8 +14,9 @@ namespace {
 // Items in the order of their hashes, and where those with some leading bits begin: about one for each.
 void Order(JoinTable::Rows* rows) {
   auto& items = rows->items;
-  std::stable_sort(items.begin(), items.end(),
-                   [](const auto& a, const auto& b) { return std::tie(a.hash, a.order) < std::tie(b.hash, b.order); });
+  std::stable_sort(items.begin(), items.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.hash, a.order) < std::tie(b.hash, b.order);
+  });
   const int bits = std::max(1, static_cast<int>(std::bit_width(items.size())));
   rows->shift = 64 - bits;
   rows->begins.assign((size_t{1} << bits) + 1, 0);

@@ -15,7 +15,10 @@ namespace {
 class Probe final : public Transform {
  public:
   Probe(Join join, JoinRows rows, KeyMatcher matcher, std::shared_ptr<JoinTable> table)
-      : join_(std::move(join)), rows_(std::move(rows)), matcher_(std::move(matcher)), table_(std::move(table)) {}
+      : join_(std::move(join)),
+        rows_(std::move(rows)),
+        matcher_(std::move(matcher)),
+        table_(std::move(table)) {}
 
   Status Process(const Block& in, const OperatorContext& ctx, BlockOutput& out) const override {
     ARROW_ASSIGN_OR_RAISE(const auto table, table_->Get(ctx));
@@ -35,7 +38,8 @@ class Probe final : public Transform {
     const MatchKeys& keys;
     JoinRows rows = probe.rows_;
     std::shared_ptr<JoinBatch> left = std::make_shared<JoinBatch>();
-    std::vector<std::shared_ptr<JoinBatch>> rights = std::vector<std::shared_ptr<JoinBatch>>(table.batches.size());
+    std::vector<std::shared_ptr<JoinBatch>> rights =
+        std::vector<std::shared_ptr<JoinBatch>>(table.batches.size());
     std::vector<int64_t> ordinals = {};  // of the rows in the making
 
     Status Run() {
@@ -110,7 +114,8 @@ Result<std::unique_ptr<Transform>> MakeProbe(const TransformInit& init) {
   JoinKeys keys;
   ARROW_ASSIGN_OR_RAISE(keys.left, GetStringsOr(*init.args, "left_on", {}));
   ARROW_ASSIGN_OR_RAISE(keys.right, GetStringsOr(*init.args, "right_on", {}));
-  ARROW_ASSIGN_OR_RAISE(auto rows, JoinRows::Make(join, keys, *init.input, *init.table->schema(), init.output));
+  ARROW_ASSIGN_OR_RAISE(auto rows,
+                        JoinRows::Make(join, keys, *init.input, *init.table->schema(), init.output));
   std::vector<int> columns;
   for (const auto& name : keys.left) columns.push_back(init.input->GetFieldIndex(name));
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*init.input, std::move(columns)));

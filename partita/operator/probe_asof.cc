@@ -87,7 +87,8 @@ class AsofProbe final : public Transform {
   }
 
  private:
-  const Item* Nearest(const JoinTable::Rows& table, const MatchKeys& keys, int64_t row, uint64_t order) const {
+  const Item* Nearest(const JoinTable::Rows& table, const MatchKeys& keys, int64_t row,
+                      uint64_t order) const {
     const auto [begin, end] = table.Find(MatchHash(keys, row));
     // Other keys may have the same hash.
     const auto matches = [&](const Item* item) {
@@ -96,14 +97,14 @@ class AsofProbe final : public Transform {
     const Item* back = nullptr;
     const Item* forth = nullptr;
     if (direction_ != Asof::Direction::kForward) {
-      const Item* item = std::upper_bound(begin, end, order,
-                                          [](uint64_t value, const Item& i) { return value < i.order; });
+      const Item* item =
+          std::upper_bound(begin, end, order, [](uint64_t value, const Item& i) { return value < i.order; });
       while (item != begin && !matches(item - 1)) --item;
       if (item != begin) back = item - 1;
     }
     if (direction_ != Asof::Direction::kBackward) {
-      const Item* item = std::lower_bound(begin, end, order,
-                                          [](const Item& i, uint64_t value) { return i.order < value; });
+      const Item* item =
+          std::lower_bound(begin, end, order, [](const Item& i, uint64_t value) { return i.order < value; });
       while (item != end && !matches(item)) ++item;
       if (item != end) forth = item;
     }
@@ -128,7 +129,8 @@ Result<std::unique_ptr<Transform>> MakeAsofProbe(const TransformInit& init) {
   JoinKeys keys;
   ARROW_ASSIGN_OR_RAISE(keys.left, GetStringsOr(*init.args, "left_on", {}));
   ARROW_ASSIGN_OR_RAISE(keys.right, GetStringsOr(*init.args, "right_on", {}));
-  ARROW_ASSIGN_OR_RAISE(auto rows, JoinRows::Make(join, keys, *init.input, *init.table->schema(), init.output));
+  ARROW_ASSIGN_OR_RAISE(auto rows,
+                        JoinRows::Make(join, keys, *init.input, *init.table->schema(), init.output));
   std::vector<int> columns;
   for (const auto& name : keys.left) columns.push_back(init.input->GetFieldIndex(name));
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*init.input, std::move(columns)));

@@ -215,16 +215,17 @@ StepSpec Distinct() {
 }
 
 StepSpec GroupBy() {
-  return Exchange("group_by", "Makes one row of the rows that are equal in the key columns.",
-                  {By(true, "Key columns. Nulls are equal to each other."),
-                   {.name = "aggregates",
-                    .type = ArgType::kAggregateMap,
-                    .required = true,
-                    .min = 1,
-                    .doc = "A map of new column to an aggregate like sum(v) or count(): count, sum, mean, "
-                           "min, max, var, std, any, all, first, last, list, n_unique, median, quantile(v, q), "
-                           "largest(v, n), smallest(v, n), corr(v, w)."}},
-                  BindGroupBy);
+  return Exchange(
+      "group_by", "Makes one row of the rows that are equal in the key columns.",
+      {By(true, "Key columns. Nulls are equal to each other."),
+       {.name = "aggregates",
+        .type = ArgType::kAggregateMap,
+        .required = true,
+        .min = 1,
+        .doc = "A map of new column to an aggregate like sum(v) or count(): count, sum, mean, "
+               "min, max, var, std, any, all, first, last, list, n_unique, median, quantile(v, q), "
+               "largest(v, n), smallest(v, n), corr(v, w)."}},
+      BindGroupBy);
 }
 
 ArgSpec JoinOn(std::string name, std::string doc) {
@@ -240,9 +241,10 @@ StepSpec JoinStep() {
         .type = ArgType::kString,
         .default_json = R"("inner")",
         .choices = {"inner", "left", "right", "full", "semi", "anti", "cross"},
-        .doc = "Which rows stay: only pairs, or also rows of the left, the right or both inputs that match "
-               "none; semi: left rows that match; anti: left rows that do not; cross: each left row with each "
-               "right row, without keys."},
+        .doc =
+            "Which rows stay: only pairs, or also rows of the left, the right or both inputs that match "
+            "none; semi: left rows that match; anti: left rows that do not; cross: each left row with each "
+            "right row, without keys."},
        JoinOn("left_on", "Key columns of the left input, instead of `on`."),
        JoinOn(
            "right_on",
@@ -256,9 +258,10 @@ StepSpec JoinStep() {
         .type = ArgType::kString,
         .default_json = R"("auto")",
         .choices = {"auto", "broadcast", "hash"},
-        .doc = "broadcast: the right side is held in memory and the rows keep the order and the partitions of "
-               "the left; hash: both sides are placed by key, whatever their sizes; auto: broadcast where the "
-               "right side is known to be at most 16 MiB, no `partitions` are given and `how` allows it."},
+        .doc =
+            "broadcast: the right side is held in memory and the rows keep the order and the partitions of "
+            "the left; hash: both sides are placed by key, whatever their sizes; auto: broadcast where the "
+            "right side is known to be at most 16 MiB, no `partitions` are given and `how` allows it."},
        Partitions()},
       nullptr);
   spec.bind_pair = BindJoin;
@@ -268,7 +271,8 @@ StepSpec JoinStep() {
 StepSpec JoinAsof() {
   StepSpec spec = Exchange(
       "join_asof",
-      "Puts beside each left row the nearest right row: the last one not after it, or the first not before. The "
+      "Puts beside each left row the nearest right row: the last one not after it, or the first not before. "
+      "The "
       "right input is held in memory; the rows keep the order and the partitions of the left.",
       {JoinOn("on", "The column that both are ordered by, a number or a time; neither need be sorted."),
        JoinOn("by", "Key columns that both have: only right rows with equal keys are looked at."),

@@ -68,7 +68,8 @@ struct JoinInputs {
   JoinKeys keys;
   std::shared_ptr<arrow::Schema> left, right;
 };
-// The keys that the arguments `on`, `left_on` and `right_on` name, and what they must be cast to. User errors.
+// The keys that the arguments `on`, `left_on` and `right_on` name, and what they must be cast to. User
+// errors.
 Result<JoinInputs> JoinInputsOf(const Json& args, const std::shared_ptr<arrow::Schema>& left,
                                 const std::shared_ptr<arrow::Schema>& right);
 // As many of both sides, none twice, all there, of types that can be keys, pairwise of one type; none of a

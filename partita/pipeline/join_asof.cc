@@ -28,9 +28,9 @@ Result<Names> NamesOf(const Json& args, const char* both, const char* one_sided)
   ARROW_ASSIGN_OR_RAISE(const Names shared, GetStringsOr(args, both, {}));
   ARROW_ASSIGN_OR_RAISE(Names own, GetStringsOr(args, one_sided, {}));
   if (!shared.empty() && !own.empty()) {
-    return UserError("join_asof takes columns from `" + std::string(both) + "` or from `" + one_sided +
-                         "`, not from both",
-                     "leave one of them out");
+    return UserError(
+        "join_asof takes columns from `" + std::string(both) + "` or from `" + one_sided + "`, not from both",
+        "leave one of them out");
   }
   return shared.empty() ? own : shared;
 }
@@ -72,9 +72,9 @@ Result<AsofInputs> AsofInputsOf(const Json& args, const std::shared_ptr<arrow::S
   ARROW_ASSIGN_OR_RAISE(out.asof.direction, ParseDirection(direction));
   const auto& type = *out.inputs.left->GetFieldByName(out.asof.left)->type();
   if (!IsAsofType(type)) {
-    return UserError("join_asof orders by numbers or times, column '" + out.asof.left + "' is " +
-                         TypeToString(type),
-                     "cast it before the join");
+    return UserError(
+        "join_asof orders by numbers or times, column '" + out.asof.left + "' is " + TypeToString(type),
+        "cast it before the join");
   }
   out.join_args = {{"how", "asof"}, {"suffix", suffix}};
   return out;

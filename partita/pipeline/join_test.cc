@@ -131,16 +131,20 @@ TEST(Join, KeysOfTwoTypesBecomeTheirCommonOne) {
   EXPECT_EQ(common(arrow::float32(), arrow::float64()), "double");
   EXPECT_EQ(common(arrow::utf8(), arrow::large_utf8()), "large_string");
   EXPECT_EQ(common(arrow::dictionary(arrow::int8(), arrow::utf8()), arrow::utf8()), "string");
-  EXPECT_EQ(common(arrow::dictionary(arrow::int8(), arrow::int32()), arrow::dictionary(arrow::int32(), arrow::int64())), "int64");
+  EXPECT_EQ(common(arrow::dictionary(arrow::int8(), arrow::int32()),
+                   arrow::dictionary(arrow::int32(), arrow::int64())),
+            "int64");
   EXPECT_EQ(common(arrow::timestamp(arrow::TimeUnit::SECOND), arrow::timestamp(arrow::TimeUnit::MICRO)),
             "timestamp[us]");
-  EXPECT_EQ(common(arrow::timestamp(arrow::TimeUnit::SECOND, "UTC"), arrow::timestamp(arrow::TimeUnit::SECOND)),
-            "none");
+  EXPECT_EQ(
+      common(arrow::timestamp(arrow::TimeUnit::SECOND, "UTC"), arrow::timestamp(arrow::TimeUnit::SECOND)),
+      "none");
   EXPECT_EQ(common(arrow::utf8(), arrow::binary()), "none");
   EXPECT_EQ(common(arrow::boolean(), arrow::int8()), "none");
 
   const auto left = arrow::schema({arrow::field("k", arrow::int16()), arrow::field("v", arrow::int8())});
-  const auto right = arrow::schema({arrow::field("k", arrow::int32(), false), arrow::field("w", arrow::int8())});
+  const auto right =
+      arrow::schema({arrow::field("k", arrow::int32(), false), arrow::field("w", arrow::int8())});
   auto bound = Bind(R"({"on": "k"})", *left, *right);
   ASSERT_TRUE(bound.ok()) << bound.status();
   EXPECT_EQ(bound->output->field(0)->type()->ToString(), "int32");

@@ -82,8 +82,7 @@ bool SameText(const Offset* a, const uint8_t* a_bytes, int64_t i, const Offset* 
 
 bool Same(const MatchKeys::Column& a, int64_t i, const MatchKeys::Column& b, int64_t j) {
   if (a.offsets != nullptr) return SameText(a.offsets, a.values, i, b.offsets, b.values, j);
-  if (a.large_offsets != nullptr)
-    return SameText(a.large_offsets, a.values, i, b.large_offsets, b.values, j);
+  if (a.large_offsets != nullptr) return SameText(a.large_offsets, a.values, i, b.large_offsets, b.values, j);
   if (a.width == 8) {
     uint64_t x = 0, y = 0;
     std::memcpy(&x, a.values + i * 8, 8);

@@ -12,9 +12,11 @@ from typing import Any, Literal, Self
 
 from ._graph import Node, make_node
 from .errors import UserError
+from .expressions import Expr
 from .grouping import GroupBy
 
 Columns = str | Iterable[str]
+SortKeys = str | Expr | Iterable[str | Expr]
 
 
 class Rearranging(ABC):
@@ -30,8 +32,8 @@ class Rearranging(ABC):
 
     def sort(
         self,
-        by: Columns,
-        *more: str,
+        by: SortKeys,
+        *more: str | Expr,
         descending: bool | Sequence[bool] = False,
         nulls: Literal["last", "first"] = "last",
         partitions: int | None = None,
@@ -42,8 +44,8 @@ class Rearranging(ABC):
         A `limit` behind it keeps only what it needs.
 
         Args:
-            by: Columns to sort by, the first one first. To sort by an expression, compute it with `with_columns` first.
-            more: More columns.
+            by: Columns or expressions to sort by, the first one first.
+            more: More of them.
             descending: Whether the greatest comes first: once for all columns, or once for each. NaN is greater than
                 all numbers.
             nulls: Where nulls stand, whatever the direction.
@@ -54,14 +56,27 @@ class Rearranging(ABC):
             >>> ds = pt.from_pydict({"s": ["b", "a", None, "b"], "k": [1, 2, 3, 4]})
             >>> ds.sort("s", "k", descending=[False, True]).to_arrow().column("k").to_pylist()
             [2, 4, 1, 3]
+            >>> ds.sort((pt.col("k") - 2).abs(), "k").to_arrow().column("k").to_pylist()
+            [2, 1, 3, 4]
         """
+        keys = [*([by] if isinstance(by, str | Expr) else by), *more]
+        names, computed = [], []
+        for key in keys:
+            plain = key if isinstance(key, str) else key.to_json().get("column")
+            names.append(plain if plain is not None else f"__sort_{len(computed)}")
+            if plain is None:
+                computed.append([names[-1], key.to_json()])
         args = {
-            "by": [*_names(by), *more],
+            "by": names,
             "descending": [descending] if isinstance(descending, bool) else list(descending),
             "nulls": nulls,
             "partitions": partitions,
         }
-        return self._step("sort", args, on_error=None, name=name)
+        if not computed:
+            return self._step("sort", args, on_error=None, name=name)
+        with_keys = self._step("with_columns", {"columns": computed}, on_error=None)
+        ordered = with_keys._step("sort", args, on_error=None, name=name)
+        return ordered._step("drop", {"columns": [column for column, _ in computed]}, on_error=None)
 
     def random_shuffle(self, *, seed: int = 0, partitions: int | None = None, name: str | None = None) -> Self:
         """Puts all rows in a random order: every row can land everywhere, not only in its partition.
