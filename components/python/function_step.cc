@@ -34,6 +34,7 @@ struct BatchCall {
   AsyncTransform::Done done;
   BatchSearch search;
   int64_t deaths = 0;
+  Status last_error = UserError("the function fails");
   std::vector<int64_t> rows;  // of `in`, in the try that is under way, where some are left out
 };
 
@@ -112,7 +113,7 @@ class FunctionStep final : public AsyncTransform {
   void Heard(const Call& call, WorkerAnswer answer) {
     switch (answer.kind) {
       case Kind::kDone: {
-        if (!call->search.current().whole) return GoOn(call, call->search.Passed(), Status::OK());
+        if (!call->search.current().whole) return GoOn(call, call->search.Passed());
         auto block = BlockOf(call.get(), answer);
         if (!block.ok()) return Finish(call, block.status());
         std::vector<Block> blocks;
@@ -127,9 +128,7 @@ class FunctionStep final : public AsyncTransform {
           return Finish(call, Located(*call, answer.error));
         return Failed(call, answer.error);
       case Kind::kDied:
-        if (KindOf(answer.error) == ErrorKind::kResource || call->search.searching())
-          return Failed(call, answer.error);
-        if (++call->deaths <= args_.retries) return Submit(call);
+        if (!call->search.searching() && ++call->deaths <= args_.retries) return Submit(call);
         return Failed(call, answer.error);
       case Kind::kMemory:
         return Failed(call, answer.error);
@@ -143,14 +142,14 @@ class FunctionStep final : public AsyncTransform {
 
   // The try failed, and no row is known to be the cause yet.
   void Failed(const Call& call, const Status& error) {
-    const Status located = Located(*call, error);
+    call->last_error = error;
     int64_t row = -1;
     const auto next = call->search.Failed(&row);
     if (row >= 0) {
       const Status status = call->ctx->errors->Add(row, error);
       if (!status.ok()) return Finish(call, status);
     }
-    GoOn(call, next, located);
+    GoOn(call, next);
   }
 
   void BadRows(const Call& call, const WorkerAnswer& answer) {
@@ -163,10 +162,10 @@ class FunctionStep final : public AsyncTransform {
       const Status status = call->ctx->errors->Add(rows[i], UserError(answer.bad_rows[i].second));
       if (!status.ok()) return Finish(call, status);
     }
-    GoOn(call, next, Status::OK());
+    GoOn(call, next);
   }
 
-  void GoOn(const Call& call, BatchSearch::Next next, const Status& error) {
+  void GoOn(const Call& call, BatchSearch::Next next) {
     switch (next) {
       case BatchSearch::Next::kTry:
         return Submit(call);
@@ -175,20 +174,18 @@ class FunctionStep final : public AsyncTransform {
       case BatchSearch::Next::kNotOfARow:
         break;
     }
-    const Status why =
-        error.ok() ? UserError("the function fails on these rows together, on none of them alone") : error;
-    Finish(call, Located(*call, why));
+    Finish(call, Located(*call, call->last_error, "; it fails on these rows together, on none of them alone"));
   }
 
   // Which rows were under way: an error of a batch has no single row.
-  static Status Located(const BatchCall& call, const Status& error) {
+  static Status Located(const BatchCall& call, const Status& error, const std::string& more = "") {
     const auto now = call.search.current();
     if (error.IsOutOfMemory() || now.rows <= 0) return error;
     const int64_t first = call.in.ordinals.At(now.begin), last = call.in.ordinals.At(now.end - 1);
     if (first == last) return WithContext(error, {.row = first});
     const ErrorDetail* detail = DetailOf(error);
     const std::string message = MessageOf(error) + "\n  in the batch of rows " + std::to_string(first) +
-                                " to " + std::to_string(last);
+                                " to " + std::to_string(last) + more;
     const std::string hint = detail == nullptr ? "" : detail->context.hint;
     switch (KindOf(error)) {
       case ErrorKind::kUser:
