@@ -193,6 +193,11 @@ StepSpec FunctionSpec(FunctionKind kind) {
               "kept."},
   };
   spec.args.insert(spec.args.end(), shared.begin(), shared.end());
+  for (ArgSpec& arg : spec.args) {
+    // They change how long it takes and what it may need, never a row.
+    arg.is_physical = arg.name == "concurrency" || arg.name == "min_concurrency" || arg.name == "memory" ||
+                      arg.name == "retries";
+  }
   spec.least_bytes = 32 << 20;
   spec.bind = [kind](const Json& args, const std::shared_ptr<arrow::Schema>& input) {
     return Bind(kind, args, input);

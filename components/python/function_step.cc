@@ -174,7 +174,8 @@ class FunctionStep final : public AsyncTransform {
       case BatchSearch::Next::kNotOfARow:
         break;
     }
-    Finish(call, Located(*call, call->last_error, "; it fails on these rows together, on none of them alone"));
+    Finish(call,
+           Located(*call, call->last_error, "; it fails on these rows together, on none of them alone"));
   }
 
   // Which rows were under way: an error of a batch has no single row.

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "components/python/fork_server.h"
 #include "components/python/worker_process.h"
 #include "partita/base/json.h"
 #include "partita/base/units.h"
@@ -25,7 +26,6 @@ constexpr double kIdleMemorySeconds = 0.1;
 constexpr double kQuickSeconds = 0.1;  // batches so quick are handed out one ahead
 constexpr double kLeaveSeconds = 2;
 constexpr int64_t kStackBytes = 256 << 10;
-constexpr size_t kLogLines = 30;
 
 }  // namespace
 
@@ -34,7 +34,8 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
   explicit Loop(ProcessPoolOptions options)
       : options_(std::move(options)),
         segments_(
-            std::make_shared<SegmentPool>(options_.pool, static_cast<size_t>(3 * options_.max_workers + 2))) {
+            std::make_shared<SegmentPool>(options_.pool, static_cast<size_t>(3 * options_.max_workers + 2))),
+        server_(options_.step, options_.command) {
     auto bell = MakeBell();
     if (bell.ok()) {
       bell_ = std::move(*bell);
@@ -127,15 +128,14 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
 
   void Wait() {
     std::vector<int> fds = {bell_.get()};
-    if (log_.valid()) fds.push_back(log_.get());
-    if (server_socket_.valid()) fds.push_back(server_socket_.get());
+    for (const int fd : server_.descriptors()) fds.push_back(fd);
     const size_t fixed = fds.size();
     for (const Worker& worker : workers_) fds.push_back(worker.socket.get());
     const bool quiet = !Busy() && queue_.empty() && !segments_->has_idle() && workers_.empty();
     const auto ready = WaitReadable(fds, quiet ? -1 : kTickMs);
     if (ready[0]) Hush(bell_);
-    ReadLog();
-    ReadServer();
+    server_.ReadLog();
+    HearServer();
     size_t index = fixed;
     for (auto it = workers_.begin(); it != workers_.end(); ++index) {
       const bool gone = index < ready.size() && ready[index] && !Hear(&*it);
@@ -146,27 +146,6 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
 
   // ---- processes
 
-  Status StartServer() {
-    ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
-    ARROW_ASSIGN_OR_RAISE(auto log, PipePair());
-    SpawnRequest request;
-    request.argv = options_.command;
-    request.argv.push_back(std::to_string(OwnPid()));
-    // One BLAS thread a worker: the workers are the parallelism.
-    for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                             "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"}) {
-      request.environment.emplace_back(name, "1");
-    }
-    request.environment.emplace_back("PYTHONUNBUFFERED", "1");
-    // Arrow's own allocators start a thread when they are loaded; a process that forks must have one alone.
-    request.environment.emplace_back("ARROW_DEFAULT_MEMORY_POOL", "system");
-    request.descriptors = {{pair.second.get(), 3}, {log.second.get(), 1}, {log.second.get(), 2}};
-    ARROW_ASSIGN_OR_RAISE(server_pid_, Spawn(request));
-    server_socket_ = std::move(pair.first);
-    log_ = std::move(log.first);
-    return Status::OK();
-  }
-
   void StartWorkers() {
     const auto alive = static_cast<int>(workers_.size());
     int starting = 0, idle = 0;
@@ -174,7 +153,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
       starting += worker.state == Worker::State::kForking || worker.state == Worker::State::kStarting;
       idle += worker.state == Worker::State::kReady && worker.jobs.empty();
     }
-    if (queue_.empty() && server_pid_ < 0) return;  // nothing was ever asked for
+    if (queue_.empty() && !server_.is_started()) return;  // nothing was ever asked for
     const auto waiting = static_cast<int>(queue_.size());
     int wanted = std::clamp(waiting - idle - starting, 0, most_workers_() - alive);
     wanted = std::max(wanted, std::min(options_.min_workers, most_workers_()) - alive);
@@ -187,7 +166,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
   int most_workers_() const { return std::min(options_.max_workers, fitting_workers_); }
 
   Status StartWorker() {
-    if (server_pid_ < 0) ARROW_RETURN_NOT_OK(StartServer());
+    if (!server_.is_started()) ARROW_RETURN_NOT_OK(server_.Start());
     Worker worker;
     worker.id = next_worker_++;
     ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
@@ -200,38 +179,22 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     const Json setup = {{"op", "setup"}, {"setup", options_.setup}, {"payload_bytes", bytes}};
     ARROW_RETURN_NOT_OK(
         SendMessage(worker.socket, CanonicalJson(setup), {payload->fd(), worker.stack->fd()}).status());
-    const Json fork = {{"op", "fork"}, {"id", worker.id}};
-    ARROW_RETURN_NOT_OK(SendMessage(server_socket_, CanonicalJson(fork), {pair.second.get()}).status());
+    ARROW_RETURN_NOT_OK(server_.Fork(worker.id, pair.second));
     workers_.push_back(std::move(worker));
     return Status::OK();
   }
 
-  void ReadServer() {
-    while (server_socket_.valid()) {
-      auto message = ReceiveMessage(server_socket_);
-      if (message.ok() && message->none) return;
-      if (!message.ok() || message->end) {
-        server_socket_.Close();
-        ReadLog();
-        if (broken_.ok()) {
-          broken_ = WithContext(
-              EnvironmentError("the process that starts Python workers ended" + LogTail(), "", false),
-              {.step = options_.step});
-        }
-        return;
-      }
-      const auto words = ParseJson(message->text);
-      if (!words.ok() || !words->is_object()) continue;
-      const int pid = static_cast<int>(words->value("pid", int64_t{-1}));
-      if (words->value("op", "") == "forked") {
-        for (Worker& worker : workers_) {
-          if (worker.id != words->value("id", int64_t{-1})) continue;
-          worker.pid = pid;
-          if (worker.state == Worker::State::kForking) worker.state = Worker::State::kStarting;
-        }
-      } else if (words->value("op", "") == "exited") {
-        ends_[pid] = static_cast<int>(words->value("code", int64_t{0}));
-      }
+  void HearServer() {
+    if (!server_.Hear() && broken_.ok()) {
+      const std::string what = "the process that starts Python workers ended" + server_.LogTail();
+      broken_ = WithContext(EnvironmentError(what, "", /*retriable=*/false), {.step = options_.step});
+    }
+    for (Worker& worker : workers_) {
+      const auto forked = server_.forked()->find(worker.id);
+      if (forked == server_.forked()->end()) continue;
+      worker.pid = forked->second;
+      server_.forked()->erase(forked);
+      if (worker.state == Worker::State::kForking) worker.state = Worker::State::kStarting;
     }
   }
 
@@ -241,20 +204,15 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     it = workers_.erase(it);
     KillGroup(worker.pid);
     SendSignal(worker.pid, SIGKILL);
-    for (int i = 0; i < 100 && worker.pid > 0 && !ends_.contains(worker.pid) && server_socket_.valid(); ++i) {
-      (void)WaitReadable({server_socket_.get()}, 10);
-      ReadServer();
-    }
-    ReadLog();
-    const auto end = ends_.find(worker.pid);
-    const bool known = end != ends_.end();
-    const int code = known ? end->second : 0;
-    if (known) ends_.erase(end);
+    int code = 0;
+    const bool known = server_.WaitForEnd(worker.pid, &code);
+    server_.ReadLog();
     if (worker.state == Worker::State::kLeaving) return it;
     const std::string how = known ? EndText(code) : "its end is not known";
     if (worker.state != Worker::State::kReady && broken_.ok()) {
-      broken_ = WithContext(UserError("the worker process ended while it started: " + how + LogTail()),
-                            {.step = options_.step});
+      broken_ =
+          WithContext(UserError("the worker process ended while it started: " + how + server_.LogTail()),
+                      {.step = options_.step});
     }
     const bool killed = known && code == -SIGKILL && !worker.ended_by_us;
     Status why;
@@ -266,7 +224,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
           "give the step fewer rows with batch_size, fewer workers with concurrency, or fence it "
           "with memory");
     } else {
-      why = UserError("the function ended its process: " + how + LogTail());
+      why = UserError("the function ended its process: " + how + server_.LogTail());
     }
     for (size_t i = 0; i < worker.jobs.size(); ++i) {
       RunningJob& running = worker.jobs[i];
@@ -552,33 +510,6 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
   }
 
-  // ---- what workers print
-
-  void ReadLog() {
-    if (!log_.valid()) return;
-    for (std::string text = ReadAvailable(log_); !text.empty(); text = ReadAvailable(log_)) {
-      log_rest_ += text;
-      for (size_t end; (end = log_rest_.find('\n')) != std::string::npos; log_rest_.erase(0, end + 1)) {
-        TellLine(log_rest_.substr(0, end));
-      }
-      constexpr size_t kLongestLine = 64 << 10;
-      if (log_rest_.size() > kLongestLine) TellLine(std::exchange(log_rest_, ""));
-    }
-  }
-
-  void TellLine(std::string line) {
-    std::fprintf(stderr, "[%s] %s\n", options_.step.c_str(), line.c_str());
-    log_lines_.push_back(std::move(line));
-    if (log_lines_.size() > kLogLines) log_lines_.pop_front();
-  }
-
-  // What was printed last, for the error of a process that ended.
-  std::string LogTail() const {
-    std::string text;
-    for (const std::string& line : log_lines_) text += "\n  " + line;
-    return text.empty() ? "" : "; it printed:" + text;
-  }
-
   // ---- the end
 
   void Leave() {
@@ -589,7 +520,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
     for (WorkerJob& job : queue_) Answer(std::move(job), {.kind = Kind::kCancelled});
     queue_.clear();
-    const int64_t start = Now();
+    std::vector<int> pids;
     for (Worker& worker : workers_) {
       const bool busy = !worker.jobs.empty();
       for (RunningJob& running : worker.jobs) {
@@ -601,24 +532,9 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
         SendSignal(worker.pid, SIGKILL);
       }
       (void)SendMessage(worker.socket, R"({"op":"exit"})", {}, /*wait=*/false);
+      pids.push_back(worker.pid);
     }
-    // The server ends when its socket is closed and its children are gone; it ends what is left of them.
-    (void)SendMessage(server_socket_, R"({"op":"exit"})", {}, /*wait=*/false);
-    while (server_pid_ > 0) {
-      ReadLog();
-      if (TryReap(server_pid_).ended) break;
-      if (Since(Now(), start) > kLeaveSeconds) {
-        for (const Worker& worker : workers_) {
-          KillGroup(worker.pid);
-          SendSignal(worker.pid, SIGKILL);
-        }
-        SendSignal(server_pid_, SIGKILL);
-      }
-      (void)WaitReadable({}, 2);
-    }
-    for (const Worker& worker : workers_) KillGroup(worker.pid);  // what the functions themselves started
-    ReadLog();
-    if (!log_rest_.empty()) TellLine(std::exchange(log_rest_, ""));
+    server_.End(pids, kLeaveSeconds);
     workers_.clear();
     segments_->DropIdle();
   }
@@ -633,13 +549,9 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
   bool stopping_ = false;             // guarded
 
   // The thread's own.
-  int server_pid_ = -1;
-  Descriptor server_socket_, log_;
-  std::string log_rest_;
-  std::deque<std::string> log_lines_;
+  ForkServer server_;
   std::deque<WorkerJob> queue_;
   std::deque<Worker> workers_;
-  std::map<int, int> ends_;  // of workers, by pid
   std::map<int64_t, std::string> stacks_;
   int fitting_workers_ = 1 << 20;
   int64_t next_worker_ = 1, next_job_ = 1;

@@ -126,13 +126,12 @@ Result<ReceivedMessage> ReceiveMessage(const Descriptor& socket) {
 }
 
 std::string ReadAvailable(const Descriptor& pipe) {
-  std::string out(64 << 10, '\0');
+  std::vector<char> out(64 << 10);
   ssize_t got;
   do {
     got = ::read(pipe.get(), out.data(), out.size());
   } while (got < 0 && errno == EINTR);
-  out.resize(got > 0 ? static_cast<size_t>(got) : 0);
-  return out;
+  return std::string(out.data(), got > 0 ? static_cast<size_t>(got) : 0);
 }
 
 std::vector<bool> WaitReadable(const std::vector<int>& fds, int timeout_ms) {

@@ -48,6 +48,7 @@ struct ArgSpec {
   std::vector<std::string> choices = {};  // of a string; empty: any
   std::optional<double> min = std::nullopt, max = std::nullopt;
   std::string doc;  // one sentence, with unit
+  bool is_physical = false;  // says how, never what: no part of a plan's hash
 };
 
 // A step bound to its input: a pure function of arguments and input schema.

@@ -5,6 +5,7 @@
 #include "partita/base/digest.h"
 #include "partita/base/json.h"
 #include "partita/block/schema.h"
+#include "partita/pipeline/step_spec.h"
 #include "partita/plan/plan_check.h"
 
 namespace partita {
@@ -371,6 +372,17 @@ Result<Plan> Plan::FromJson(const Json& value) {
   return out;
 }
 
-std::string Plan::Hash() const { return Sha256Hex(CanonicalJson(ToJson())); }
+std::string Plan::Hash() const {
+  Plan logical = *this;
+  for (auto& stage : logical.stages) {
+    for (auto& node : stage.nodes) {
+      const StepSpec* spec = FindStep(node.op);
+      for (const ArgSpec& arg : spec == nullptr ? std::vector<ArgSpec>() : spec->args) {
+        if (arg.is_physical) node.args.erase(arg.name);
+      }
+    }
+  }
+  return Sha256Hex(CanonicalJson(logical.ToJson()));
+}
 
 }  // namespace partita

@@ -129,6 +129,8 @@ bool KeepsFileOrder(const Pipeline& pipeline) {
   for (const auto& step : pipeline.steps) {
     const auto* spec = FindStep(step.op);
     if (spec == nullptr || spec->is_volatile || spec->is_exchange) return false;
+    const auto deterministic = step.args.find("deterministic");
+    if (deterministic != step.args.end() && *deterministic == false) return false;
     sources += spec->kind == StepKind::kSource ? 1 : 0;
   }
   return sources == 1;

@@ -1,0 +1,131 @@
+#include "components/python/fork_server.h"
+
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "partita/base/env.h"
+#include "partita/base/json.h"
+
+namespace partita {
+namespace {
+
+constexpr size_t kLogLines = 30;
+constexpr size_t kLongestLine = 64 << 10;
+constexpr double kNanosPerSecond = 1e9;
+
+}  // namespace
+
+Status ForkServer::Start() {
+  ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
+  ARROW_ASSIGN_OR_RAISE(auto log, PipePair());
+  SpawnRequest request;
+  request.argv = command_;
+  request.argv.push_back(std::to_string(OwnPid()));
+  // One BLAS thread a worker: the workers are the parallelism.
+  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                           "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"}) {
+    request.environment.emplace_back(name, "1");
+  }
+  request.environment.emplace_back("PYTHONUNBUFFERED", "1");
+  // Arrow's own allocators start a thread when they are loaded; a process that forks must have one alone.
+  request.environment.emplace_back("ARROW_DEFAULT_MEMORY_POOL", "system");
+  request.descriptors = {{pair.second.get(), 3}, {log.second.get(), 1}, {log.second.get(), 2}};
+  ARROW_ASSIGN_OR_RAISE(pid_, Spawn(request));
+  socket_ = std::move(pair.first);
+  log_ = std::move(log.first);
+  return Status::OK();
+}
+
+Status ForkServer::Fork(int64_t id, const Descriptor& socket) {
+  const Json words = {{"op", "fork"}, {"id", id}};
+  return SendMessage(socket_, CanonicalJson(words), {socket.get()}).status();
+}
+
+bool ForkServer::Hear() {
+  while (socket_.valid()) {
+    auto message = ReceiveMessage(socket_);
+    if (message.ok() && message->none) return true;
+    if (!message.ok() || message->end) {
+      socket_.Close();
+      ReadLog();
+      log_.Close();  // at its end it would be readable for ever
+      return false;
+    }
+    const auto words = ParseJson(message->text);
+    if (!words.ok() || !words->is_object()) continue;
+    const int pid = static_cast<int>(words->value("pid", int64_t{-1}));
+    if (words->value("op", "") == "forked") forked_[words->value("id", int64_t{-1})] = pid;
+    if (words->value("op", "") == "exited") ends_[pid] = static_cast<int>(words->value("code", int64_t{0}));
+  }
+  return true;
+}
+
+bool ForkServer::WaitForEnd(int pid, int* code) {
+  constexpr int kTries = 100, kTryMs = 10;
+  for (int i = 0; i < kTries && pid > 0 && !ends_.contains(pid) && socket_.valid(); ++i) {
+    (void)WaitReadable({socket_.get()}, kTryMs);
+    (void)Hear();
+  }
+  const auto end = ends_.find(pid);
+  if (end == ends_.end()) return false;
+  *code = end->second;
+  ends_.erase(end);
+  return true;
+}
+
+void ForkServer::ReadLog() {
+  if (!log_.valid()) return;
+  for (std::string text = ReadAvailable(log_); !text.empty(); text = ReadAvailable(log_)) {
+    log_rest_ += text;
+    for (size_t end; (end = log_rest_.find('\n')) != std::string::npos; log_rest_.erase(0, end + 1)) {
+      TellLine(log_rest_.substr(0, end));
+    }
+    if (log_rest_.size() > kLongestLine) TellLine(std::exchange(log_rest_, ""));
+  }
+}
+
+void ForkServer::TellLine(std::string line) {
+  std::fprintf(stderr, "[%s] %s\n", step_.c_str(), line.c_str());
+  log_lines_.push_back(std::move(line));
+  if (log_lines_.size() > kLogLines) log_lines_.pop_front();
+}
+
+std::string ForkServer::LogTail() const {
+  std::string text;
+  for (const std::string& line : log_lines_) text += "\n  " + line;
+  return text.empty() ? "" : "; it printed:" + text;
+}
+
+std::vector<int> ForkServer::descriptors() const {
+  std::vector<int> fds;
+  for (const Descriptor* one : {&socket_, &log_}) {
+    if (one->valid()) fds.push_back(one->get());
+  }
+  return fds;
+}
+
+void ForkServer::End(const std::vector<int>& workers, double seconds) {
+  if (pid_ <= 0) return;
+  Env* env = Env::Default();
+  const int64_t start = env->MonotonicNanos();
+  if (socket_.valid()) (void)SendMessage(socket_, R"({"op":"exit"})", {}, /*wait=*/false);
+  constexpr int kLookMs = 2;
+  while (!TryReap(pid_).ended) {
+    ReadLog();  // whoever prints must not wait for us
+    if (static_cast<double>(env->MonotonicNanos() - start) > seconds * kNanosPerSecond) {
+      for (const int worker : workers) {
+        KillGroup(worker);
+        SendSignal(worker, SIGKILL);
+      }
+      SendSignal(pid_, SIGKILL);
+    }
+    (void)WaitReadable({}, kLookMs);
+  }
+  pid_ = -1;
+  for (const int worker : workers) KillGroup(worker);  // what the functions themselves started
+  ReadLog();
+  if (!log_rest_.empty()) TellLine(std::exchange(log_rest_, ""));
+}
+
+}  // namespace partita
