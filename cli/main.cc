@@ -56,7 +56,8 @@ int Main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 64 << 10);
   mallopt(M_TRIM_THRESHOLD, 256 << 10);
   mallopt(M_ARENA_MAX, 4);
-  // What Arrow allocates for itself, a few small buffers, comes from there too: its own allocators start with a megabyte.
+  // What Arrow allocates for itself, a few small buffers, comes from there too: its own allocators start with
+  // a megabyte.
   setenv("ARROW_DEFAULT_MEMORY_POOL", "system", /*overwrite=*/0);
   const std::vector<std::string> words(argv + 1, argv + argc);
   if (words.empty() || words[0] == "-h" || words[0] == "--help" || words[0] == "help") {

@@ -71,7 +71,8 @@ int Run(const std::vector<std::string>& words) {
   int exit_code = 0;
   const auto arguments = ParseVerb(words, Spec(), &exit_code);
   if (!arguments) return exit_code;
-  // Nearly every run needs the kernels: they get ready while the pipeline is read and its sources are looked at.
+  // Nearly every run needs the kernels: they get ready while the pipeline is read and its sources are looked
+  // at.
   const std::jthread kernels([] { (void)EnsureComputeKernels(); });
   Env* env = Env::Default();
   Session session(env);

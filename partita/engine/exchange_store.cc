@@ -49,7 +49,8 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
       states_(plan->exchanges.size()),
-      shares_(plan->exchanges.size()) {}
+      shares_(plan->exchanges.size()),
+      files_(plan->exchanges.size()) {}
 
 ExchangeStore::~ExchangeStore() = default;
 
@@ -145,6 +146,55 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   return known;
 }
 
+// Gathered once: each reader would go through all that was written, and together they would through readers
+// times writers.
+std::shared_ptr<const ExchangeStore::FileShares> ExchangeStore::FilesOf(int exchange) {
+  std::lock_guard lock(mutex_);
+  auto& known = files_[static_cast<size_t>(exchange)];
+  if (known) return known;
+  auto files = std::make_shared<FileShares>();
+  files->begins.push_back(0);
+  for (const auto& share : CommittedOf(exchange)) {
+    if (share.rows == 0) continue;
+    files->shares.push_back({PathOf(exchange, share.input_index, share.partition), share.rows});
+    files->begins.push_back(files->begins.back() + share.rows);
+  }
+  known = std::move(files);
+  return known;
+}
+
+int64_t ExchangeStore::RowsOf(int exchange) {
+  const int64_t rows = FilesOf(exchange)->begins.back();
+  const int64_t limit = plan_->exchanges[static_cast<size_t>(exchange)].limit;
+  return limit >= 0 ? std::min(rows, limit) : rows;
+}
+
+// A partition of an exchange that keeps the order of its rows.
+std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) {
+  const auto& exchange = plan_->exchanges[static_cast<size_t>(index)];
+  const int64_t rows = RowsOf(index);
+  int64_t first = 0, end = rows;
+  if (exchange.rows_per_partition > 0) {
+    first = std::min(rows, partition * exchange.rows_per_partition);
+    end = std::min(rows, first + exchange.rows_per_partition);
+  } else if (exchange.kind == PlanExchange::Kind::kRebalance) {
+    const int64_t pieces = PartitionsOf(index);
+    const auto cut = [&](int64_t p) {
+      return static_cast<int64_t>(static_cast<__int128>(rows) * p / pieces);
+    };
+    first = cut(partition);
+    end = cut(partition + 1);
+  }
+  if (first >= end) return MakeExchangeSource({}, 0, 0);
+  // The files that hold rows of [first, end).
+  const auto files = FilesOf(index);
+  const auto& begins = files->begins;
+  const auto from = std::upper_bound(begins.begin(), begins.end(), first) - begins.begin() - 1;
+  const auto to = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
+  std::vector<ExchangeShare> shares(files->shares.begin() + from, files->shares.begin() + to);
+  return MakeExchangeSource(std::move(shares), first - begins[static_cast<size_t>(from)], end - first);
+}
+
 // A partition of a sorted exchange, in its order.
 Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t partition,
                                                           const std::string& attempt) {
@@ -210,36 +260,6 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
   }
   return MakeZipSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
                        RowRange(source.exchange, partition), RowRange(source.right_exchange, partition));
-}
-
-int64_t ExchangeStore::RowsOf(int exchange) const {
-  int64_t rows = 0;
-  for (const auto& share : CommittedOf(exchange)) rows += share.rows;
-  const int64_t limit = plan_->exchanges[static_cast<size_t>(exchange)].limit;
-  return limit >= 0 ? std::min(rows, limit) : rows;
-}
-
-// A partition of an exchange whose rows are in no order but their own.
-std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) const {
-  const auto& exchange = plan_->exchanges[static_cast<size_t>(index)];
-  std::vector<ExchangeShare> shares;
-  for (const auto& share : CommittedOf(index)) {
-    shares.push_back({PathOf(index, share.input_index, share.partition), share.rows});
-  }
-  const int64_t rows = RowsOf(index);
-  int64_t first = 0, end = rows;
-  if (exchange.rows_per_partition > 0) {
-    first = partition * exchange.rows_per_partition;
-    end = std::min(rows, first + exchange.rows_per_partition);
-  } else if (exchange.kind == PlanExchange::Kind::kRebalance) {
-    const int64_t pieces = PartitionsOf(index);
-    const auto cut = [&](int64_t p) {
-      return static_cast<int64_t>(static_cast<__int128>(rows) * p / pieces);
-    };
-    first = cut(partition);
-    end = cut(partition + 1);
-  }
-  return MakeExchangeSource(std::move(shares), first, std::max<int64_t>(0, end - first));
 }
 
 // Are all tasks of the stages that read `exchange` committed?

@@ -21,6 +21,7 @@ namespace partita {
 
 class SortedShares;
 struct GroupStates;
+struct ExchangeShare;
 
 // An output of a stage that feeds an exchange.
 struct ExchangeWriter {
@@ -70,12 +71,19 @@ class ExchangeStore {
   int64_t PartitionsOf(int exchange) const;
   std::string PathOf(int exchange, int input_index, int64_t partition) const;
   bool ReadersDone(int exchange) const;
+  // The files of an exchange that is not sorted, and at which row of the whole each begins; at the end, all
+  // rows.
+  struct FileShares {
+    std::vector<ExchangeShare> shares;
+    std::vector<int64_t> begins;
+  };
+  std::shared_ptr<const FileShares> FilesOf(int exchange);
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
   Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
-  int64_t RowsOf(int exchange) const;
-  std::unique_ptr<Source> RowRange(int exchange, int64_t partition) const;
+  int64_t RowsOf(int exchange);
+  std::unique_ptr<Source> RowRange(int exchange, int64_t partition);
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
   int64_t HoldBytes() const;
@@ -92,6 +100,7 @@ class ExchangeStore {
   // By exchange, once they are asked for.
   mutable std::vector<std::optional<std::unique_ptr<GroupStates>>> states_;
   std::vector<std::shared_ptr<const SortedShares>> shares_;  // by exchange, once they are read
+  std::vector<std::shared_ptr<const FileShares>> files_;     // likewise
 };
 
 }  // namespace partita

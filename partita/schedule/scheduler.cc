@@ -82,7 +82,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
       SkipUnneeded(&out);
     } else if (event.kind == Kind::kTaskPreempted && state == TaskState::kRunning) {
       state = TaskState::kPending;
-      stage.again.push_back(event.task.partition);
+      stage.again.push(event.task.partition);
     } else if (event.kind == Kind::kTaskFailed && state == TaskState::kRunning) {
       const int attempt = ++stage.attempts[event.task.partition];
       if (!IsRetriable(event.status) || attempt >= options_.max_attempts) {
@@ -102,7 +102,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
     auto& state = stage.state[static_cast<size_t>(task.partition)];
     if (state != TaskState::kWaiting) continue;
     state = TaskState::kPending;
-    stage.again.push_back(task.partition);
+    stage.again.push(task.partition);
   }
   Fill(&out, now_ms);
   return out;
@@ -214,7 +214,7 @@ void Scheduler::SkipUnneeded(std::vector<Instruction>* out) {
       ++stage.done;
       ++done_;
     }
-    stage.again.clear();
+    stage.again = {};
   }
   OpenStages();
 }
@@ -236,10 +236,9 @@ void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
   for (size_t s = stages_.size(); s-- > 0;) {
     auto& stage = stages_[s];
     if (!stage.ready) continue;
-    std::sort(stage.again.begin(), stage.again.end(), std::greater<>());  // lowest partition last
     while (running_ < options_.max_running_tasks && !stage.again.empty()) {
-      const int64_t p = stage.again.back();
-      stage.again.pop_back();
+      const int64_t p = stage.again.top();
+      stage.again.pop();
       if (stage.state[static_cast<size_t>(p)] == TaskState::kPending) start(s, p);
     }
     while (running_ < options_.max_running_tasks && stage.next < stage.partitions) {

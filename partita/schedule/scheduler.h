@@ -111,7 +111,8 @@ class Scheduler {
     bool ready = false;
     std::vector<TaskState> state;
     std::map<int64_t, int> attempts;  // of partitions that failed
-    std::vector<int64_t> again;       // preempted or due again
+    // Preempted or due again, the lowest partition first.
+    std::priority_queue<int64_t, std::vector<int64_t>, std::greater<>> again;
   };
   // Rows of a limited target, counted along the done prefix of its input partitions.
   struct Prefix {
