@@ -370,6 +370,7 @@ TEST_F(DownloadTest, ShortMemoryDelaysButLosesNothing) {
     request.pool = budget_->root();
     downloader->Submit(request, [&](DownloadResult result) {
       if (result.status.ok() && result.body->size() == 1'000'000) ++ok;
+      EXPECT_TRUE(result.status.ok()) << result.status;
       if (--left == 0) done.set_value();
     });
   }
