@@ -41,11 +41,14 @@ if [ "$quick" != "--quick" ]; then
   step "fuzzers (asan, ubsan)"
   ctest --preset asan -j2 -L fuzz
 
-  threaded=(base memory)
+  # Whole runs with eight threads, streams and the downloader; the rooms below are in them.
+  threaded=(base memory session)
   step "build (tsan)"
   cmake --preset tsan -DPARTITA_BUILD_CLI=OFF >/dev/null
-  cmake --build --preset tsan --target $(printf 'partita_%s_test ' "${threaded[@]}")
+  cmake --build --preset tsan --target $(printf 'partita_%s_test ' "${threaded[@]}") partita_image_test partita_sweep_test
   step "C++ tests (tsan)"
   ctest --preset tsan -R "^($(IFS='|'; echo "${threaded[*]}"))$"
+  build/tsan/components/partita_image_test --gtest_brief=1 --gtest_filter='Download*:*Robots*:*HostPolicy*'
+  build/tsan/tests/sweep/partita_sweep_test --gtest_brief=1 --gtest_filter='*ThreadsTest*:StreamTest.*'
 fi
 step "done"

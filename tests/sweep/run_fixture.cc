@@ -103,11 +103,33 @@ steps:
     input: rows
 )yaml";
 
+// Rows that change partition, over and over; one source on both sides of a join.
+constexpr const char* kExchanges = R"yaml(
+steps:
+  - read_parquet: {path: "{root}/in/parquet"}
+    name: rows
+  - group_by: {by: [k], aggregates: {n: count(), total: sum(half), last: last(word)}}
+    input: rows
+    name: groups
+  - join: {on: [k], partitions: 3}
+    input: [rows, groups]
+  - repartition: {n: 4, by: [word]}
+  - sort: {by: [half], descending: [true]}
+    name: sorted
+  - write_parquet: {path: "{root}/out/parquet"}
+    input: sorted
+  - random_shuffle: {seed: 3}
+    input: sorted
+    name: shuffled
+  - write_csv: {path: "{root}/out/csv"}
+    input: shuffled
+)yaml";
+
 }  // namespace
 
 const std::vector<RunCase>& RunCases() {
   static const std::vector<RunCase> cases = {
-      {"formats", kFormats}, {"quarantine", kQuarantine}, {"exact", kExact}};
+      {"formats", kFormats}, {"quarantine", kQuarantine}, {"exact", kExact}, {"exchanges", kExchanges}};
   return cases;
 }
 
