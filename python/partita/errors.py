@@ -72,37 +72,84 @@ class PartitaError(Exception):
 
 
 class UserError(PartitaError, ValueError):
-    """The pipeline, an argument or an option is wrong: edit it."""
+    """The pipeline, an argument or an option is wrong: edit it.
+
+    Example:
+        >>> try:
+        ...     pt.range(3).filter("idd > 1").schema()
+        ... except pt.UserError as error:
+        ...     print(error.hint)
+        use one of: id
+    """
 
     kind = "user"
 
 
 class DataError(PartitaError, ValueError):
-    """A row or a file is bad. The step's `on_error` can skip or quarantine such rows."""
+    """A row or a file is bad. The step's `on_error` can skip or quarantine such rows.
+
+    Example:
+        >>> ages = pt.from_pydict({"age": ["7", "seven"]})
+        >>> try:
+        ...     ages.cast(age="int32").to_arrow()
+        ... except pt.DataError as error:
+        ...     print(error.step, error.row)
+        cast 1
+        >>> ages.cast(age="int32", on_error="skip").take(2)
+        [{'age': 7}]
+    """
 
     kind = "data"
 
 
 class ResourceError(PartitaError, MemoryError):
-    """Memory or disk ran out. The message names step, partition, row and bytes where they are known."""
+    """Memory or disk ran out. The message names step, partition, row and bytes where they are known.
+
+    Example:
+        >>> try:
+        ...     pt.range(1).with_columns(text="binary_repeat('x', 100000000)").to_arrow(memory="64MiB")
+        ... except pt.ResourceError as error:
+        ...     print(error.step, error.row)
+        with_columns 0
+    """
 
     kind = "resource"
 
 
 class RunEnvironmentError(PartitaError, OSError):
-    """Network, storage or permissions failed, also after retries."""
+    """Network, storage or permissions failed, also after retries.
+
+    Example:
+        >>> with open("file", "w") as file:
+        ...     _ = file.write("in the way")
+        >>> try:
+        ...     pt.range(3).write_csv("file/out")
+        ... except pt.RunEnvironmentError as error:
+        ...     print(error.kind)
+        environment
+    """
 
     kind = "environment"
 
 
 class BugError(PartitaError, RuntimeError):
-    """Partita did something it must never do. Please report it."""
+    """Partita did something it must never do. Please report it.
+
+    Example:
+        >>> print(pt.BugError("two and two make five"))
+        bug error: two and two make five
+    """
 
     kind = "bug"
 
 
 class CancelledError(PartitaError):
-    """The run was asked to stop, and not by Ctrl-C."""
+    """The run was asked to stop, and not by Ctrl-C.
+
+    Example:
+        >>> issubclass(pt.CancelledError, pt.PartitaError)
+        True
+    """
 
     kind = "cancelled"
 

@@ -14,7 +14,15 @@ DatasetT = TypeVar("DatasetT", bound="Rearranging")
 
 
 class GroupBy(Generic[DatasetT]):
-    """A dataset with key columns, waiting for what to compute of each group; made by `Dataset.group_by`."""
+    """A dataset with key columns, waiting for what to compute of each group; made by `Dataset.group_by`.
+
+    Example:
+        >>> groups = pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 3]}).group_by("k")
+        >>> groups
+        GroupBy(k)
+        >>> groups.agg(most="max(v)").sort("k").take(2)
+        [{'k': 'a', 'most': 3}, {'k': 'b', 'most': 2}]
+    """
 
     def __init__(self, dataset: DatasetT, keys: list[str]) -> None:
         self._dataset = dataset

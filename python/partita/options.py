@@ -18,7 +18,13 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class RunOptions(TypedDict, total=False):
-    """The keywords of everything that runs. `partita.options` sets them for all runs and tells their meaning."""
+    """The keywords of everything that runs. `partita.options` sets them for all runs and tells their meaning.
+
+    Example:
+        >>> quick: pt.RunOptions = {"memory": "256MiB", "threads": 1}
+        >>> pt.range(10).count(**quick)
+        10
+    """
 
     memory: int | str
     threads: int
@@ -96,7 +102,14 @@ class Options:
             self._overrides.reset(token)
 
     def reset(self) -> None:
-        """Forgets what was set here."""
+        """Forgets what was set here.
+
+        Example:
+            >>> pt.options.threads = 7
+            >>> pt.options.reset()
+            >>> pt.options.threads == 7
+            False
+        """
         self._set.clear()
 
     def __repr__(self) -> str:
@@ -112,7 +125,19 @@ class Options:
     # -- For the rest of the package ----
 
     def effective(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """What is set, overridden and given, checked; `progress` and `on_error` always have a key."""
+        """What is set, overridden and given, checked; `progress` and `on_error` always have a key.
+
+        Args:
+            given: Keywords of a call. They win; None is no value.
+
+        Raises:
+            UserError: A name or a value is wrong.
+
+        Example:
+            >>> with pt.options.override(memory="1GiB", progress="never"):
+            ...     pt.options.effective({"threads": 2})
+            {'memory': '1GiB', 'progress': 'never', 'threads': 2, 'on_error': None}
+        """
         for name, value in given.items():
             self._check(name, value)
         found = {**self._set, **self._overrides.get()}
@@ -124,7 +149,15 @@ class Options:
         return found
 
     def pairs(self, given: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """The same as the engine takes it."""
+        """The same as the engine takes it.
+
+        Args:
+            given: As for `effective`.
+
+        Example:
+            >>> pt.options.pairs({"memory": 1 << 30})
+            [('memory', '1073741824')]
+        """
         found = self.effective(given)
         return [(name, _text(value)) for name, value in found.items() if name in self._specs and value is not None]
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Sink:
-    """A declared output of a dataset: made by `Dataset.sink_parquet` and its like, run by `pt.run`."""
+    """A declared output of a dataset: made by `Dataset.sink_parquet` and its like, run by `pt.run`.
+
+    Example:
+        >>> sink = pt.range(10).sink_csv("ten")
+        >>> isinstance(sink, pt.Sink)
+        True
+        >>> pt.run(sink).rows
+        10
+    """
 
     _node: Node
     _text: str
@@ -38,6 +46,10 @@ class WrittenFile:
         path: Relative to the dataset's folder.
         rows: Its rows.
         bytes: Its size on storage.
+
+    Example:
+        >>> pt.range(3).write_jsonl("three").datasets[0].files[0]
+        WrittenFile(path='part-00000-000.jsonl', rows=3, bytes=27)
     """
 
     path: str
@@ -55,6 +67,11 @@ class WrittenDataset:
         format: `"parquet"`, `"webdataset"`, …
         rows: All rows.
         files: The files, in row order.
+
+    Example:
+        >>> written = pt.range(3).write_jsonl("three").datasets[0]
+        >>> written.format, written.rows, written.bytes, len(written.files)
+        ('jsonl', 3, 27, 1)
     """
 
     step: str
@@ -84,6 +101,13 @@ class RunResult:
         was_complete: Whether an earlier run had done everything.
         record_path: The run record, a JSON file.
         plan_hash, snapshot_hash: What was run on what.
+
+    Example:
+        >>> result = pt.range(3).write_jsonl("three")
+        >>> result.rows, result.path, result.was_complete
+        (3, 'three', False)
+        >>> pt.range(3).write_jsonl("three").was_complete
+        True
     """
 
     datasets: tuple[WrittenDataset, ...]

@@ -74,6 +74,13 @@ class StepStats:
         busy_seconds: Time it worked, summed over threads.
         wait_seconds: Time it waited, by reason.
         details: What the step itself counts.
+
+    Example:
+        >>> ds = pt.range(1000).filter("id < 10")
+        >>> rows = ds.to_arrow()
+        >>> step = ds.stats().step("filter")
+        >>> step.op, step.rows_in, step.rows_out
+        ('filter', 1000, 10)
     """
 
     name: str

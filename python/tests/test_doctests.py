@@ -37,6 +37,14 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize(("name", "thing"), PUBLIC, ids=[name for name, _ in PUBLIC])
+def test_has_an_example(name: str, thing: object) -> None:
+    documents = [inspect.getdoc(thing)]
+    if inspect.isclass(thing):
+        documents += [inspect.getdoc(method) for method in vars(thing).values() if callable(method)]
+    assert any(">>>" in (document or "") for document in documents), f"{name} has no example"
+
+
+@pytest.mark.parametrize(("name", "thing"), PUBLIC, ids=[name for name, _ in PUBLIC])
 def test_documented(name: str, thing: object) -> None:
     assert inspect.getdoc(thing)
     functions = [(name, thing)]
