@@ -159,6 +159,11 @@ class BatchIterator(Iterator[Any]):
     the next epoch.
 
     Made by `Shard.iter_batches` and its like.
+
+    Example:
+        >>> (shard,) = pt.range(10).streaming_split(1)
+        >>> sum(len(batch["id"]) for batch in shard.iter_batches(4))
+        10
     """
 
     def __init__(
@@ -469,7 +474,12 @@ class Training:
 
 
 class Mixture:
-    """Rows of several datasets by weight: made by `pt.mix`."""
+    """Rows of several datasets by weight: made by `pt.mix`.
+
+    Example:
+        >>> isinstance(pt.mix([pt.range(10), pt.range(1000)], weights=[1, 3]), pt.Mixture)
+        True
+    """
 
     def __init__(self, line: MixLine, options: RunOptions) -> None:
         self._line = line
