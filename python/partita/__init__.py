@@ -27,7 +27,7 @@ from .errors import (
 )
 from .expressions import Expr, col, func, lit, sql, when
 from .grouping import GroupBy
-from .ingest import BatchIterator, Mixture, Shard, mix
+from .ingest import BatchIterator, Shard
 from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
@@ -46,6 +46,7 @@ from .sources import (
 )
 from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have it
 from .stats import RunStats, StepStats
+from .training import Mixture, mix
 
 _functions.set_runtime()  # plans that name functions run in this Python
 

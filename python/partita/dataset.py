@@ -12,9 +12,9 @@ from ._functions import Function
 from ._graph import Node, build, plan_lines
 from ._native import native, session
 from .errors import UserError
-from .ingest import Training
 from .options import RunOptions
 from .stats import RunStats, Text
+from .training import Training
 from .transforms import Transforms
 from .writes import Writes
 

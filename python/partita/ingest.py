@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import pyarrow as pa
 
 from . import batches
-from ._graph import Node
-from ._native import native
 from .errors import UserError
-from .lines import SHUFFLES, DatasetLine, Line, MixLine, Order
+from .lines import Line
 from .options import RunOptions
 from .positions import Leg, count, left_of, with_taken
+from .prefetch import Prefetch, check_prefetch
 
 STATE_VERSION = 1
-WINDOW_ROWS = 1 << 20
 
 Convert = Callable[[pa.RecordBatch], Any]
 
@@ -159,22 +154,15 @@ class BatchIterator(Iterator[Any]):
     the next epoch.
 
     Made by `Shard.iter_batches` and its like.
-
-    Example:
-        >>> (shard,) = pt.range(10).streaming_split(1)
-        >>> sum(len(batch["id"]) for batch in shard.iter_batches(4))
-        10
     """
 
     def __init__(
         self, shard: Shard, batch_size: int | None, drop_last: bool, prefetch_batches: int, convert: Convert
     ) -> None:
-        if isinstance(prefetch_batches, bool) or not isinstance(prefetch_batches, int) or prefetch_batches < 0:
-            raise UserError(f"prefetch_batches must be 0 or more, not {prefetch_batches!r}")
         self._shard = shard
         self._batch_size = batch_size
         self._drop_last = drop_last
-        self._prefetch = prefetch_batches
+        self._prefetch = check_prefetch(prefetch_batches)
         self._convert = convert
         self._epoch = 0
         self._legs: tuple[Leg, ...] = ()
@@ -267,7 +255,12 @@ def formatted(
     """Batches with their rows."""
     if not intervals:
         return
-    blocks = shard._line.read(epoch, intervals, options, batch_size)
+    yield from converted(shard._line.read(epoch, intervals, options, batch_size), batch_size, drop_last, convert)
+
+
+def converted(
+    blocks: Iterator[pa.RecordBatch], batch_size: int | None, drop_last: bool, convert: Convert
+) -> Iterator[tuple[int, Any]]:
     try:
         cut = blocks if batch_size is None else batches.recut(blocks, batch_size, drop_last)
         for batch in cut:
@@ -277,54 +270,33 @@ def formatted(
         blocks.close()  # type: ignore[attr-defined]
 
 
-class Prefetch(Iterator[tuple[int, Any]]):
-    """An iterator whose next items a thread of its own makes ready."""
+class StreamBatches(Iterator[Any]):
+    """Batches of a dataset that is streamed from its start: without epochs and states."""
 
-    def __init__(self, items: Iterator[tuple[int, Any]], ahead: int) -> None:
-        self._ready: queue.Queue[Any] = queue.Queue(ahead)
-        stop = threading.Event()
-        thread = threading.Thread(
-            target=_make_ready, args=(items, self._ready, stop), name="partita-prefetch", daemon=True
+    def __init__(self, items: Iterator[tuple[int, Any]], prefetch_batches: int) -> None:
+        self._items = Prefetch(items, prefetch_batches) if check_prefetch(prefetch_batches) else items
+
+    def __next__(self) -> Any:
+        return next(self._items)[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Raises a UserError: see `Dataset.streaming_split`."""
+        raise UserError(
+            "a dataset that is streamed from its start has no states",
+            hint="iterate ds.streaming_split(1)[0]; it says what stands against that, if anything does",
         )
-        # The thread knows the queue, not this object: whoever drops the iterator ends the thread.
-        self._end = weakref.finalize(self, _end, thread, self._ready, stop)
-        thread.start()
 
-    def __next__(self) -> tuple[int, Any]:
-        if not self._end.alive:
-            raise StopIteration
-        item = self._ready.get()
-        if isinstance(item, tuple):
-            return item
-        self._end()
-        raise StopIteration if item is None else item
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raises a UserError: see `Dataset.streaming_split`.
+
+        Args:
+            state: Of another iterator.
+        """
+        self.state_dict()
 
     def close(self) -> None:
-        self._end()
-
-
-def _make_ready(items: Iterator[tuple[int, Any]], ready: queue.Queue[Any], stop: threading.Event) -> None:
-    try:
-        for item in items:
-            ready.put(item)
-            if stop.is_set():
-                break
-        ready.put(None)
-    except BaseException as error:  # is raised where the items are taken
-        ready.put(error)
-    finally:
-        items.close()  # type: ignore[attr-defined]
-
-
-def _end(thread: threading.Thread, ready: queue.Queue[Any], stop: threading.Event) -> None:
-    stop.set()
-    while thread.is_alive():
-        # Room for what it is about to put, so that it sees that nobody wants more.
-        try:
-            ready.get(timeout=0.01)
-        except queue.Empty:
-            continue
-    thread.join()
+        """Ends the run and its thread."""
+        self._items.close()  # type: ignore[attr-defined]
 
 
 def make_state(shard: Shard, epoch: int, legs: Sequence[Leg]) -> dict[str, Any]:
@@ -375,176 +347,3 @@ def check_size(batch_size: int | None) -> int | None:
     if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise UserError(f"batch_size must be a positive number, not {batch_size!r}")
     return batch_size
-
-
-def _bytes(value: int | str, name: str) -> int:
-    try:
-        found = native.parse_bytes(str(value))
-    except UserError:
-        found = 0
-    if found < 1:
-        raise UserError(f"{name} must be a number of bytes like '64MiB', not {value!r}")
-    return found
-
-
-def shards_of(line: Line, n: int, equal: bool, options: RunOptions) -> list[Shard]:
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise UserError(f"the number of ranks must be positive, not {n!r}")
-    return [Shard(line, rank, n, equal, options) for rank in range(n)]
-
-
-class Training:
-    """What a dataset offers a training loop."""
-
-    _node: Node
-
-    def streaming_split(
-        self,
-        n: int,
-        *,
-        equal: bool = True,
-        seed: int | None = None,
-        shuffle: str | None = None,
-        window_bytes: int | str = "128MiB",
-        window_rows: int = WINDOW_ROWS,
-        chunk_bytes: int | str = "8MiB",
-        index: str | None = None,
-        **options: Unpack[RunOptions],
-    ) -> list[Shard]:
-        """Cuts each epoch's rows in `n` parts, one for each rank of a training run.
-
-        The order of an epoch follows from seed, epoch and the data alone, and is computed, not replayed: a shard's
-        iterators resume in the middle of an epoch to the exact next row, on another number of ranks too, and read no
-        more than the window in which they resume. The dataset must be over stored data (or `pt.range`, or rows in
-        memory), with steps that give a row for a row. See docs/training.md.
-
-        Args:
-            n: Number of ranks.
-            equal: Whether all ranks get the same number of rows: up to n - 1 rows, others in each epoch, are left out.
-                Otherwise parts differ by one row at most.
-            seed: Of the order of epochs; None: 0, or that of a `random_shuffle` at the end of the dataset.
-            shuffle: `"none"`: the dataset's order. `"local"`: chunks in a random order, rows at random in each.
-                `"global"`: rows at random in windows of chunks from everywhere. None: `"global"` with a seed, else
-                `"none"`.
-            window_bytes: About how much of the data a window holds: it is in memory at once. Part of the order.
-            window_rows: Most rows of a window. Part of the order.
-            chunk_bytes: About how much of the data is read in one piece. Part of the order.
-            index: A file that keeps what was found out about the rows, so that other processes need not look again:
-                worth it for many files, and for formats whose rows must be counted (tar shards, CSV, JSONL, text).
-            options: Run options (`memory="2GiB"`, …) of each iterator, see `pt.options`.
-
-        Raises:
-            UserError: A step may give more or fewer rows than it takes; the message says what persisting would cost.
-
-        Example:
-            >>> shards = pt.range(100).random_shuffle(seed=9).streaming_split(4)
-            >>> [shard.num_rows for shard in shards]
-            [25, 25, 25, 25]
-        """
-        line = self._line(seed, shuffle, window_bytes, window_rows, chunk_bytes, index, options)
-        return shards_of(line, n, equal, options)
-
-    def _line(
-        self,
-        seed: int | None,
-        shuffle: str | None,
-        window_bytes: int | str,
-        window_rows: int,
-        chunk_bytes: int | str,
-        index: str | None,
-        options: RunOptions,
-    ) -> DatasetLine:
-        node = self._node
-        if node.op == "random_shuffle":
-            # The epoch's own order takes its place: it needs no exchange, and another order each epoch.
-            if seed is None:
-                seed = int(node.args.get("seed", 0))
-            (node,) = node.inputs
-        if shuffle is None:
-            shuffle = "none" if seed is None else "global"
-        if shuffle not in SHUFFLES:
-            raise UserError(f"shuffle cannot be {shuffle!r}", hint="choose one of " + ", ".join(SHUFFLES))
-        seed = 0 if seed is None else seed
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 63:
-            raise UserError(f"a seed is a number from 0 to 2^63 - 1, not {seed!r}")
-        if isinstance(window_rows, bool) or not isinstance(window_rows, int) or not 1 <= window_rows < 1 << 31:
-            raise UserError(f"window_rows must be positive and below 2^31, not {window_rows!r}")
-        order = Order(seed, shuffle, window_rows, _bytes(window_bytes, "window_bytes"))
-        return DatasetLine(node, order, _bytes(chunk_bytes, "chunk_bytes"), index, options)
-
-
-class Mixture:
-    """Rows of several datasets by weight: made by `pt.mix`.
-
-    Example:
-        >>> isinstance(pt.mix([pt.range(10), pt.range(1000)], weights=[1, 3]), pt.Mixture)
-        True
-    """
-
-    def __init__(self, line: MixLine, options: RunOptions) -> None:
-        self._line = line
-        self._options = options
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of epoch 0."""
-        return self._line.rows(0)
-
-    def streaming_split(self, n: int, *, equal: bool = True) -> list[Shard]:
-        """Cuts each epoch's rows in `n` parts, one for each rank, as `Dataset.streaming_split` does.
-
-        Args:
-            n: Number of ranks.
-            equal: Whether all ranks get the same number of rows.
-        """
-        return shards_of(self._line, n, equal, self._options)
-
-
-def mix(
-    datasets: Sequence[Training],
-    weights: Sequence[float] | None = None,
-    *,
-    seed: int = 0,
-    stop: str = "first",
-    shuffle: str = "global",
-    window_bytes: int | str = "128MiB",
-    window_rows: int = WINDOW_ROWS,
-    chunk_bytes: int | str = "8MiB",
-    **options: Unpack[RunOptions],
-) -> Mixture:
-    """Mixes datasets by weight, row by row, for a training loop.
-
-    In each 1,000 rows every dataset has exactly its share. Which rows stand where follows from the seed and the epoch
-    alone, so that shards of a mixture resume as those of a dataset do.
-
-    Args:
-        datasets: Datasets with the same columns, each of a kind that `Dataset.streaming_split` takes.
-        weights: One a dataset, in any unit; None: equal.
-        seed: Of the order of epochs.
-        stop: `"first"`: an epoch ends where a dataset has no more rows. `"all"`: it ends when every dataset was read
-            whole, those that end earlier being read again, in another order.
-        shuffle: How each dataset is shuffled, see `Dataset.streaming_split`.
-        window_bytes: See `Dataset.streaming_split`.
-        window_rows: See `Dataset.streaming_split`.
-        chunk_bytes: See `Dataset.streaming_split`.
-        options: Run options of each iterator; its memory and threads are divided by the datasets.
-
-    Example:
-        >>> small, large = pt.range(10), pt.range(1000).with_columns(id="id + 1000")
-        >>> (shard,) = pt.mix([small, large], weights=[1, 3], seed=5).streaming_split(1)
-        >>> batch = next(shard.iter_batches(20))
-        >>> int((batch["id"] < 1000).sum()) in range(1, 10)
-        True
-    """
-    if not datasets:
-        raise UserError("there is nothing to mix")
-    weights = [1.0] * len(datasets) if weights is None else list(weights)
-    if len(weights) != len(datasets) or not all(weight > 0 for weight in weights):
-        raise UserError("a mixture needs one positive weight for each dataset")
-    if stop not in ("first", "all"):
-        raise UserError(f"stop cannot be {stop!r}", hint="choose 'first' or 'all'")
-    lines = [
-        dataset._line(seed + i, shuffle, window_bytes, window_rows, chunk_bytes, None, options)
-        for i, dataset in enumerate(datasets)
-    ]
-    return Mixture(MixLine(lines, weights, seed, stop), options)
