@@ -154,6 +154,11 @@ class BatchIterator(Iterator[Any]):
     the next epoch.
 
     Made by `Shard.iter_batches` and its like.
+
+    Example:
+        >>> (shard,) = pt.range(10).streaming_split(1)
+        >>> sum(len(batch["id"]) for batch in shard.iter_batches(4))
+        10
     """
 
     def __init__(

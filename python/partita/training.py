@@ -171,7 +171,12 @@ class Training:
 
 
 class Mixture:
-    """Rows of several datasets by weight: made by `pt.mix`."""
+    """Rows of several datasets by weight: made by `pt.mix`.
+
+    Example:
+        >>> isinstance(pt.mix([pt.range(10), pt.range(1000)], weights=[1, 3]), pt.Mixture)
+        True
+    """
 
     def __init__(self, line: MixLine, options: RunOptions) -> None:
         self._line = line
