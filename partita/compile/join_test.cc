@@ -219,7 +219,7 @@ TEST(BroadcastJoin, TwoSidesThatNeedEachOtherAreNotOneStage) {
   TestPipeline crossed;  // a needs b, b needs a
   crossed.Parquet("a").Parquet("b");
   crossed.Add("join", {{"on", "url"}}, "ab", {"a", "b"}).Add("write_csv", {{"path", "out"}});
-  crossed.Add("join", {{"on", "url"}}, "ba", {"b", "a"}).Add("write_csv", {{"path", "too"}});
+  crossed.Add("join", {{"on", "url"}}, "ba", {"b", "a"}).Add("write_csv", {{"path", "too"}}, "second");
   EXPECT_EQ(crossed.MustCompile().exchanges.size(), 3u) << "one table, two sides placed by key";
 }
 

@@ -21,7 +21,7 @@ namespace {
 alignas(kPageBytes) uint8_t zero_size_area[1];
 
 // A large block may hold this share of its size more than was asked for.
-constexpr int64_t kWasteShare = 8;
+constexpr int64_t kWasteShare = 16;
 constexpr char kKernelHasNone[] = "but the operating system has none left";
 
 Status CheckRequest(int64_t size, int64_t alignment) {

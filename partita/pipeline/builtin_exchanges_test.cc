@@ -64,7 +64,7 @@ TEST(Repartition, WantsOneRule) {
     EXPECT_TRUE(Bind("repartition", good).ok()) << good;
   }
   EXPECT_THAT(ErrorOf("repartition", "{}"), HasSubstr("needs the number of partitions"));
-  EXPECT_THAT(ErrorOf("repartition", R"({"n": 4, "rows": 5})"), HasSubstr("not both"));
+  EXPECT_THAT(ErrorOf("repartition", R"({"n": 4, "rows": 5})"), HasSubstr("or the rows or the bytes"));
   EXPECT_THAT(ErrorOf("repartition", R"({"n": 4, "by": "k", "shuffle": true})"), HasSubstr("not both"));
   EXPECT_THAT(ErrorOf("repartition", R"({"rows": 4, "by": "k"})"), HasSubstr("keep their order"));
   EXPECT_THAT(ErrorOf("repartition", R"({"n": 4, "by": "tags"})"), HasSubstr("cannot be a key"));

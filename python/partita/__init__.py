@@ -11,7 +11,10 @@ options and `pt.components()` for the ready steps.
 
 from __future__ import annotations
 
-from . import _functions, _native  # first: checks pyarrow and loads the native module
+from . import _native  # first: checks pyarrow and loads the native module
+
+# isort: split
+from . import _functions
 from ._functions import Actors, Tasks
 from .aggregates import Aggregate, count
 from .catalog import components, describe

@@ -234,7 +234,9 @@ def test_datasets_with_functions_are_pickled() -> None:
 
 
 def test_named_functions_and_pipeline_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_steps.py").write_text("def add(batch, n, *, times=1):\n    return {'id': batch['id'] + n * times}\n")
+    (tmp_path / "my_steps.py").write_text(
+        "def add(batch, n, *, times=1):\n    return {'id': batch['id'] + n * times}\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     ds = pt.range(3).map_batches("my_steps:add", fn_args=[2], fn_kwargs={"times": 5}, schema=IDS)
     assert ids(ds) == [10, 11, 12]
