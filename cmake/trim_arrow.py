@@ -3,14 +3,14 @@
 
 usage: trim_arrow.py OUT_DIR LIBRARY...
 
-The wheel's libraries are linked to serve any program: each may replace any of their functions. The command replaces none,
-yet the dynamic linker looks up 29,000 names at every start. The copy differs from the original in bytes of the relocation
-tables alone (docs/decisions/0010-start-up.md tells what is gained, and why this is safe):
+The wheel's libraries are linked to serve any program: each may replace any of their functions. The command replaces
+none, yet the dynamic linker looks up 29,000 names at every start. The copy differs from the original in bytes of the
+relocation tables alone (docs/decisions/0010-start-up.md tells what is gained, and why this is safe):
 
-1. A reference of a library to a function, vtable or type of its own is bound to that very definition, as the link editor's
-   -Bsymbolic would have done. Variables are left alone: one definition of them serves the whole process.
+1. A reference of a library to a function, vtable or type of its own is bound to that very definition, as the link
+   editor's -Bsymbolic would have done. Variables are left alone: one definition of them serves the whole process.
 2. Calls of its own functions through the PLT likewise.
-3. Constructors that prepare what the command never uses are not run (kUnneededConstructors).
+3. Constructors that prepare what the command never uses are not run (UNNEEDED_CONSTRUCTORS).
 
 What is not ELF for x86-64 laid out as expected is copied as it is.
 """
@@ -23,8 +23,8 @@ import shutil
 import struct
 import sys
 
-# curl.cpp: Azure's SDK starts libcurl and with it OpenSSL, which reads its configuration file. Libcurl would do so itself
-# at its first use; the command's own transfers go through another libcurl.
+# curl.cpp: Azure's SDK starts libcurl and with it OpenSSL, which reads its configuration file. Libcurl would do so
+# itself at its first use; the command's own transfers go through another libcurl.
 # jemalloc_constructor: starts a thread. jemalloc starts itself at its first allocation.
 UNNEEDED_CONSTRUCTORS = (b"_GLOBAL__sub_I_curl.cpp", b"jemalloc_constructor")
 
@@ -34,14 +34,14 @@ DT_NULL, DT_RELACOUNT = 0, 0x6FFFFFF9
 RELA, SYMBOL = struct.Struct("<QQq"), struct.Struct("<IBBHQQ")
 
 
-class Unexpected(Exception):
+class UnexpectedLayoutError(Exception):
     """The file is not laid out as this program understands."""
 
 
 class Library:
     def __init__(self, data: bytes) -> None:
         if data[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<HH", data, 16) != (3, 62):
-            raise Unexpected("not a shared ELF library for x86-64")
+            raise UnexpectedLayoutError("not a shared ELF library for x86-64")
         self.data = bytearray(data)
         table, count, names = (struct.unpack_from(f, data, at)[0] for f, at in (("<Q", 40), ("<H", 60), ("<H", 62)))
         headers = [struct.unpack_from("<IIQQQQIIQQ", data, table + 64 * i) for i in range(count)]
@@ -52,7 +52,7 @@ class Library:
 
     def section(self, name: str) -> tuple[int, int, int]:
         if name not in self.sections:
-            raise Unexpected(f"no section {name}")
+            raise UnexpectedLayoutError(f"no section {name}")
         return self.sections[name]
 
     def relocations(self, name: str) -> list[tuple[int, int, int]]:
@@ -84,7 +84,7 @@ def trim(library: Library) -> None:
     first, _, size = library.section(".init_array")
     init = library.section(".init")
     if library.data[init[1] + init[2] - 1] != 0xC3:
-        raise Unexpected(".init does not end with a return")
+        raise UnexpectedLayoutError(".init does not end with a return")
     plain_return = init[0] + init[2] - 1
 
     relative, others = [], []
@@ -114,12 +114,11 @@ def count_relative(library: Library, count: int) -> None:
             return
         if tag == DT_NULL:
             break
-    raise Unexpected("no DT_RELACOUNT")
+    raise UnexpectedLayoutError("no DT_RELACOUNT")
 
 
 def bind_calls(library: Library) -> None:
-    """A slot holds the place that the first call goes to, and the loader adds the library's base: the resolver, or at once
-    the function."""
+    """A slot holds where the first call goes: the resolver, or at once the function. The loader adds the base."""
     address, offset, size = library.section(".got.plt")
     for place, info, _ in library.relocations(".rela.plt"):
         target = library.own_address(info >> 32) if info & 0xFFFFFFFF == R_JUMP_SLOT else None
@@ -136,7 +135,7 @@ def main(arguments: list[str]) -> int:
             library = Library(source.read_bytes())
             trim(library)
             part.write_bytes(library.data)
-        except (Unexpected, struct.error, ValueError) as error:
+        except (UnexpectedLayoutError, struct.error, ValueError) as error:
             print(f"{source.name} is copied as it is: {error}", file=sys.stderr)
             shutil.copyfile(source, part)
         part.replace(out / source.name)

@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python3 tools/check_layers.py
-.venv/bin/ruff check python tools bench examples
-.venv/bin/ruff format --check python tools bench examples
+.venv/bin/ruff check python tools bench examples cmake
+.venv/bin/ruff format --check python tools bench examples cmake
 python3 tools/check_docs.py
