@@ -1,4 +1,7 @@
 // partita run: the whole pipeline, with progress.
+#include <arrow/compute/cast.h>
+#include <arrow/type.h>
+
 #include <cstdio>
 #include <thread>
 
@@ -71,9 +74,12 @@ int Run(const std::vector<std::string>& words) {
   int exit_code = 0;
   const auto arguments = ParseVerb(words, Spec(), &exit_code);
   if (!arguments) return exit_code;
-  // Nearly every run needs the kernels: they get ready while the pipeline is read and its sources are looked
-  // at.
-  const std::jthread kernels([] { (void)EnsureComputeKernels(); });
+  // Nearly every run needs the kernels, and the table of casts: they get ready while the pipeline is read and
+  // its sources are looked at.
+  const std::jthread kernels([] {
+    (void)EnsureComputeKernels();
+    (void)arrow::compute::CanCast(*arrow::int64(), *arrow::float64());
+  });
   Env* env = Env::Default();
   Session session(env);
   RunOptions options;
