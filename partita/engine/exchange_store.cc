@@ -159,6 +159,8 @@ std::shared_ptr<const ExchangeStore::FileShares> ExchangeStore::FilesOf(int exch
     files->shares.push_back({PathOf(exchange, share.input_index, share.partition), share.rows});
     files->begins.push_back(files->begins.back() + share.rows);
   }
+  if (plan_->exchanges[static_cast<size_t>(exchange)].kind == PlanExchange::Kind::kRebalance)
+    files->partitions = PartitionsOf(exchange);
   known = std::move(files);
   return known;
 }
@@ -172,22 +174,21 @@ int64_t ExchangeStore::RowsOf(int exchange) {
 // A partition of an exchange that keeps the order of its rows.
 std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(index)];
+  const auto files = FilesOf(index);
   const int64_t rows = RowsOf(index);
   int64_t first = 0, end = rows;
   if (exchange.rows_per_partition > 0) {
     first = std::min(rows, partition * exchange.rows_per_partition);
     end = std::min(rows, first + exchange.rows_per_partition);
   } else if (exchange.kind == PlanExchange::Kind::kRebalance) {
-    const int64_t pieces = PartitionsOf(index);
     const auto cut = [&](int64_t p) {
-      return static_cast<int64_t>(static_cast<__int128>(rows) * p / pieces);
+      return static_cast<int64_t>(static_cast<__int128>(rows) * p / files->partitions);
     };
     first = cut(partition);
     end = cut(partition + 1);
   }
   if (first >= end) return MakeExchangeSource({}, 0, 0);
   // The files that hold rows of [first, end).
-  const auto files = FilesOf(index);
   const auto& begins = files->begins;
   const auto from = std::upper_bound(begins.begin(), begins.end(), first) - begins.begin() - 1;
   const auto to = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();

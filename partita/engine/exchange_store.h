@@ -76,6 +76,7 @@ class ExchangeStore {
   struct FileShares {
     std::vector<ExchangeShare> shares;
     std::vector<int64_t> begins;
+    int64_t partitions = 0;  // of a rebalance
   };
   std::shared_ptr<const FileShares> FilesOf(int exchange);
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
