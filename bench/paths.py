@@ -22,6 +22,10 @@ def use_build(folder: pathlib.Path, binary: pathlib.Path | None) -> None:
     _binary = binary.resolve() if binary else None
 
 
+def build_folder() -> pathlib.Path:
+    return _build
+
+
 def program(name: str) -> pathlib.Path:
     """A program of the build: partita, partita_image_server, partita_bench_tasks, partita_bench_image_limit."""
     if name == "partita" and _binary:

@@ -56,6 +56,11 @@ def versions() -> dict[str, str]:
         "pillow",
         "opencv-python-headless",
         "pandas",
+        "torch",
+        "mosaicml-streaming",
+        "litdata",
+        "webdataset",
+        "datasets",
     }
     found = {}
     for file in sorted((ROOT / "build" / "bench-venvs").glob("*/versions.txt")):
