@@ -23,7 +23,8 @@ constexpr double kStuckSeconds = 5;       // a batch that takes longer is told w
 constexpr double kUnwantedSeconds = 0.2;  // after which a worker whose batch nobody wants is ended
 constexpr double kIdleSeconds = 5;        // after which a worker beyond the least is ended
 constexpr double kIdleMemorySeconds = 0.1;
-constexpr double kQuickSeconds = 0.1;  // batches so quick are handed out one ahead
+constexpr double kQuickSeconds = 0.1;   // batches so quick are handed out one ahead
+constexpr double kPatienceSeconds = 1;  // of a worker with a result for which there is no room
 constexpr double kLeaveSeconds = 2;
 constexpr int64_t kStackBytes = 256 << 10;
 
@@ -309,7 +310,9 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
                                 {.step = options_.step});
         }
       } else if (op == "need") {
-        Need(worker, words->value("bytes", int64_t{0}));
+        worker->needs_bytes = words->value("bytes", int64_t{0});
+        worker->needs_since_ns = Now();
+        Need(worker, worker->needs_bytes);
       } else if (!worker->jobs.empty() && worker->jobs.front().id == words->value("id", int64_t{-1})) {
         Done(worker, op, *words);
       }
@@ -349,7 +352,8 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
   }
 
-  // Its result is larger than the piece it got.
+  // Its result is larger than the piece it got. It waits a little where there is no room, since what it
+  // computed would have to be computed again.
   void Need(Worker* worker, int64_t bytes) {
     if (worker->jobs.empty()) return;
     RunningJob& running = worker->jobs.front();
@@ -361,9 +365,12 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
       running.output = std::move(*lease);
       words = SegmentWords(*running.output, worker, &fds);
       words["op"] = "out";
+    } else if (lease.status().IsOutOfMemory() && Since(Now(), worker->needs_since_ns) < kPatienceSeconds) {
+      return;  // Watch asks again
     } else {
       refusal_ = lease.status();
     }
+    worker->needs_bytes = 0;
     if (!SendMessage(worker->socket, CanonicalJson(words), fds).ok()) Kill(worker, "its socket is broken");
   }
 
@@ -435,6 +442,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
         running.job.done = nullptr;
       }
       if (worker.jobs.empty()) continue;
+      if (worker.needs_bytes > 0) Need(&worker, worker.needs_bytes);
       RunningJob& head = worker.jobs.front();
       const double seconds = Since(now, head.started_ns);
       if (head.answered) {

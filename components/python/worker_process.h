@@ -34,6 +34,8 @@ struct WorkerProcess {
   std::deque<RunningJob> jobs;          // the first one runs
   std::set<int64_t> known_segments;
   size_t dropped_cursor = 0;
+  int64_t needs_bytes = 0;  // not 0: it waits with a result for a piece of so many bytes
+  int64_t needs_since_ns = 0;
   Reservation claim;              // its own memory
   std::vector<Reservation> kept;  // shared pieces that its function still holds
   int64_t idle_since_ns = 0;

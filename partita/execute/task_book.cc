@@ -121,7 +121,7 @@ void TaskRun::Complete(Action* action) {
 void TaskRun::CompleteConsume(Action* action) {
   Lane& lane = this->lane(action->lane);
   lane.blocked_epoch = -1;
-  if (draining_) return;
+  if (draining_ || action->ticket == nullptr) return;
   lane.block = 0;
   lane.offset = 0;
   action->ticket->outputs[static_cast<size_t>(action->lane)].clear();
@@ -243,6 +243,7 @@ void TaskRun::AsyncComplete(const std::shared_ptr<Ticket>& ticket) {
   }
   ticket->waiting.clear();
   ticket->items = std::move(items);
+  if (!refused) pool_->NoteProgress();
   ticket->blocked_epoch = refused ? pool_->epoch() : -1;
   Requeue(ticket);
 }

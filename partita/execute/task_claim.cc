@@ -62,15 +62,21 @@ bool TaskRun::LaneReady(const Lane& lane) const {
   switch (lane.program->kind) {
     case LaneProgram::Kind::kOutput:
       return lane.saturated() || lane.sink->ready();
-    case LaneProgram::Kind::kBatches: {
-      const auto next = static_cast<size_t>(lane.program->target);
-      const int64_t most = init_.frugal ? 1 : init_.program->segments()[next].batches_in_flight;
-      return segments_[next].unretired < most;
-    }
+    case LaneProgram::Kind::kBatches:
+      return BatchesWanted(lane) > 0;
     case LaneProgram::Kind::kQuarantine:
       return true;
   }
   return true;
+}
+
+// Batches that a lane may make now: one always, more while there is room for what becomes of them.
+int64_t TaskRun::BatchesWanted(const Lane& lane) const {
+  const auto next = static_cast<size_t>(lane.program->target);
+  const int64_t waiting = segments_[next].unretired;
+  const auto* budget = pool_->options().budget;
+  const bool one = init_.frugal || budget->available_bytes() < budget->limit_bytes() / 4;
+  return (one ? 1 : init_.program->segments()[next].batches_in_flight) - waiting;
 }
 
 bool TaskRun::ClaimLane(int index, bool oldest, int64_t epoch, Action* action) {
@@ -78,7 +84,11 @@ bool TaskRun::ClaimLane(int index, bool oldest, int64_t epoch, Action* action) {
   if (lane.busy || lane.finished) return false;
   const Segment& from = segment(lane.program->segment);
   const auto it = from.done.find(lane.next_seq);
-  if (it != from.done.end()) {
+  if (lane.batcher && lane.batcher->Has(/*last=*/false)) {
+    // Of what it has already; no ticket is needed.
+    if (!LaneReady(lane) || !MayRetry(lane.blocked_epoch, 0, oldest, epoch)) return false;
+    action->kind = Action::Kind::kConsume;
+  } else if (it != from.done.end()) {
     if (!LaneReady(lane) || !MayRetry(lane.blocked_epoch, it->second->bytes, oldest, epoch)) return false;
     action->kind = Action::Kind::kConsume;
     action->ticket = it->second;
@@ -97,6 +107,7 @@ bool TaskRun::ClaimLane(int index, bool oldest, int64_t epoch, Action* action) {
   } else {
     return false;
   }
+  if (lane.batcher) action->most_batches = std::max<int64_t>(1, BatchesWanted(lane));
   lane.busy = true;
   action->lane = index;
   ++running_;

@@ -40,10 +40,13 @@ Status TaskRun::WriteBlock(Lane* lane, const OperatorContext& ctx, const Block& 
   return Status::OK();
 }
 
-Status TaskRun::Consume(Ticket* ticket, int index) {
+Status TaskRun::Consume(const Action& action) {
+  const int index = action.lane;
+  Ticket* ticket = action.ticket.get();
   Lane& lane = this->lane(index);
   if (lane.program->kind == LaneProgram::Kind::kQuarantine) return ConsumeQuarantine(ticket, &lane);
-  if (lane.program->kind == LaneProgram::Kind::kBatches) return ConsumeBatches(ticket, index);
+  if (lane.program->kind == LaneProgram::Kind::kBatches)
+    return ConsumeBatches(ticket, index, action.most_batches);
   const OperatorContext ctx = LaneContext(index);
   const int64_t start = ctx.env->MonotonicNanos();
   auto& blocks = ticket->outputs[static_cast<size_t>(index)];
@@ -63,21 +66,22 @@ Status TaskRun::Consume(Ticket* ticket, int index) {
   return status;
 }
 
-// The rows a ticket left for a step that takes batches.
-Status TaskRun::ConsumeBatches(Ticket* ticket, int index) {
+// The rows a ticket left for a step that takes batches; without one, more batches of what the lane has.
+Status TaskRun::ConsumeBatches(Ticket* ticket, int index, int64_t most) {
   Lane& lane = this->lane(index);
+  if (ticket == nullptr) return TakeBatches(&lane, /*last=*/false, most);
   auto& blocks = ticket->outputs[static_cast<size_t>(index)];
   for (; lane.block < blocks.size(); ++lane.block) {
     lane.batcher->Add(std::move(blocks[lane.block]));
     blocks[lane.block] = Block();
   }
-  return TakeBatches(&lane, /*last=*/false);
+  return TakeBatches(&lane, /*last=*/false, most);
 }
 
-Status TaskRun::TakeBatches(Lane* lane, bool last) {
+Status TaskRun::TakeBatches(Lane* lane, bool last, int64_t most) {
   const int segment = lane->program->target;
   const int root = init_.program->segments()[static_cast<size_t>(segment)].root;
-  while (lane->batcher->Has(last)) {
+  for (; most > 0 && lane->batcher->Has(last); --most) {
     ARROW_ASSIGN_OR_RAISE(Block batch, lane->batcher->Take(contexts_[static_cast<size_t>(root)].pool.get()));
     auto ticket = NewTicket(segment);
     ticket->rows = batch.num_rows();
@@ -135,7 +139,7 @@ Status TaskRun::ConsumeQuarantine(Ticket* ticket, Lane* lane) {
 Status TaskRun::Finish(int index) {
   Lane& lane = this->lane(index);
   if (lane.program->kind == LaneProgram::Kind::kQuarantine) return FinishQuarantine(&lane);
-  if (lane.program->kind == LaneProgram::Kind::kBatches) return TakeBatches(&lane, /*last=*/true);
+  if (lane.program->kind == LaneProgram::Kind::kBatches) return TakeBatches(&lane, /*last=*/true, /*most=*/1);
   const OperatorContext ctx = LaneContext(index);
   const int64_t start = ctx.env->MonotonicNanos();
   auto files = lane.sink->Finish(ctx);

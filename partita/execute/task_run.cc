@@ -65,7 +65,7 @@ void TaskRun::Execute(Action* action) {
       action->result = Process(action);
       break;
     case Action::Kind::kConsume:
-      action->result = Consume(action->ticket.get(), action->lane);
+      action->result = Consume(*action);
       break;
     case Action::Kind::kFinish:
       action->result = Finish(action->lane);
@@ -205,7 +205,7 @@ void TaskRun::StartAsync(const std::shared_ptr<Ticket>& ticket) {
         std::lock_guard lock(pool->mutex());
         call->task->AsyncDone(call, std::move(result));
       }
-      pool->Wake();
+      pool->Notify();
     });
   }
 }

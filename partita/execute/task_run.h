@@ -30,7 +30,8 @@ struct Action {
   // Set by Execute, read by Complete.
   Status result;
   bool started_async = false;
-  bool partial = false;  // kConsume: the ticket goes on afterwards
+  int64_t most_batches = 0;  // of a lane that cuts batches
+  bool partial = false;      // kConsume: the ticket goes on afterwards
 };
 
 class TaskRun : public std::enable_shared_from_this<TaskRun> {
@@ -103,9 +104,9 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   Status Process(Action* action);
   void StartAsync(const std::shared_ptr<Ticket>& ticket);
   std::shared_ptr<Ticket> NewTicket(int segment) const;
-  Status Consume(Ticket* ticket, int lane);
-  Status ConsumeBatches(Ticket* ticket, int lane);
-  Status TakeBatches(Lane* lane, bool last);
+  Status Consume(const Action& action);
+  Status ConsumeBatches(Ticket* ticket, int lane, int64_t most);
+  Status TakeBatches(Lane* lane, bool last, int64_t most);
   Status ConsumeQuarantine(Ticket* ticket, Lane* lane);
   Status WriteBlock(Lane* lane, const OperatorContext& ctx, const Block& block);
   Status Finish(int lane);
@@ -126,6 +127,7 @@ class TaskRun : public std::enable_shared_from_this<TaskRun> {
   bool ClaimTicket(bool oldest, int64_t epoch, Action* action);
   bool HasOutput(const Ticket& ticket, int lane) const;
   bool LaneReady(const Lane& lane) const;
+  int64_t BatchesWanted(const Lane& lane) const;
   int64_t Unretired() const;
   void AddTicket(std::shared_ptr<Ticket> ticket);
   void CompleteConsume(Action* action);

@@ -66,6 +66,16 @@ void WorkerPool::Wake() {
   if (sleeping_ > 0) wake_.notify_all();
 }
 
+void WorkerPool::Notify() {
+  std::lock_guard lock(mutex_);
+  if (sleeping_ > 0) wake_.notify_all();
+}
+
+void WorkerPool::NoteProgress() {
+  ++successes_;
+  refusals_ = 0;
+}
+
 void WorkerPool::NoteRefusal() {
   ++refusals_;
   if (waiter_) return;
@@ -116,10 +126,8 @@ void WorkerPool::Work() {
     task->Execute(&action);
     progress_.fetch_add(1, std::memory_order_relaxed);
     lock.lock();
-    if (action.result.ok()) {
-      ++successes_;
-      refusals_ = 0;
-    }
+    // What an asynchronous call comes to is known when it is answered.
+    if (action.result.ok() && !action.started_async) NoteProgress();
     task->Complete(&action);
     if (task->ended()) {
       tasks_.erase(std::find(tasks_.begin(), tasks_.end(), task));

@@ -43,11 +43,16 @@ class WorkerPool {
   // Something outside changed (a sink is ready again, memory came back): look again.
   void Wake();
 
+  // An asynchronous call was answered, with what is not known yet: look again, but do not take it for memory
+  // that came back.
+  void Notify();
+
   // For TaskRun.
   const WorkerPoolOptions& options() const { return options_; }
   std::mutex& mutex() { return mutex_; }
   int64_t epoch() const { return epoch_.load(std::memory_order_acquire); }
-  void NoteRefusal();  // [locked]
+  void NoteRefusal();   // [locked]
+  void NoteProgress();  // [locked] An asynchronous call did its work.
   // [locked] Refused work frees what it had, which looks like memory that came back: tasks would wake each
   // other for ever. After so many refusals without any work done, only escalation goes on.
   bool retries_left() const { return refusals_ < kMostRefusals; }
