@@ -116,7 +116,7 @@ uint64_t HashOf(const MatchKeys::Column& column, int64_t row) {
 
 }  // namespace
 
-bool MatchKeys::HasNull(int64_t row) const {
+bool MatchKeys::HasNullAt(int64_t row) const {
   if (!nulls.empty()) return nulls[static_cast<size_t>(row)];
   for (const auto& column : columns) {
     if (column.validity != nullptr && !arrow::bit_util::GetBit(column.validity, column.offset + row))
@@ -142,15 +142,19 @@ Result<KeyMatcher> KeyMatcher::Make(const arrow::Schema& schema, std::vector<int
 Result<MatchKeys> KeyMatcher::Prepare(const arrow::RecordBatch& batch, arrow::MemoryPool* pool) const {
   MatchKeys keys;
   if (by_bytes_) {
-    for (int column : columns_) keys.columns.push_back(ViewOf(*batch.column_data(column)));
+    for (int column : columns_) {
+      keys.columns.push_back(ViewOf(*batch.column_data(column)));
+      keys.may_have_nulls = keys.may_have_nulls || keys.columns.back().validity != nullptr;
+    }
     return keys;
   }
   ARROW_ASSIGN_OR_RAISE(keys.encoded, encoder_->Encode(batch, pool));
   for (int column : columns_) AddNulls(*batch.column(column), &keys.nulls);
+  keys.may_have_nulls = !keys.nulls.empty();
   return keys;
 }
 
-bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) {
+bool AllKeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) {
   if (a.encoded.prefixes != nullptr) return CompareKeys(a.encoded, i, b.encoded, j) == 0;
   for (size_t c = 0; c < a.columns.size(); ++c) {
     if (!Same(a.columns[c], i, b.columns[c], j)) return false;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -26,8 +27,10 @@ struct MatchKeys {
   std::vector<Column> columns;
   RowKeys encoded;          // where bytes do not decide; else empty
   std::vector<bool> nulls;  // then: rows with a null key; empty: none
+  bool may_have_nulls = false;
 
-  bool HasNull(int64_t row) const;
+  bool HasNull(int64_t row) const { return may_have_nulls && HasNullAt(row); }
+  bool HasNullAt(int64_t row) const;
 };
 
 // Thread-safe after Make.
@@ -45,7 +48,14 @@ class KeyMatcher {
 };
 
 // Both from matchers of one list of types. Rows with nulls are equal to nothing: ask HasNull first.
-bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
+bool AllKeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
+inline bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) {
+  if (a.columns.size() != 1 || a.columns[0].width != 8) return AllKeysMatch(a, i, b, j);
+  uint64_t x = 0, y = 0;
+  std::memcpy(&x, a.columns[0].values + i * 8, 8);
+  std::memcpy(&y, b.columns[0].values + j * 8, 8);
+  return x == y;
+}
 // The same for keys that match, and on every machine; not the hash that places rows (HashKeys).
 uint64_t MatchHash(const MatchKeys& keys, int64_t row);
 

@@ -169,4 +169,22 @@ steps:
     input: [whole, common]
   - write_parquet: out/a
 """,
+    "broadcast_and_zip": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 700}
+    name: whole
+  - group_by: {by: [lang], aggregates: {n: count()}}
+    name: langs
+  - join: {on: [lang], how: left, strategy: broadcast}
+    input: [whole, langs]
+    name: counted
+  - join_asof: {left_on: width, right_on: n, direction: nearest, suffix: _near}
+    input: [counted, langs]
+    name: near
+  - select: {code: n_near}
+    name: codes
+  - zip: {}
+    input: [near, codes]
+  - write_parquet: out/a
+""",
 }

@@ -155,3 +155,28 @@ steps:
     sql = f"SELECT {', '.join(columns)} FROM (SELECT {k}, {chosen} FROM l {SQL[how]} r ON l.k = r.k)"
     found = duckdb.sql(f"SELECT {', '.join(columns)} FROM '{workspace.path}/out/*.parquet'").fetchall()
     assert found == judge(left, right, sql)
+
+
+def test_more_runs_than_are_read_at_once_are_merged_first(workspace):
+    """Each task leaves a run; what comes out does not depend on how many there are."""
+    write(workspace, "left", side(7, 560, 90, "a"), 1)
+    write(workspace, "right", side(8, 560, 90, "b"), 1)
+    digests = []
+    for rows in (2, 200):
+        workspace.write(
+            "p.yaml",
+            f"""
+steps:
+  - read_parquet: {{path: left, rows_per_partition: {rows}}}
+    name: l
+  - read_parquet: {{path: right, rows_per_partition: {rows}}}
+    name: r
+  - join: {{on: k, how: full, partitions: 2}}
+    input: [l, r]
+  - write_parquet: out
+""",
+        )
+        workspace.run_ok("p.yaml", threads=2, memory="64MiB", fresh=True)
+        found = workspace.digests("out")
+        digests.append({name: digest for name, digest in found.items() if name.endswith(".parquet")})
+    assert digests[0] == digests[1] != {}
