@@ -12,10 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
-
-# isort: split
-from . import _functions
-from ._functions import Actors, Tasks
+from ._functions import Actors, Tasks, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
@@ -51,7 +48,7 @@ from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have
 from .stats import RunStats, StepStats
 from .training import Mixture, mix
 
-_functions.set_runtime()  # plans that name functions run in this Python
+set_runtime()  # plans that name functions run in this Python
 
 __version__: str = _native.native.BUILD_VERSION
 

@@ -191,14 +191,16 @@ def workers(compute: Actors | Tasks | None, concurrency: int | tuple[int, int] |
     return None, concurrency
 
 
-def infer_schema(op: str, args: Mapping[str, Any], function: Function | None, sample: pa.RecordBatch) -> str:
+def infer_schema(
+    op: str, args: Mapping[str, Any], function: Function | None, sample: pa.RecordBatch, *, keeps_going: bool
+) -> str:
     """The columns that a function returns, by calling it on the first rows in a process of its own."""
     payload = function.payload if function is not None and function.payload is not None else b""
     setup = {
         "kind": op,
         "fn": args["fn"],
         "batch_format": args.get("batch_format") or "numpy",
-        "keeps_going": False,
+        "keeps_going": keeps_going,
         "payload_bytes": len(payload),
         "sys_path": _sys_path(),
         "fn_args": args.get("fn_args") or [],

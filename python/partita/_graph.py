@@ -157,7 +157,9 @@ def _told(node: Node) -> dict[str, Any]:
         columns = pa.schema(stream)
         table = pa.Table.from_batches(list(batches.read_batches(stream)), columns)
     sample = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=columns)
-    schema = _functions.infer_schema(node.op, node.args, function, sample)
+    schema = _functions.infer_schema(
+        node.op, node.args, function, sample, keeps_going=node.on_error in ("skip", "quarantine")
+    )
     if function is not None:
         function.schema = schema
     return {**node.args, "schema": schema}

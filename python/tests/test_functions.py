@@ -242,7 +242,7 @@ def test_named_functions_and_pipeline_files(tmp_path: Path, monkeypatch: pytest.
     assert ids(ds) == [10, 11, 12]
     text = ds.to_yaml()
     assert "my_steps:add" in text
-    with pytest.raises(pt.UserError, match="package.module:function"):
+    with pytest.raises(pt.UserError, match=r"package\.module:function"):
         pt.range(3).map_batches(lambda batch: batch, schema=IDS).to_yaml()
 
 
@@ -361,7 +361,7 @@ def test_a_constructor_that_fails_fails_the_run() -> None:
 
 
 def test_wrong_arguments_are_told_when_the_step_is_made() -> None:
-    ds = pt.range(3)
+    ds, lock = pt.range(3), threading.Lock()
     for wrong, message in (
         (lambda: ds.map_batches(3), "a function is needed"),  # type: ignore[arg-type]
         (lambda: ds.map_batches(str.upper, fn_constructor_args=[1]), "no class"),
@@ -369,7 +369,7 @@ def test_wrong_arguments_are_told_when_the_step_is_made() -> None:
         (lambda: ds.map_batches(lambda b: b, batch_format="jax"), "batch_format"),
         (lambda: ds.map_batches(lambda b: b, batch_size=0, schema=IDS).schema(), "batch_size"),
         (lambda: ds.map_batches("no_colon", schema=IDS).schema(), "package.module:function"),
-        (lambda: ds.map_batches(lambda b, lock=threading.Lock(): b), "cannot be sent"),
+        (lambda: ds.map_batches(lambda b: (b, lock)), "cannot be sent"),
     ):
         with pytest.raises(pt.UserError, match=message):
             wrong()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from binary import SCALE, binary_path, is_killed
+from test_budget import run_limited
 
 FUNCTIONS = '''
 import os
@@ -30,6 +31,9 @@ def twice(row):
 
 def keep(row):
     return row["k"] == 0 or row["id"] % 2
+
+def grow(batch):
+    return {"blob": np.full((len(batch["id"]), 1 << 18), 7, np.uint8)}
 
 def broken(batch):
     return batch["no such column"]
@@ -170,6 +174,21 @@ def test_kills_of_workers_cost_their_batch(udf):
     assert kills > 0
     assert udf.digests("out") == expected
     assert_gone(worker_pids(udf))
+
+
+def test_much_more_than_the_budget_passes_through_functions(udf, capsys):
+    """300 MiB made in workers, in all their processes within the kernel's limit."""
+    udf.write(
+        "p.yaml",
+        """
+steps:
+  - range: 1200
+  - map_batches: {fn: "functions:grow", batch_size: 16, schema: "blob: fixed_size_list<uint8>[262144]"}
+  - write_parquet: {path: out, compression: none, dictionary: false, rows_per_file: 100}
+""",
+    )
+    run_limited(udf, 192, capsys, threads=2)
+    assert udf.dataset("out").manifest["num_rows"] == 1200
 
 
 def test_a_plan_without_its_python_says_so(udf, monkeypatch):

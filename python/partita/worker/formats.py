@@ -70,12 +70,16 @@ def to_numpy(column: pa.Array[Any], region: Region) -> tuple[np.ndarray[Any, Any
         assert data is not None
         return region.array(data, np.dtype(kind.to_pandas_dtype()), len(column), column.offset), True
     try:
-        if _has_nested_nulls(column):
+        if _has_nested_nulls(column) or _is_list_view(kind):
             return _objects(column), False
         array = column.to_numpy(zero_copy_only=False)
     except pa.ArrowNotImplementedError:
         return _objects(column), False
     return (array if array.flags.owndata or array.dtype == object else array.copy()), False
+
+
+def _is_list_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def _has_nested_nulls(column: pa.Array[Any]) -> bool:
@@ -97,12 +101,15 @@ def _to_pandas(batch: pa.RecordBatch) -> Any:
     import pandas
 
     try:
-        return batch.to_pandas(integer_object_nulls=True)
+        if not any(_is_list_view(column.type) for column in batch.columns):
+            return batch.to_pandas(integer_object_nulls=True)
     except (pa.ArrowNotImplementedError, ValueError):
         pass  # some type has no place there: those columns are Python values
     series: dict[str, Any] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
+            if _is_list_view(column.type):
+                raise pa.ArrowNotImplementedError("its empty lists become None")
             series[name] = column.to_pandas(integer_object_nulls=True)
         except (pa.ArrowNotImplementedError, ValueError):
             series[name] = pandas.Series(column.to_pylist(), dtype=object)

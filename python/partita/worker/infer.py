@@ -18,6 +18,17 @@ from . import errors
 from .functions import load
 
 
+def _without_bad_rows(function: Any, batch: pa.RecordBatch, view: memoryview) -> Any:
+    try:
+        return function(batch, view)
+    except errors.BadRowsError as bad:
+        places = {place for place, _ in bad.rows}
+        good = [place for place in range(len(batch)) if place not in places]
+        if not good:
+            raise
+        return function(batch.take(pa.array(good)), None)
+
+
 def infer(answer_to: int) -> None:
     source = sys.stdin.buffer
     setup = json.loads(source.readline())
@@ -30,7 +41,7 @@ def infer(answer_to: int) -> None:
         view = memoryview(bytearray(stream))
         with pa.ipc.open_stream(pa.py_buffer(view)) as reader:
             batch = reader.read_next_batch()
-        made = function(batch, view).batch
+        made = _without_bad_rows(function, batch, view).batch if setup["keeps_going"] else function(batch, view).batch
         schema = pa.schema([]) if made is None else made.schema
         answer = {"schema": base64.b64encode(schema.serialize()).decode(), "rows": 0 if made is None else len(made)}
     except errors.BadRowsError as bad:
