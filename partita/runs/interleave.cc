@@ -56,17 +56,52 @@ void CopyFixed(const std::vector<const uint8_t*>& values, Picks picks, int64_t w
   }
 }
 
-Result<std::shared_ptr<arrow::Array>> Fixed(const std::shared_ptr<arrow::DataType>& type, int64_t width,
+// A value is a run of bytes of one length: of a type of fixed width, or a list of one length of such (a
+// tensor), however deep, without nulls in it.
+bool IsDense(const arrow::Array& array) {
+  if (array.type_id() == arrow::Type::FIXED_SIZE_LIST) {
+    const auto& values = *static_cast<const arrow::FixedSizeListArray&>(array).values();
+    return values.null_count() == 0 && IsDense(values);
+  }
+  if (!arrow::is_fixed_width(array.type_id()) || array.type_id() == arrow::Type::DICTIONARY) return false;
+  return static_cast<const arrow::FixedWidthType&>(*array.type()).bit_width() % 8 == 0;
+}
+
+int64_t DenseWidth(const arrow::DataType& type) {
+  if (type.id() != arrow::Type::FIXED_SIZE_LIST)
+    return static_cast<const arrow::FixedWidthType&>(type).bit_width() / 8;
+  const auto& list = static_cast<const arrow::FixedSizeListType&>(type);
+  return list.list_size() * DenseWidth(*list.value_type());
+}
+
+// Where the first value of an array is.
+const uint8_t* DenseValues(const arrow::ArrayData& data) {
+  const bool is_list = data.type->id() == arrow::Type::FIXED_SIZE_LIST;
+  const uint8_t* values = is_list           ? DenseValues(*data.child_data[0])
+                          : data.buffers[1] ? data.buffers[1]->data()
+                                            : nullptr;
+  return values == nullptr ? nullptr : values + data.offset * DenseWidth(*data.type);
+}
+
+std::shared_ptr<arrow::ArrayData> DenseData(const std::shared_ptr<arrow::DataType>& type, int64_t rows,
+                                            std::shared_ptr<arrow::Buffer> validity, int64_t nulls,
+                                            std::shared_ptr<arrow::Buffer> values) {
+  if (type->id() != arrow::Type::FIXED_SIZE_LIST)
+    return arrow::ArrayData::Make(type, rows, {std::move(validity), std::move(values)}, nulls);
+  const auto& list = static_cast<const arrow::FixedSizeListType&>(*type);
+  auto child = DenseData(list.value_type(), rows * list.list_size(), nullptr, 0, std::move(values));
+  return arrow::ArrayData::Make(type, rows, {std::move(validity)}, {std::move(child)}, nulls);
+}
+
+Result<std::shared_ptr<arrow::Array>> Fixed(const std::shared_ptr<arrow::DataType>& type,
                                             const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+  const int64_t width = DenseWidth(*type);
   int64_t nulls = 0;
   ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
   const auto rows = static_cast<int64_t>(picks.size());
   ARROW_ASSIGN_OR_RAISE(auto buffer, NewBuffer(rows * width, pool));
   std::vector<const uint8_t*> values;
-  for (const auto& array : arrays) {
-    const auto& data = *array->data();
-    values.push_back(data.buffers[1] ? data.buffers[1]->data() + data.offset * width : nullptr);
-  }
+  for (const auto& array : arrays) values.push_back(DenseValues(*array->data()));
   uint8_t* out = buffer->mutable_data();
   switch (width) {
     case 1:
@@ -90,7 +125,7 @@ Result<std::shared_ptr<arrow::Array>> Fixed(const std::shared_ptr<arrow::DataTyp
       CopyFixed<0>(values, picks, width, out);
       break;
   }
-  return arrow::MakeArray(arrow::ArrayData::Make(type, rows, {validity, buffer}, nulls));
+  return arrow::MakeArray(DenseData(type, rows, std::move(validity), nulls, std::move(buffer)));
 }
 
 Result<std::shared_ptr<arrow::Array>> Booleans(const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
@@ -201,10 +236,9 @@ Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataTy
     default:
       break;
   }
-  if (arrow::is_fixed_width(type->id())) {
-    const auto& fixed = static_cast<const arrow::FixedWidthType&>(*type);
-    if (fixed.bit_width() % 8 == 0) return Fixed(type, fixed.bit_width() / 8, arrays, picks, pool);
-  }
+  const bool dense =
+      std::all_of(arrays.begin(), arrays.end(), [](const auto& array) { return IsDense(*array); });
+  if (dense && !arrays.empty()) return Fixed(type, arrays, picks, pool);
   return Any(type, arrays, picks, pool);
 }
 

@@ -87,8 +87,12 @@ Status CheckRowForRow(const Plan& plan, const std::string& cost) {
   return Status::OK();
 }
 
-// Row groups of one file, small ones together, large ones in pieces.
-void CutFile(const SourceFile& file, int64_t chunk_bytes, std::vector<Chunk>* chunks) {
+// Columns of lists count their values, not their rows, in a page: a reader that begins inside a row group
+// decodes what stands before. Then row groups stay whole up to so many chunks.
+constexpr int64_t kChunksOfNested = 8;
+
+// Row groups of one file, small ones together, those larger than `most_bytes` in pieces.
+void CutFile(const SourceFile& file, int64_t chunk_bytes, int64_t most_bytes, std::vector<Chunk>* chunks) {
   const auto add = [&](int64_t begin, int64_t end, int64_t bytes) {
     Chunk chunk;
     chunk.part.fragments.push_back({file.entry, Fragment::Range::kRows, begin, end});
@@ -104,12 +108,12 @@ void CutFile(const SourceFile& file, int64_t chunk_bytes, std::vector<Chunk>* ch
   };
   for (const auto& unit : file.units) {
     if (unit.bytes > chunk_bytes - bytes) flush();
-    if (unit.bytes <= chunk_bytes) {
+    if (unit.bytes <= most_bytes) {
       row += unit.rows;
       bytes += unit.bytes;
       continue;
     }
-    const int64_t pieces = std::min(unit.rows, unit.bytes / chunk_bytes + (unit.bytes % chunk_bytes != 0));
+    const int64_t pieces = std::min(unit.rows, unit.bytes / most_bytes + (unit.bytes % most_bytes != 0));
     for (int64_t i = 0; i < pieces; ++i) {
       const auto at = [&](int64_t piece) {
         return static_cast<int64_t>(static_cast<__int128>(unit.rows) * piece / pieces);
@@ -155,7 +159,13 @@ Result<std::vector<Chunk>> CutChunks(const CompiledPlan& compiled, int64_t chunk
   if (source.format == "range" || source.format == "memory") {
     chunks = CutRows(std::max<int64_t>(0, snapshot->num_rows), RowBytes(*snapshot), chunk_bytes);
   } else if (source.format == "parquet") {
-    for (const auto& file : snapshot->files) CutFile(file, chunk_bytes, &chunks);
+    const auto& fields = source.schema->fields();
+    const bool nested = std::any_of(fields.begin(), fields.end(),
+                                    [](const auto& field) { return field->type()->num_fields() > 0; });
+    const int64_t most_bytes = nested && chunk_bytes <= std::numeric_limits<int64_t>::max() / kChunksOfNested
+                                   ? kChunksOfNested * chunk_bytes
+                                   : chunk_bytes;
+    for (const auto& file : snapshot->files) CutFile(file, chunk_bytes, most_bytes, &chunks);
   } else {
     ARROW_ASSIGN_OR_RAISE(auto partitions, ScanPartitions(compiled.plan, 0, compiled.snapshot));
     for (auto& part : partitions) {

@@ -241,3 +241,22 @@ def test_shares_of_a_mixture_are_exact_in_every_thousand() -> None:
     (found,) = mixture.streaming_split(1)
     for batch in itertools.islice(found.iter_batches(1000), 5):
         assert int((batch["id"] < 10000).sum()) == 300
+
+
+@pytest.mark.parametrize("holes", ["none", "lists", "values"])
+def test_tensors_are_permuted_whole(holes: str) -> None:
+    values = np.arange(600, dtype=np.int16)
+    inner = pa.array([None if holes == "values" and i % 7 == 3 else int(v) for i, v in enumerate(values)], pa.int16())
+    mask = pa.array([holes == "lists" and i % 5 == 2 for i in range(100)])
+    column = pa.FixedSizeListArray.from_arrays(pa.FixedSizeListArray.from_arrays(inner, 3), 2, mask=mask)
+    table = pa.table({"id": range(100), "x": column})
+    (found,) = pt.from_arrow(table.slice(10, 80)).streaming_split(1, seed=5, chunk_bytes=1000)
+    batches = list(found.iter_batches(9, "arrow"))
+    order = [row for batch in batches for row in batch["id"].to_pylist()]
+    assert sorted(order) == list(range(10, 90)) != order
+    expected = table["x"].to_pylist()
+    assert [row for batch in batches for row in batch["x"].to_pylist()] == [expected[i] for i in order]
+    pt.from_arrow(table).write_parquet("tensors", row_group_size=20)
+    (stored,) = pt.read_parquet("tensors").streaming_split(1, seed=5, chunk_bytes=100)
+    for batch in stored.iter_batches(9, "arrow"):
+        assert batch["x"].to_pylist() == [expected[i] for i in batch["id"].to_pylist()]
