@@ -24,6 +24,7 @@ struct Run {
 
   GroupTable table;
   std::vector<std::unique_ptr<Aggregate>> aggregates;
+  arrow::ArrayVector no_rows;                             // of what each aggregate reads
   std::vector<std::shared_ptr<arrow::RecordBatch>> keys;  // key columns of first rows
   GroupVector<RowPick> places;                            // of each group's keys in them
   int64_t key_bytes = 0;
@@ -31,6 +32,15 @@ struct Run {
   bool decided = false, combines = true;
   bool closed = false;  // no more rows: it is being written
   size_t written = 0;   // groups
+
+  // Takes back the groups from `count` on. Functions may keep room for them.
+  void Undo(uint32_t count) {
+    table.Undo(count);
+    if (places.size() == count) return;
+    places.SetSize(count);
+    key_bytes -= arrow::util::ReferencedBufferSize(*keys.back()).ValueOr(0);
+    keys.pop_back();
+  }
 
   int64_t size_bytes() const {
     int64_t bytes = table.size_bytes() + places.size_bytes() + key_bytes;
@@ -54,15 +64,10 @@ class GroupSink final : public Sink {
       ARROW_RETURN_NOT_OK(ctx.cancel.Check());
       if (run_ && run_->size_bytes() >= init_.hold_bytes) ARROW_RETURN_NOT_OK(Flush(ctx));
       const auto chunk = block.batch->Slice(*taken, kChunkRows);
-      Status status = Assign(chunk, ctx);
-      if (status.IsOutOfMemory() && run_ && run_->table.count() > 0) {
-        ARROW_RETURN_NOT_OK(Flush(ctx));
-        status = Assign(chunk, ctx);
-      }
-      ARROW_RETURN_NOT_OK(status);
+      ARROW_RETURN_NOT_OK(AssignSomewhere(chunk, ctx));
       *taken += chunk->num_rows();
-      pending_ = chunk;
-      updated_ = 0;
+      taken_.push_back({chunk, 0});
+      is_assigned_ = true;
       ARROW_RETURN_NOT_OK(GoOn(ctx));
     }
     return Status::OK();
@@ -88,12 +93,18 @@ class GroupSink final : public Sink {
     writer_.reset();
     if (opened_) (void)init_.env->RemoveFile(temporary_);
     opened_ = false;
-    pending_.reset();
+    taken_.clear();
     run_.reset();
     cushion_.Release();
   }
 
  private:
+  // Rows that are taken, but not by all functions: those from `updated` on wait.
+  struct Taken {
+    std::shared_ptr<arrow::RecordBatch> rows;
+    size_t updated = 0;
+  };
+
   Status Open() {
     if (writer_) return Status::OK();
     ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
@@ -108,6 +119,11 @@ class GroupSink final : public Sink {
     for (const auto& function : init_.states->functions) {
       ARROW_ASSIGN_OR_RAISE(auto aggregate, init_.states->Make(function, ctx.pool));
       run->aggregates.push_back(std::move(aggregate));
+      std::shared_ptr<arrow::Array> none;
+      if (function.input.type()) {
+        ARROW_ASSIGN_OR_RAISE(none, arrow::MakeEmptyArray(function.input.type(), ctx.pool.get()));
+      }
+      run->no_rows.push_back(std::move(none));
     }
     run_ = std::move(run);
     return Status::OK();
@@ -129,8 +145,21 @@ class GroupSink final : public Sink {
     ARROW_RETURN_NOT_OK(run_->places.Reserve(run_->table.count() + rows));
     groups_->SetSize(rows);
     Decide();
-    ARROW_RETURN_NOT_OK(run_->combines ? AssignByTable(*chunk, ctx) : AssignByRow(*chunk));
+    const uint32_t before = run_->table.count();
+    Status status = run_->combines ? AssignByTable(*chunk, ctx) : AssignByRow(*chunk);
+    if (status.ok()) status = Grow();
+    if (!status.ok()) {
+      run_->Undo(before);
+      return status;
+    }
     run_->rows += chunk->num_rows();
+    return Status::OK();
+  }
+
+  // All functions get room for all groups: those that do not come to their rows can be written too.
+  Status Grow() {
+    for (size_t i = 0; i < run_->aggregates.size(); ++i)
+      ARROW_RETURN_NOT_OK(run_->aggregates[i]->Update(run_->no_rows[i].get(), {}, run_->table.count()));
     return Status::OK();
   }
 
@@ -143,33 +172,29 @@ class GroupSink final : public Sink {
   Status AssignByTable(const arrow::RecordBatch& chunk, const OperatorContext& ctx) {
     auto& run = *run_;
     ARROW_RETURN_NOT_OK(run.table.Reserve(*encoder_));
-    const uint32_t before = run.table.count();
     new_rows_->SetSize(0);
     run.table.Assign(*encoder_, {groups_->begin(), groups_->size()}, new_rows_.get());
     if (new_rows_->size() == 0) return Status::OK();
     std::vector<RowPick> picks;
     for (const uint32_t row : *new_rows_) picks.push_back({0, row});
     const std::vector<std::shared_ptr<arrow::RecordBatch>> from = {KeysOf(chunk)};
-    auto keys = Interleave(key_schema_, from, picks, ctx.pool.get());
-    if (!keys.ok()) {
-      run.table.Undo(before);
-      return keys.status();
-    }
-    return AddKeys(*std::move(keys));
+    ARROW_ASSIGN_OR_RAISE(auto keys, Interleave(key_schema_, from, picks, ctx.pool.get()));
+    AddKeys(std::move(keys));
+    return Status::OK();
   }
 
   Status AssignByRow(const arrow::RecordBatch& chunk) {
     ARROW_RETURN_NOT_OK(run_->table.Append(*encoder_, {groups_->begin(), groups_->size()}));
-    return AddKeys(KeysOf(chunk));
+    AddKeys(KeysOf(chunk));
+    return Status::OK();
   }
 
-  Status AddKeys(std::shared_ptr<arrow::RecordBatch> keys) {
+  void AddKeys(std::shared_ptr<arrow::RecordBatch> keys) {
     const auto batch = static_cast<uint32_t>(run_->keys.size());
     for (int64_t row = 0; row < keys->num_rows(); ++row)
       run_->places.PushBack({batch, static_cast<uint32_t>(row)});
     run_->key_bytes += arrow::util::ReferencedBufferSize(*keys).ValueOr(0);
     run_->keys.push_back(std::move(keys));
-    return Status::OK();
   }
 
   // Rows that meet none of their like in the table are not worth a look at it. From how many did, of the
@@ -184,27 +209,50 @@ class GroupSink final : public Sink {
     run.combines = repeated * std::max(1.0, room) >= kWorthCombining;
   }
 
+  // As Assign; where memory is refused, in a new run.
+  Status AssignSomewhere(const std::shared_ptr<arrow::RecordBatch>& chunk, const OperatorContext& ctx) {
+    const Status status = Assign(chunk, ctx);
+    if (!status.IsOutOfMemory() || !run_ || run_->table.count() == 0) return status;
+    ARROW_RETURN_NOT_OK(Flush(ctx));
+    return Assign(chunk, ctx);
+  }
+
   // Brings what was taken into the states, and a run that is being written to its end.
   Status GoOn(const OperatorContext& ctx) {
     if (run_ && run_->closed) ARROW_RETURN_NOT_OK(Flush(ctx));
-    while (pending_) {
-      if (!run_) ARROW_RETURN_NOT_OK(Assign(pending_, ctx));
+    while (!taken_.empty()) {
+      if (!is_assigned_) ARROW_RETURN_NOT_OK(AssignSomewhere(taken_.back().rows, ctx));
+      is_assigned_ = true;
       const Status status = Update();
       if (status.ok()) {
-        pending_.reset();
-        break;
+        taken_.pop_back();
+        is_assigned_ = false;
+        continue;
       }
-      // A function that has the rows gives their part of the states to this run, the others to the next.
-      if (!status.IsOutOfMemory() || run_->rows == pending_->num_rows()) return status;
+      if (!status.IsOutOfMemory()) return status;
+      // Functions that have the rows give their part of the states to this run, the others to the next ones.
+      if (run_->rows == taken_.back().rows->num_rows()) {
+        if (run_->rows == 1) return status;
+        SplitTaken();
+      }
+      is_assigned_ = false;
       ARROW_RETURN_NOT_OK(Flush(ctx));
     }
     return Status::OK();
   }
 
+  void SplitTaken() {
+    const Taken whole = std::move(taken_.back());
+    const int64_t half = whole.rows->num_rows() / 2;
+    taken_.back() = {whole.rows->Slice(half), whole.updated};
+    taken_.push_back({whole.rows->Slice(0, half), whole.updated});
+  }
+
   Status Update() {
-    for (; updated_ < run_->aggregates.size(); ++updated_) {
-      const auto column = init_.states->functions[updated_].input.Of(*pending_);
-      ARROW_RETURN_NOT_OK(run_->aggregates[updated_]->Update(
+    auto& taken = taken_.back();
+    for (; taken.updated < run_->aggregates.size(); ++taken.updated) {
+      const auto column = init_.states->functions[taken.updated].input.Of(*taken.rows);
+      ARROW_RETURN_NOT_OK(run_->aggregates[taken.updated]->Update(
           column.get(), {groups_->begin(), groups_->size()}, run_->table.count()));
     }
     return Status::OK();
@@ -217,15 +265,6 @@ class GroupSink final : public Sink {
     cushion_.Release();
     auto& run = *run_;
     run.closed = true;
-    // All functions know all groups, those too that did not get the last rows.
-    for (size_t i = 0; i < run.aggregates.size(); ++i) {
-      const auto& type = init_.states->functions[i].input.type();
-      std::shared_ptr<arrow::Array> none;
-      if (type) {
-        ARROW_ASSIGN_OR_RAISE(none, arrow::MakeEmptyArray(type, ctx.pool.get()));
-      }
-      ARROW_RETURN_NOT_OK(run.aggregates[i]->Update(none.get(), {}, run.table.count()));
-    }
     run.table.Sort();
     const size_t groups = run.table.count();
     const int64_t group_bytes = groups == 0 ? 1 : run.size_bytes() / static_cast<int64_t>(groups) + 1;
@@ -285,9 +324,8 @@ class GroupSink final : public Sink {
   // The chunk that Assign was called with last, scratch.
   std::unique_ptr<GroupKeys> encoder_;
   std::unique_ptr<GroupVector<uint32_t>> groups_, new_rows_;
-  // Rows that are taken, but not by all functions: those from updated_ on wait.
-  std::shared_ptr<arrow::RecordBatch> pending_;
-  size_t updated_ = 0;
+  std::vector<Taken> taken_;  // the last are the next
+  bool is_assigned_ = false;  // groups_ is of those
 };
 
 }  // namespace

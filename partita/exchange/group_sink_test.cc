@@ -20,9 +20,11 @@ namespace {
 using BatchPtr = std::shared_ptr<arrow::RecordBatch>;
 
 const std::vector<std::pair<std::string, std::string>> kAggregates = {
-    {"n", "count()"}, {"s", "sum(v)"},      {"lo", "min(w)"},   {"f", "first(w)"},
-    {"l", "last(v)"}, {"u", "n_unique(w)"}, {"m", "median(v)"}, {"top", "largest(v, 2)"},
-    {"d", "std(v)"},  {"all", "any(b)"},    {"i", "mean(i)"},   {"r", "corr(v, i)"}};
+    {"n", "count()"},           {"s", "sum(v)"},          {"lo", "min(w)"},
+    {"f", "first(w)"},          {"l", "last(v)"},         {"u", "n_unique(w)"},
+    {"m", "median(v)"},         {"top", "largest(v, 2)"}, {"d", "std(v)"},
+    {"all", "any(b)"},          {"i", "mean(i)"},         {"r", "corr(v, i)"},
+    {"many", "largest(i, 300)"}};
 
 std::shared_ptr<arrow::Schema> RowSchema() {
   return arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("v", arrow::float64()),
@@ -204,14 +206,14 @@ class GroupSinkTest : public testing::Test {
 
 TEST_F(GroupSinkTest, GroupsDoNotDependOnMemory) {
   for (const uint64_t groups : {3, 2000, 1'000'000}) {
-    const auto rows = Rows(groups, 12'000, groups);
+    const auto rows = Rows(groups, 5'000, groups);
     const Plan plan = PlanOf();
     auto budget = Budget::Make(256 * kMiB);
     auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, nullptr,
                                   std::make_unique<OrderedRows>(rows), budget->root());
     const auto expected = Drain(whole.get(), budget->root(), plan.stages[0].source.schema);
     int whole_runs = 0, refusals = 0;
-    for (uint64_t seed = 0; seed < 24; ++seed) {
+    for (uint64_t seed = 0; seed < 16; ++seed) {
       SCOPED_TRACE(std::to_string(groups) + " groups, seed " + std::to_string(seed));
       const auto limit = static_cast<int64_t>(768 * 1024 + seed % 8 * 1024 * 1024);
       const int64_t hold = seed % 3 == 0 ? 200'000 : 64 * kMiB;
@@ -220,13 +222,13 @@ TEST_F(GroupSinkTest, GroupsDoNotDependOnMemory) {
       ++whole_runs;
       ASSERT_TRUE(found->Equals(*expected)) << found->ToString() << expected->ToString();
     }
-    EXPECT_GT(whole_runs, 8);
+    EXPECT_GT(whole_runs, 5);
     EXPECT_GT(refusals, 8);
   }
 }
 
 TEST_F(GroupSinkTest, RowsAreNotLookedUpWhereKeysDoNotRepeat) {
-  const auto rows = Rows(5, 300'000, 100'000'000);
+  const auto rows = Rows(5, 140'000, 100'000'000);
   const Plan plan = PlanOf();
   auto budget = Budget::Make(512 * kMiB);
   auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, nullptr,

@@ -140,9 +140,14 @@ inline uint32_t GroupTable::FindOrAdd(const GroupKeys& keys, int64_t row, GroupV
 }
 
 void GroupTable::Undo(uint32_t count) {
+  if (shift_ == 64) {  // rows were appended, or there is no group at all
+    slots_.SetSize(std::min<size_t>(slots_.size(), count));
+    hashes_.SetSize(count);
+    return;
+  }
   const size_t mask = slots_.size() - 1;
-  for (uint32_t group = this->count();
-       group-- > count;) {  // the newest first: it closed every probe it was in
+  // The newest first: it closed every probe that it was in.
+  for (uint32_t group = this->count(); group-- > count;) {
     const uint64_t slot = SlotOf(hashes_[group], group);
     size_t at = HomeOf(hashes_[group]);
     while (slots_[at] != slot) at = (at + 1) & mask;

@@ -25,7 +25,7 @@ class GroupTable {
   // groups[i]: the group of row i. New groups have the numbers from the old count() on, in row order;
   // new_rows: their first rows.
   void Assign(const GroupKeys& keys, std::span<uint32_t> groups, GroupVector<uint32_t>* new_rows);
-  // Takes back the last Assign, of which the groups from `count` on were new.
+  // Takes back the groups from `count` on, which the last Assign or Append made.
   void Undo(uint32_t count);
   // A new group for each row. Assign may not be called after this.
   Status Append(const GroupKeys& keys, std::span<uint32_t> groups);

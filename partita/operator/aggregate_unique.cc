@@ -238,7 +238,7 @@ class Unique final : public AggregateBase {
   void Order() {
     if (is_ordered_) return;
     int64_t at = 0;
-    for (size_t g = 0; g < counts_.size(); ++g) {
+    for (uint32_t g = 0; g < num_groups(); ++g) {  // a refused Grow may have left more counts than ends
       ends_[g] = at;
       at += counts_[g];
     }
