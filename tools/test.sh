@@ -31,13 +31,13 @@ if [ "$quick" != "--quick" ]; then
   export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
   # Points a sweep: the instrumented runs are ten times slower.
   export PARTITA_SWEEP_POINTS=25
-  rooms=(base memory block observe expression storage dataset pipeline plan compile schedule runs operator)
+  rooms=(base memory block observe expression storage dataset pipeline plan compile schedule runs operator exchange execute)
 
   step "build (asan, ubsan)"
   cmake --preset asan -DPARTITA_BUILD_CLI=OFF -DPARTITA_BUILD_FUZZERS=ON >/dev/null
-  cmake --build --preset asan --target $(printf 'partita_%s_test ' "${rooms[@]}") partita_image_test partita_sweep_test partita_fuzzers
+  cmake --build --preset asan --target $(printf 'partita_%s_test ' "${rooms[@]}") partita_image_test partita_python_steps_test partita_sweep_test partita_fuzzers
   step "C++ tests, sweeps (asan, ubsan)"
-  ctest --preset asan -j2 -LE fuzz -R "^($(IFS='|'; echo "${rooms[*]}")|image|sweep)$"
+  ctest --preset asan -j2 -LE fuzz -R "^($(IFS='|'; echo "${rooms[*]}")|image|python_steps|sweep)$"
   step "fuzzers (asan, ubsan)"
   ctest --preset asan -j2 -L fuzz
 
