@@ -60,7 +60,8 @@ class Rearranging(ABC):
             [2, 1, 3, 4]
         """
         keys = [*([by] if isinstance(by, str | Expr) else by), *more]
-        names, computed = [], []
+        names: list[str] = []
+        computed: list[list[object]] = []
         for key in keys:
             plain = key if isinstance(key, str) else key.to_json().get("column")
             names.append(plain if plain is not None else f"__sort_{len(computed)}")
@@ -248,8 +249,9 @@ class Rearranging(ABC):
             [{'t': 3, 'n': 100, 't_right': 2, 'price': 5.5}, {'t': 10, 'n': 50, 't_right': 9, 'price': 6.0}]
         """
         if not isinstance(other, Rearranging):
-            hint = "wrap rows in pt.from_arrow(…)"
-            raise UserError(f"join_asof takes a dataset, not {type(other).__name__}", hint=hint)
+            raise UserError(
+                f"join_asof takes a dataset, not {type(other).__name__}", hint="wrap rows in pt.from_arrow(…)"
+            )
         args = {
             "on": on,
             "by": _names(by) or None,
