@@ -2,7 +2,7 @@
 if(PARTITA_BUILD_SHARED)
   include(GNUInstallDirs)
   set(PARTITA_ROOMS base memory block observe expression storage dataset pipeline plan compile schedule runs operator exchange
-      execute engine session image components)
+      execute engine session image python_steps components)
   list(TRANSFORM PARTITA_ROOMS PREPEND partita_ OUTPUT_VARIABLE room_targets)
   set(room_files ${room_targets})
   list(TRANSFORM room_files REPLACE "(.+)" "$<TARGET_FILE:\\1>")
