@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import faulthandler
 import gc
+import io
 import json
 import mmap
 import os
@@ -32,6 +33,9 @@ _OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
 def work(driver: socket.socket) -> NoReturn:
     """Never returns: the process ends with its socket."""
     code = 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, write_through=False)  # workers share the pipe: a line is one write
     try:
         _Worker(driver).run()
     except _LeftError:
