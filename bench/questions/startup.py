@@ -123,7 +123,9 @@ def main(arguments: argparse.Namespace) -> int:
                 ]
             )
         report.say(
-            f"\n## {title}\n\n" + table(["", "wall ms", "times partita", "CPU ms", "peak with page cache", ""], rows) + "\n"
+            f"\n## {title}\n\n"
+            + table(["", "wall ms", "times partita", "CPU ms", "peak with page cache", ""], rows)
+            + "\n"
         )
         peers = {name: seconds for name, seconds in wall.items() if seconds and name != "partita"}
         if wall.get("partita") and peers:
