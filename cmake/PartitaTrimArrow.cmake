@@ -1,4 +1,4 @@
-# partita_trim_arrow(<target>): the program runs with a copy of Arrow's libraries that starts in half of the time
+# partita_trim_arrow(<target>): the program runs with a copy of Arrow's libraries that starts faster
 # (cmake/trim_arrow.py, docs/decisions/0010-start-up.md). In the build tree only: what is installed finds pyarrow's own.
 option(PARTITA_TRIM_ARROW "Run the partita command of the build tree with a copy of Arrow that starts faster" ON)
 
