@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "partita/base/env_errno.h"
@@ -43,6 +45,17 @@ class Fd {
 
 // A directory stream that closes itself.
 using Dir = std::unique_ptr<DIR, decltype([](DIR* dir) { closedir(dir); })>;
+
+// They wait for the disk, not for a processor.
+constexpr size_t kMostSyncsAtOnce = 8;
+
+Status Sync(const std::string& path) {
+  Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.ok()) return ErrnoStatus(errno, "open", path);
+  // Some file systems cannot sync a directory (EINVAL): they keep no order that a sync could ask for.
+  if (fsync(fd.get()) != 0 && errno != EINVAL) return ErrnoStatus(errno, "sync", path);
+  return Status::OK();
+}
 
 bool IsMissing(int error) { return error == ENOENT || error == ENOTDIR; }
 
@@ -184,11 +197,22 @@ class LocalEnv final : public Env {
     return RemoveBelow(AT_FDCWD, std::string(trimmed), std::string(trimmed));
   }
 
-  Status SyncFile(const std::string& path) override {
-    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd.ok()) return ErrnoStatus(errno, "open", path);
-    // Some file systems cannot sync a directory (EINVAL): they keep no order that a sync could ask for.
-    if (fsync(fd.get()) != 0 && errno != EINVAL) return ErrnoStatus(errno, "sync", path);
+  Status SyncFiles(const std::vector<std::string>& paths, const std::vector<std::string>& if_possible) override {
+    std::vector<Status> statuses(paths.size() + if_possible.size());
+    std::atomic<size_t> next{0};
+    const auto sync_next = [&] {
+      for (size_t i; (i = next++) < statuses.size();) {
+        statuses[i] = Sync(i < paths.size() ? paths[i] : if_possible[i - paths.size()]);
+      }
+    };
+    std::vector<std::jthread> others;
+    try {
+      for (size_t i = 1; i < std::min<size_t>(statuses.size(), kMostSyncsAtOnce); ++i) others.emplace_back(sync_next);
+    } catch (const std::system_error&) {  // no more threads: those there are, this one at least, do it all
+    }
+    sync_next();
+    others.clear();  // joins
+    for (size_t i = 0; i < paths.size(); ++i) ARROW_RETURN_NOT_OK(statuses[i]);
     return Status::OK();
   }
 

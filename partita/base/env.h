@@ -86,7 +86,9 @@ class Env {
   virtual Status Rename(const std::string& from, const std::string& to) = 0;   // atomic, replaces
   virtual Status RemoveFile(const std::string& path) = 0;                      // missing is OK
   virtual Status RemoveTree(const std::string& path) = 0;                      // missing is OK; never follows links
-  virtual Status SyncFile(const std::string& path) = 0;                        // fsync of a file or a directory
+  // fsync of files and directories, side by side: a few journal commits serve all. Meant for few. Errors of
+  // `if_possible`, which need not be readable, are not told.
+  virtual Status SyncFiles(const std::vector<std::string>& paths, const std::vector<std::string>& if_possible = {}) = 0;
   virtual Status SyncFileSystem(const std::string& path) = 0;                  // syncfs: the one sync before a manifest
   // Takes an exclusive advisory lock on a file (created); held until the returned handle dies. An environment error when
   // another process holds it; the message names the pid that wrote it.
@@ -102,8 +104,10 @@ class Env {
 
 // Whole small files, for records and documents. ReadSmallFile refuses more than max_bytes (resource error).
 Result<std::string> ReadSmallFile(Env* env, const std::string& path, int64_t max_bytes = 256 << 20);
-// Writes `path`.tmp-<random> and renames it: readers see the old or the new bytes. `sync` fsyncs file and directory.
-Status WriteFileAtomically(Env* env, const std::string& path, std::string_view bytes, bool sync = false);
+// Writes `path`.tmp-<random> and renames it: readers see the old or the new bytes. Nothing is synced.
+Status WriteFileAtomically(Env* env, const std::string& path, std::string_view bytes);
+// Its first half: returns the temporary file's path, for who syncs it before renaming it.
+Result<std::string> WriteFileBeside(Env* env, const std::string& path, std::string_view bytes);
 
 // Path arithmetic, no system call.
 // An absolute `b` wins; names that come from data pass IsSafeRelativePath first.

@@ -239,9 +239,10 @@ Status FaultEnv::RemoveTree(const std::string& path) {
   return base_->RemoveTree(path);
 }
 
-Status FaultEnv::SyncFile(const std::string& path) {
-  ARROW_RETURN_NOT_OK(state_->Before("sync_file", path));
-  return base_->SyncFile(path);
+Status FaultEnv::SyncFiles(const std::vector<std::string>& paths,
+                           const std::vector<std::string>& if_possible) {
+  for (const auto& path : paths) ARROW_RETURN_NOT_OK(state_->Before("sync_file", path));
+  return base_->SyncFiles(paths, if_possible);
 }
 
 Status FaultEnv::SyncFileSystem(const std::string& path) {

@@ -52,7 +52,8 @@ class FaultEnv final : public Env {
   Status Rename(const std::string& from, const std::string& to) override;
   Status RemoveFile(const std::string& path) override;
   Status RemoveTree(const std::string& path) override;
-  Status SyncFile(const std::string& path) override;
+  Status SyncFiles(const std::vector<std::string>& paths,
+                   const std::vector<std::string>& if_possible) override;
   Status SyncFileSystem(const std::string& path) override;
   Result<std::shared_ptr<void>> LockFile(const std::string& path) override;
   int64_t NowUnixMicros() override;

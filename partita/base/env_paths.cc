@@ -37,20 +37,25 @@ Result<std::string> ReadSmallFile(Env* env, const std::string& path, int64_t max
   return bytes;
 }
 
-Status WriteFileAtomically(Env* env, const std::string& path, std::string_view bytes, bool sync) {
-  const std::string temporary = path + ".tmp-" + env->RandomHex(8);
+Result<std::string> WriteFileBeside(Env* env, const std::string& path, std::string_view bytes) {
+  std::string temporary = path + ".tmp-" + env->RandomHex(8);
   const auto write = [&]() -> Status {
     ARROW_ASSIGN_OR_RAISE(auto file, env->OpenWrite(temporary, WriteOptions{.window_bytes = 0}));
     ARROW_RETURN_NOT_OK(file->Write(bytes.data(), static_cast<int64_t>(bytes.size())));
-    ARROW_RETURN_NOT_OK(file->Close());
-    if (sync) ARROW_RETURN_NOT_OK(env->SyncFile(temporary));
-    return env->Rename(temporary, path);
+    return file->Close();
   };
   if (Status status = write(); !status.ok()) {
     (void)env->RemoveFile(temporary);
     return status;
   }
-  return sync ? env->SyncFile(std::string(DirName(path))) : Status::OK();
+  return temporary;
+}
+
+Status WriteFileAtomically(Env* env, const std::string& path, std::string_view bytes) {
+  ARROW_ASSIGN_OR_RAISE(const std::string temporary, WriteFileBeside(env, path, bytes));
+  Status renamed = env->Rename(temporary, path);
+  if (!renamed.ok()) (void)env->RemoveFile(temporary);
+  return renamed;
 }
 
 std::string JoinPath(std::string_view a, std::string_view b) {

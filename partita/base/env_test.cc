@@ -235,9 +235,9 @@ TEST_F(EnvTest, RenameReplacesAndRemoveForgivesMissing) {
   EXPECT_TRUE(env_->RemoveFile(Path("b")).ok());
   EXPECT_TRUE(env_->RemoveFile(Path("b")).ok());
   EXPECT_FALSE(env_->RemoveFile(dir_).ok());
-  EXPECT_TRUE(env_->SyncFile(dir_).ok());
+  EXPECT_TRUE(env_->SyncFiles({dir_}).ok());
   EXPECT_TRUE(env_->SyncFileSystem(dir_).ok());
-  EXPECT_FALSE(env_->SyncFile(Path("none")).ok());
+  EXPECT_FALSE(env_->SyncFiles({Path("none")}).ok());
 }
 
 TEST_F(EnvTest, LockIsExclusiveAndNamesItsHolder) {
@@ -273,7 +273,9 @@ TEST_F(EnvTest, LockOfADeadProcessIsFree) {
 }
 
 TEST_F(EnvTest, SmallFiles) {
-  ASSERT_TRUE(WriteFileAtomically(env_, Path("s"), "one", /*sync=*/true).ok());
+  ASSERT_TRUE(WriteFileAtomically(env_, Path("s"), "one").ok());
+  EXPECT_TRUE(env_->SyncFiles({Path("s"), dir_}).ok());
+  EXPECT_FALSE(env_->SyncFiles({Path("s"), Path("missing")}).ok());
   ASSERT_TRUE(WriteFileAtomically(env_, Path("s"), std::string("t\0o", 3)).ok());
   EXPECT_EQ(Read(Path("s")), std::string("t\0o", 3));
   EXPECT_EQ(env_->ListDir(dir_).ValueOrDie().size(), 1u) << "no temporary file is left";

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kState = "_partita";
 constexpr std::string_view kQuarantine = "_quarantine";
-constexpr size_t kMostSyncedAlone = 16;  // files and folders
+constexpr size_t kMostSyncedAlone = 32;  // files and folders; syncfs waits for all that any program wrote
 
 std::string StateDir(const std::string& folder) { return JoinPath(folder, kState); }
 std::string OwnerFile(const std::string& folder) { return JoinPath(StateDir(folder), "owner.json"); }
@@ -279,30 +279,51 @@ Status RunDirectory::Commit(const std::vector<Pending>& files, TaskCommit commit
   return log_->Append(std::move(commit));
 }
 
-// What `manifest` names reaches the disk. A few files go one by one: syncfs waits for all that any program
-// wrote.
-Status RunDirectory::Sync(const std::string& folder, const Manifest& manifest) {
-  std::set<std::string> paths{folder, JoinPath(StateDir(primary_), "commits.log")};
-  for (const auto& partition : manifest.partitions) {
-    for (const auto& file : partition.files) {
-      const std::string path = JoinPath(folder, file.path);
-      paths.insert(path);
-      paths.insert(std::string(DirName(path)));
-      if (paths.size() > kMostSyncedAlone) return env_->SyncFileSystem(folder);
+Status RunDirectory::SyncOutput(const std::vector<Manifest>& manifests,
+                                const std::vector<std::string>& written) {
+  std::set<std::string> paths{JoinPath(StateDir(primary_), "commits.log")};
+  paths.insert(written.begin(), written.end());
+  std::set<std::string> parents;
+  for (size_t i = 0; i < manifests.size(); ++i) {
+    const std::string& folder = datasets_[i].path;
+    paths.insert(folder);
+    parents.insert(std::string(DirName(folder)));
+    for (const auto& partition : manifests[i].partitions) {
+      for (const auto& file : partition.files) {
+        const std::string path = JoinPath(folder, file.path);
+        paths.insert(path);
+        paths.insert(std::string(DirName(path)));
+      }
     }
   }
-  for (const auto& path : paths) ARROW_RETURN_NOT_OK(env_->SyncFile(path));
-  (void)env_->SyncFile(
-      std::string(DirName(folder)));  // the folder's own name; its parent need not be readable
-  return Status::OK();
+  if (paths.size() > kMostSyncedAlone) {
+    for (const auto& dataset : datasets_) ARROW_RETURN_NOT_OK(env_->SyncFileSystem(dataset.path));
+    return Status::OK();
+  }
+  // The folders' own names are in their parents, which need not be readable.
+  return env_->SyncFiles({paths.begin(), paths.end()}, {parents.begin(), parents.end()});
 }
 
 Status RunDirectory::Finish(std::vector<Manifest> manifests) {
   if (temporary_) return Status::OK();
-  for (size_t i = 0; i < manifests.size(); ++i) ARROW_RETURN_NOT_OK(Sync(datasets_[i].path, manifests[i]));
-  for (size_t i = 0; i < manifests.size(); ++i) {
-    ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, JoinPath(datasets_[i].path, kManifestName),
-                                            manifests[i].ToText(), /*sync=*/true));
+  std::vector<std::string> written;
+  const auto finish = [&]() -> Status {
+    for (size_t i = 0; i < manifests.size(); ++i) {
+      ARROW_ASSIGN_OR_RAISE(auto temporary, WriteFileBeside(env_, JoinPath(datasets_[i].path, kManifestName),
+                                                            manifests[i].ToText()));
+      written.push_back(std::move(temporary));
+    }
+    ARROW_RETURN_NOT_OK(SyncOutput(manifests, written));
+    std::set<std::string> folders;
+    for (size_t i = 0; i < manifests.size(); ++i) {
+      ARROW_RETURN_NOT_OK(env_->Rename(written[i], JoinPath(datasets_[i].path, kManifestName)));
+      folders.insert(datasets_[i].path);
+    }
+    return env_->SyncFiles({folders.begin(), folders.end()});
+  };
+  if (Status status = finish(); !status.ok()) {
+    for (const auto& temporary : written) (void)env_->RemoveFile(temporary);
+    return status;
   }
   return RemoveScratch();
 }

@@ -75,7 +75,8 @@ class RunDirectory {
 
  private:
   RunDirectory() = default;
-  Status Sync(const std::string& folder, const Manifest& manifest);
+  // What the manifests name, the log and the files `written` reach the disk.
+  Status SyncOutput(const std::vector<Manifest>& manifests, const std::vector<std::string>& written);
   struct Standing {
     bool owned = false;     // an earlier run of Partita wrote here
     bool same = false;      // … of this plan and snapshot
