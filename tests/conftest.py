@@ -14,6 +14,7 @@ for _folder in (Path(__file__).parent, Path(__file__).parent / "laws"):
     sys.path.insert(0, str(_folder))
 
 from binary import Workspace, binary_path  # noqa: E402
+from clusters.fixtures import *  # noqa: E402, F403
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 packages=(
   ccache mold git g++ cmake ninja-build python3-venv python3-dev
   libcurl4-openssl-dev libssl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev libyaml-cpp-dev nlohmann-json3-dev
-  libxxhash-dev nettle-dev libarchive-dev libgtest-dev libgmock-dev
+  libxxhash-dev nettle-dev libarchive-dev libgtest-dev libgmock-dev iproute2 util-linux
 )
 missing=()
 for package in "${packages[@]}"; do

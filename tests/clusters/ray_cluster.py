@@ -1,0 +1,59 @@
+"""A Ray cluster: a head with the driver, and nodes, each on a host of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .cluster import Cluster, program
+from .hosts import MIB, Host
+
+_PORT = 6379
+_START_SECONDS = 120  # about ten when the machine is idle
+_CPUS = 2
+_OBJECT_STORE = 160 * MIB
+
+
+class RayCluster(Cluster):
+    kind = "ray"
+
+    @property
+    def gcs(self) -> str:
+        return f"{self.head.address}:{_PORT}"
+
+    @property
+    def address(self) -> str:  # type: ignore[override]
+        return f"ray://{self.gcs}"
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return {
+            **super().variables,
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ADDRESS": self.gcs,
+            # A node that says nothing for so long is lost: 30 s by default, and a test would wait for it.
+            "RAY_health_check_initial_delay_ms": "2000",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_failure_threshold": "3",
+            "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
+            # The hosts' own groups limit memory; Ray sees the machine's.
+            "RAY_memory_monitor_refresh_ms": "0",
+            "RAY_DEDUP_LOGS": "0",
+        }
+
+    def _ray(self, host: Host, *more: str) -> None:
+        command = [
+            program("ray"), "start", "--block", "--disable-usage-stats", f"--node-ip-address={host.address}",
+            f"--num-cpus={_CPUS}", f"--object-store-memory={_OBJECT_STORE}", f"--temp-dir={host.folder}", *more,
+        ]  # fmt: skip
+        self._daemon(host, "ray", command, "Ray runtime started", _START_SECONDS)
+
+    def _start_head(self, host: Host) -> None:
+        self._ray(host, "--head", f"--port={_PORT}", "--include-dashboard=false")
+
+    def _start_node(self, host: Host) -> None:
+        self._ray(host, f"--address={self.gcs}")
+
+    def _head_is_well(self) -> bool:
+        return bool(self.head.is_up and self.head.processes("gcs_server") and self.head.processes("raylet/raylet"))
