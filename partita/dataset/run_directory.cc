@@ -103,6 +103,31 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
   return run;
 }
 
+Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector<Dataset> datasets,
+                                                           const RunIdentity& identity,
+                                                           const std::string& scratch_dir) {
+  if (datasets.empty()) return UserError("the plan writes nothing", "add a write step");
+  auto run = std::unique_ptr<RunDirectory>(new RunDirectory());
+  run->env_ = env;
+  run->datasets_ = std::move(datasets);
+  run->primary_ = run->datasets_[0].path;
+  run->spill_dir_ = JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
+  run->log_ = CommitLog::InMemory();
+  for (const auto& dataset : run->datasets_) {
+    ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env, dataset.path));
+    if (!owner.exists) {
+      return EnvironmentError("this worker does not see the folder of the run: '" + dataset.path + "'",
+                              "write to storage that every worker mounts at the same path",
+                              /*retriable=*/false);
+    }
+    if (owner.plan_hash != identity.plan_hash || owner.snapshot_hash != identity.snapshot_hash) {
+      return UserError("the folder '" + dataset.path + "' belongs to the run of another plan",
+                       "stop that run, or choose another folder");
+    }
+  }
+  return run;
+}
+
 // Looks at a dataset's folder without changing anything: whose is it?
 Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, const RunIdentity& identity,
                                                         const Options& options) const {

@@ -45,6 +45,12 @@ class RunDirectory {
   static Result<std::unique_ptr<RunDirectory>> Open(Env* env, std::vector<Dataset> datasets,
                                                     const RunIdentity& identity, std::string scratch_dir,
                                                     Options options);
+  // A worker's view of a run that another process owns: the same folders, a log in memory of what it is told.
+  // It claims, locks and removes nothing but its own spill folder, below `scratch_dir` (must not be shared).
+  // Errors: the run's folder is not seen from here (environment), or is another plan's (user).
+  static Result<std::unique_ptr<RunDirectory>> Attach(Env* env, std::vector<Dataset> datasets,
+                                                      const RunIdentity& identity,
+                                                      const std::string& scratch_dir);
   ~RunDirectory();
 
   CommitLog* log() { return log_.get(); }

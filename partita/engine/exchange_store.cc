@@ -15,6 +15,7 @@
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
+
 std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
   std::vector<ExchangeWriter> writers;
   for (size_t s = 0; s < plan.stages.size(); ++s) {
@@ -27,6 +28,15 @@ std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
   std::sort(writers.begin(), writers.end(),
             [](const auto& a, const auto& b) { return a.input_index < b.input_index; });
   return writers;
+}
+
+std::vector<int> ExchangesReadBy(const Plan& plan, int stage) {
+  std::vector<int> read;
+  for (size_t x = 0; x < plan.exchanges.size(); ++x) {
+    if (plan.stages[static_cast<size_t>(stage)].Reads(static_cast<int>(x)))
+      read.push_back(static_cast<int>(x));
+  }
+  return read;
 }
 
 MadeRows MadeBy(const Plan& plan, const TaskCommit& commit) {

@@ -30,6 +30,7 @@ struct ExchangeWriter {
   int input_index = 0;
 };
 std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange);  // by input
+std::vector<int> ExchangesReadBy(const Plan& plan, int stage);
 
 // What a committed task made: rows and logical bytes by output of its stage.
 struct MadeRows {

@@ -18,7 +18,7 @@ class LocalRun {
       : factory_(factory),
         context_(context),
         options_(options),
-        max_running_(MaxRunning()),
+        max_running_(MostRunningTasks(*context.plan, context.budget->limit_bytes(), context.threads)),
         running_limit_(max_running_),
         scheduler_(MakeStageGraph(*context.plan, factory->scan_partitions()),
                    {.max_running_tasks = max_running_, .max_attempts = options.max_attempts}) {}
@@ -60,46 +60,12 @@ class LocalRun {
  private:
   int64_t NowMs() const { return context_.env->MonotonicNanos() / 1000000; }
 
-  // Enough tasks that threads are never idle, no more than the budget can give the least each needs.
-  int MaxRunning() const {
-    bool waits = false;
-    for (const auto& stage : context_.plan->stages) {
-      for (const auto& node : stage.nodes) {
-        const auto* factory = FindTransform(node.op);
-        waits = waits || (factory != nullptr && factory->make_async);
-      }
-    }
-    const int64_t fit =
-        context_.budget->limit_bytes() / std::max<int64_t>(1, LeastBudgetBytes(*context_.plan));
-    return static_cast<int>(std::clamp<int64_t>(fit, 1, context_.threads + (waits ? 3 : 1)));
-  }
-
   void Restore() {
     for (const auto& [key, commit] : context_.directory->log()->commits()) {
       if (key.second >= kRetryPartitions) continue;
-      const auto [rows, bytes] = factory_->MadeBy(commit);
-      scheduler_.Restore({key.first, key.second}, rows, bytes);
-      const auto& stage = context_.plan->stages[static_cast<size_t>(key.first)];
-      for (size_t i = 0; i < commit.steps.size() && i <= stage.nodes.size(); ++i) {
-        const std::string& name = i == 0 ? stage.source.step : stage.nodes[i - 1].step;
-        for (const auto& counters : context_.observer->steps()) {
-          if (counters.step != name) continue;
-          auto& step = const_cast<StepCounters&>(counters);
-          step.rows_in += commit.steps[i].rows_in;
-          step.rows_out += commit.steps[i].rows_out;
-          step.rows_skipped += commit.steps[i].skipped;
-          step.rows_quarantined += commit.steps[i].quarantined;
-        }
-      }
-      for (size_t o = 0; o < rows.size(); ++o) {
-        const auto& output = stage.outputs[o];
-        if (output.kind != PlanOutput::Kind::kSink) continue;
-        for (const auto& counters : context_.observer->steps()) {
-          if (counters.step != context_.plan->sinks[static_cast<size_t>(output.target)].step) continue;
-          const_cast<StepCounters&>(counters).rows_in += rows[o];
-          const_cast<StepCounters&>(counters).rows_out += rows[o];
-        }
-      }
+      const auto made = factory_->MadeBy(commit);
+      scheduler_.Restore({key.first, key.second}, made.rows, made.bytes);
+      CountCommitted(*context_.plan, commit, context_.observer);
     }
     context_.observer->tasks_resumed.store(scheduler_.tasks_done());
   }
@@ -221,6 +187,18 @@ class LocalRun {
 };
 
 }  // namespace
+
+int MostRunningTasks(const Plan& plan, int64_t budget_bytes, int threads) {
+  bool waits = false;
+  for (const auto& stage : plan.stages) {
+    for (const auto& node : stage.nodes) {
+      const auto* factory = FindTransform(node.op);
+      waits = waits || (factory != nullptr && factory->make_async);
+    }
+  }
+  const int64_t fit = budget_bytes / std::max<int64_t>(1, LeastBudgetBytes(plan));
+  return static_cast<int>(std::clamp<int64_t>(fit, 1, threads + (waits ? 3 : 1)));
+}
 
 int64_t TargetBlockBytes(int64_t budget_bytes) {
   return std::clamp<int64_t>(budget_bytes / 64, 64 * kKiB, 4 * kMiB);

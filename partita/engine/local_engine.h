@@ -17,6 +17,10 @@ struct LocalEngineOptions {
 // Runs until every task is committed (then returns OK; manifests are the caller's) or the run fails. Blocks.
 Status RunLocal(TaskFactory* factory, const RunContext& context, const LocalEngineOptions& options);
 
+// Tasks that may run at once in one process: enough that threads are never idle, no more than the budget can
+// give the least each needs.
+int MostRunningTasks(const Plan& plan, int64_t budget_bytes, int threads);
+
 // Bytes of a block that suits the budget: physical, never seen in output.
 int64_t TargetBlockBytes(int64_t budget_bytes);
 

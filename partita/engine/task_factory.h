@@ -1,16 +1,16 @@
-// Makes the tasks of a run: where rows come from, where they go, and how a task's end becomes a commit.
-// Shared by the local engine and `partita task`, so that both run the same function on the same files.
+// Makes the tasks of a run: where rows come from and where they go. Shared by the local engine and by the
+// workers of all others (engine/task_runner.h), so that each runs the same function on the same files.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "partita/dataset/run_directory.h"
 #include "partita/engine/collector.h"
+#include "partita/engine/committer.h"
 #include "partita/engine/exchange_store.h"
 #include "partita/execute/worker_pool.h"
 #include "partita/operator/window_scan.h"
@@ -35,21 +35,6 @@ struct RunContext {
   const std::vector<WindowRead>* windows = nullptr;
 };
 
-// Sinks' folders of a plan in RunDirectory's order: file sinks, then the quarantine. `dataset_of_sink[i]` is
-// -1 for "collect".
-struct PlanDatasets {
-  std::vector<RunDirectory::Dataset> datasets;
-  std::vector<int> dataset_of_sink;
-  int quarantine = -1;
-};
-PlanDatasets DatasetsOf(const Plan& plan);
-
-// The number of an output's partition in its dataset: input k's partitions follow those of input k - 1.
-inline constexpr int64_t kPartitionsPerInput = 1000000;
-inline int64_t DatasetPartition(int input_index, int64_t partition) {
-  return input_index * kPartitionsPerInput + partition;
-}
-
 class TaskFactory {
  public:
   static Result<std::unique_ptr<TaskFactory>> Make(RunContext context);
@@ -57,22 +42,21 @@ class TaskFactory {
   const std::vector<int64_t>& scan_partitions() const { return scan_partitions_; }
   // The partitions of a stage that reads an exchange follow from the commits of the stages that write it.
   Result<TaskInit> MakeTask(TaskId task, bool frugal);
-  // Renames and logs. Returns the rows of each output of the stage, as the scheduler wants them.
+  // Committer::Commit; then tells the collectors.
   Result<MadeRows> Commit(TaskEnd end);
   MadeRows MadeBy(const TaskCommit& commit) const { return partita::MadeBy(*context_.plan, commit); }
   // See ExchangeStore::DropLost. Call before the run starts.
   Status DropLostExchanges() { return exchanges_->DropLost(); }
-  // The manifests of all datasets, from the log.
-  std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
+  const Committer& committer() const { return committer_; }
 
  private:
-  std::set<CommitLog::Key> BeyondLimits() const;
-  const std::string& StepOf(int stage, int node) const;  // node -1: the source
+  explicit TaskFactory(RunContext context)
+      : context_(std::move(context)), committer_(context_.plan, context_.env, context_.directory) {}
   std::string NextAttempt() { return attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1)); }
   Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);
 
   RunContext context_;
-  PlanDatasets datasets_;
+  Committer committer_;
   std::vector<std::shared_ptr<StageProgram>> programs_;
   std::vector<std::vector<Partition>> partitions_;  // scan stages
   std::vector<int64_t> scan_partitions_;

@@ -51,14 +51,18 @@ std::vector<OptionSpec> MakeSpecs() {
                      return Status::OK();
                    },
                    [](const RunOptions& o) { return o.spill_dir; }});
-  specs.push_back({"engine", "NAME", "local", "where tasks run",
-                   [](RunOptions* o, const std::string& v) {
-                     if (v != "local")
-                       return UserError("unknown engine '" + v + "'", "this build has the engine: local");
-                     o->engine = v;
-                     return Status::OK();
-                   },
-                   [](const RunOptions& o) { return o.engine; }});
+  specs.push_back(
+      {"engine", "NAME", "local",
+       "where tasks run: local, processes[:N], ray, ray://HOST:PORT, dask, dask://HOST:PORT",
+       [](RunOptions* o, const std::string& v) {
+         const std::string scheme = v.substr(0, v.find(':'));
+         const bool known = v == "local" || scheme == "processes" || scheme == "ray" || scheme == "dask";
+         if (!known)
+           return UserError("unknown engine '" + v + "'", "use one of: local, processes, ray, dask");
+         o->engine = v;
+         return Status::OK();
+       },
+       [](const RunOptions& o) { return o.engine; }});
   specs.push_back({"on-error", "POLICY", "as the steps say (fail)",
                    "fail, skip or quarantine: bad rows of steps that name no policy",
                    [](RunOptions* o, const std::string& v) {

@@ -90,6 +90,7 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
   ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
   options.fresh = false;
+  options.engine = "local";  // bad rows are few
   const auto plan_datasets = DatasetsOf(compiled.plan);
   ARROW_ASSIGN_OR_RAISE(auto directory,
                         RunDirectory::Open(env_, plan_datasets.datasets, identity, options.spill_dir, {}));

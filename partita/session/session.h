@@ -67,6 +67,9 @@ class RowStream {
   virtual Observer* observer() = 0;
 };
 
+class RemoteRun;
+class RemoteWorker;
+
 class Session {
  public:
   explicit Session(Env* env);
@@ -102,6 +105,14 @@ class Session {
   // Number of rows after a step; from metadata alone where steps and formats allow.
   Result<int64_t> Count(const Pipeline& pipeline, const std::string& step, const RunOptions& options,
                         RunControl control = {});
+
+  // A run of which another program executes the tasks, on whatever engine: see session/remote_run.h.
+  Result<std::unique_ptr<RemoteRun>> OpenRun(CompiledPlan compiled, const RunOptions& options,
+                                             Observer* observer);
+  // The side that executes them, in this process; also in one that another machine runs.
+  Result<std::unique_ptr<RemoteWorker>> OpenWorker(CompiledPlan compiled, const RunOptions& options);
+  // The rows of from_memory's `id`; null: not known.
+  std::shared_ptr<const MemoryTable> TableOf(const std::string& id);
 
   // One task through storage: the contract of batch engines. Its outputs are committed to the plan's folders.
   Status RunTask(const CompiledPlan& compiled, TaskId task, const RunOptions& options,

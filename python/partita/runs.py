@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _execute
 from ._graph import Node, build
-from ._native import session
+from ._native import native, session
 from .errors import UserError
 from .stats import RunStats, format_bytes, format_count
 
@@ -176,7 +176,13 @@ def run(
             _owner._observer = running.observer  # type: ignore[attr-defined]
         plan = session.compile(pipeline.native)
         poll = running.progress.poll if running.progress.enabled else None
-        text = session.run(plan, running.pairs, running.observer, poll, retry_quarantine)
+        engine = native.engine_of(plan, running.pairs)
+        if engine == "local" or retry_quarantine:  # bad rows are few: no cluster is asked
+            text = session.run(plan, running.pairs, running.observer, poll, retry_quarantine)
+        else:
+            from .engines import driver
+
+            text = driver.run(plan, running.pairs, running.observer, poll, engine)
     form = json.loads(text)
     return RunResult(
         tuple(_written(dataset) for dataset in form["datasets"]),

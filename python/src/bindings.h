@@ -53,5 +53,6 @@ void BindObserver(nb::module_& m);
 void BindStream(nb::module_& m);
 void BindSession(nb::module_& m);
 void BindIngest(nb::module_& m);
+void BindEngines(nb::module_& m);
 
 }  // namespace partita::python

@@ -27,4 +27,5 @@ NB_MODULE(_partita, m) {
   BindStream(m);
   BindSession(m);
   BindIngest(m);
+  BindEngines(m);
 }

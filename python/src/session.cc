@@ -11,7 +11,7 @@ namespace partita::python {
 
 namespace {
 
-using SessionPtr = std::shared_ptr<Session>;
+
 
 // Rows that the session holds for as long as a dataset may read them.
 struct Table {
@@ -44,15 +44,6 @@ Json WrittenJson(const WrittenDataset& dataset) {
           {"format", dataset.format},
           {"rows", dataset.manifest.num_rows},
           {"files", std::move(files)}};
-}
-
-std::string ResultJson(const RunResult& result) {
-  Json datasets = Json::array();
-  for (const WrittenDataset& dataset : result.datasets) datasets.push_back(WrittenJson(dataset));
-  return CanonicalJson({{"datasets", std::move(datasets)},
-                        {"quarantine", result.quarantine ? WrittenJson(*result.quarantine) : Json()},
-                        {"was_complete", result.was_complete},
-                        {"record_path", result.record_path}});
 }
 
 CompiledPlan CompilePlan(const PySession& self, const Pipeline& pipeline) {
@@ -113,6 +104,15 @@ nb::capsule SchemaOf(const PySession& self, const Pipeline& pipeline, const std:
 }
 
 }  // namespace
+
+std::string ResultJson(const RunResult& result) {
+  Json datasets = Json::array();
+  for (const WrittenDataset& dataset : result.datasets) datasets.push_back(WrittenJson(dataset));
+  return CanonicalJson({{"datasets", std::move(datasets)},
+                        {"quarantine", result.quarantine ? WrittenJson(*result.quarantine) : Json()},
+                        {"was_complete", result.was_complete},
+                        {"record_path", result.record_path}});
+}
 
 void BindSession(nb::module_& m) {
   nb::class_<Table>(m, "Table", nb::is_weak_referenceable(),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "partita/session/session.h"
@@ -12,9 +13,14 @@
 
 namespace partita::python {
 
+using SessionPtr = std::shared_ptr<Session>;
+
 struct PySession {
-  std::shared_ptr<Session> session = std::make_shared<Session>(Env::Default());
+  SessionPtr session = std::make_shared<Session>(Env::Default());
 };
+
+// What a run wrote, as partita/runs.py reads it.
+std::string ResultJson(const RunResult& result);
 
 // A call that runs a plan: in this thread, without the GIL, with signals and the progress callback polled.
 class Call {

@@ -1,0 +1,83 @@
+// The worker's side of a run whose tasks are executed away from its coordinator (engine/coordinator.h): one
+// object a process and run. Tasks share its budget and threads, as they do in the local engine, and leave
+// only files that nobody sees; what it returns is for the coordinator to commit.
+//
+// Thread-safety: all functions from any thread.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partita/base/cancel.h"
+#include "partita/dataset/run_directory.h"
+#include "partita/engine/task_factory.h"
+#include "partita/engine/task_report.h"
+
+namespace partita {
+
+// What a reader needs to know of a complete exchange: which tasks wrote it, and how much. Made once by the
+// coordinator, shipped once to each worker. O(partitions) bytes.
+std::string DescribeExchange(const Plan& plan, const CommitLog& log, int exchange);
+
+struct TaskRunnerOptions {
+  int64_t memory_bytes = 0;
+  int threads = 1;
+  std::string scratch_dir;  // local to this machine
+};
+
+class TaskRunner {
+ public:
+  // `plan` and `snapshot` outlive it.
+  static Result<std::unique_ptr<TaskRunner>> Make(Env* env, const Plan* plan, const Snapshot* snapshot,
+                                                  const RunIdentity& identity, MemoryTables tables,
+                                                  const TaskRunnerOptions& options);
+  ~TaskRunner();  // cancels what runs
+
+  // Tasks that may run at once: enough that threads are never idle, no more than the budget can give the
+  // least each needs.
+  int slots() const { return slots_; }
+  // Of the stages that scan; -1: of those that read an exchange.
+  const std::vector<int64_t>& scan_partitions() const { return factory_->scan_partitions(); }
+  // See DescribeExchange. Again is fine.
+  Status AddExchange(int exchange, std::string_view description);
+  // Runs a task to its end, however often it has to give its memory back on the way. Blocks. An error of the
+  // task is in the report.
+  Result<TaskReport> Run(TaskId task, const CancelToken& cancel = {});
+  // Ends a task that runs here; its report says cancelled. No task: nothing happens.
+  void Cancel(TaskId task);
+
+ private:
+  struct Running {
+    bool cancelled = false;
+    std::optional<TaskEnd> end;
+  };
+
+  TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_) {}
+  Status Check(TaskId task) const;  // [locked]
+  TaskReport Report(TaskEnd end);   // [locked]
+
+  Env* env_;
+  const Plan* plan_;
+  std::shared_ptr<Budget> budget_;
+  Observer observer_;
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<TaskFactory> factory_;
+  int slots_ = 1;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  CountedReader counted_;
+  std::map<TaskId, Running> running_;
+  std::set<int> exchanges_;
+  int64_t ended_ = 0;  // tasks that left, for those that wait for memory
+  std::unique_ptr<WorkerPool> pool_;
+};
+
+}  // namespace partita

@@ -1,0 +1,132 @@
+"""What an engine is: it runs submissions on its workers and tells what became of them.
+
+The driver (`driver.py`) calls an engine from one thread. An engine need not order, retry, batch or de-duplicate
+anything; it must tell exactly one end of each submission, or lose it with its worker and say so.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypedDict
+
+from .._native import native, pa
+from ..errors import RunEnvironmentError
+
+PROTOCOL = 1
+
+TaskId: TypeAlias = tuple[int, int]  # stage, partition
+
+
+class Setup(TypedDict):
+    """What a worker needs to begin: plain values, so that a worker of another version can still read them."""
+
+    protocol: int
+    build: dict[str, str]
+    plan: str  # the compiled plan: plan, snapshot, code by digest
+    plan_hash: str
+    options: list[tuple[str, str]]
+    tables: list[bytes]  # rows that the driver's process holds, as Arrow IPC streams
+    cwd: str  # relative paths of the plan start here
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Tasks that one worker runs, one after the other.
+
+    Attributes:
+        key: Its ends are told by this number.
+        tasks: Of one stage.
+        exchanges: What their worker must have been told of before: see `Engine.share`.
+        name: For the engine's dashboard.
+        copy_of: Another submission with the same tasks that still runs: to be given to another worker.
+    """
+
+    key: int
+    tasks: tuple[TaskId, ...]
+    exchanges: tuple[int, ...]
+    name: str
+    copy_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker ran the tasks to their ends; `reports` in their order, as `Worker.run` returned them."""
+
+    key: int
+    reports: Sequence[bytes]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Nothing will come of a submission any more: its worker died, or the engine gave it up."""
+
+    key: int
+    message: str
+    retriable: bool = True
+
+
+Event: TypeAlias = Ended | Lost
+
+
+class Engine(Protocol):
+    """Where tasks run. `worker.Worker` is what its workers hold; it does the work."""
+
+    name: str
+
+    def open(self, setup: Setup) -> None:
+        """Connects, and starts or finds workers. Raises when no work can start; see `check_build`."""
+
+    def slots(self) -> int:
+        """Submissions that workers can run at once now: the sum over them of `Worker.slots`. May change at any time."""
+
+    def share(self, exchange: int, description: bytes) -> None:
+        """Called once for each exchange, before the first submission that names it. To be shipped once a worker."""
+
+    def submit(self, submission: Submission) -> None:
+        """Starts it, on any worker. Must not block for long."""
+
+    def cancel(self, key: int) -> None:
+        """Is not needed any more. It still ends, in whatever way."""
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What happened since; waits for the first news, not longer than `seconds`."""
+
+    def close(self) -> None:
+        """Ends all workers and what they do. Called once, also after an error, also when open failed."""
+
+
+@functools.cache
+def build() -> dict[str, str]:
+    """What must be the same on driver and workers, for the same bytes and for code that can be read."""
+    with open(native.__file__, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return {
+        "partita": native.BUILD_VERSION,
+        "build": digest,
+        "pyarrow": pa.__version__,
+        "python": ".".join(platform.python_version_tuple()[:2]),
+        "machine": platform.machine(),
+        "system": sys.platform,
+    }
+
+
+def check_build(setup: dict[str, Any] | Setup) -> None:
+    """On a worker: is it what the driver is? Raises before anything of the plan is read."""
+    theirs, ours = setup.get("build", {}), build()
+    other = [
+        f"{name} {ours[name]} here, {theirs.get(name, 'unknown')} on the driver"
+        for name in ours
+        if theirs.get(name) != ours[name]
+    ]
+    if setup.get("protocol") != PROTOCOL:
+        other.append(f"protocol {PROTOCOL} here, {setup.get('protocol')} on the driver")
+    if other:
+        raise RunEnvironmentError(
+            f"the worker on {platform.node()} is not of the driver's build: " + "; ".join(other),
+            hint="install the same wheels on the driver and on all workers",
+        )

@@ -1,0 +1,49 @@
+"""The worker's side of every engine: executes tasks of one plan in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import platform
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+
+from .._native import native, session
+from ..errors import RunEnvironmentError
+from .contract import Setup, TaskId, check_build
+
+
+class Worker:
+    """Holds the plan, a budget and threads. All methods may be called from any thread."""
+
+    def __init__(self, setup: Setup) -> None:
+        check_build(setup)
+        with contextlib.suppress(OSError):
+            os.chdir(setup["cwd"])
+        self._tables = [session.add_table(pa.ipc.open_stream(io.BytesIO(rows)).read_all()) for rows in setup["tables"]]
+        plan = native.CompiledPlan.from_text(setup["plan"])
+        if plan.plan_hash != setup["plan_hash"]:
+            raise RunEnvironmentError(f"the worker on {platform.node()} reads another plan than the driver sent")
+        self._native = native.open_worker(session, plan, setup["options"])
+
+    @property
+    def slots(self) -> int:
+        """Submissions that may run here at once."""
+        return self._native.slots
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._native.memory_bytes
+
+    def add_exchange(self, exchange: int, description: bytes) -> None:
+        self._native.add_exchange(exchange, description)
+
+    def run(self, tasks: Sequence[TaskId]) -> list[bytes]:
+        """Runs them in turn; their reports. An error of a task is in its report."""
+        return [self._native.run(stage, partition) for stage, partition in tasks]
+
+    def cancel(self, tasks: Iterable[TaskId]) -> None:
+        for stage, partition in tasks:
+            self._native.cancel(stage, partition)
