@@ -132,6 +132,16 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   return MakeSortedSink(std::move(init));
 }
 
+Result<std::vector<std::string>> ExchangeStore::EncodableColumns(const PlanStage& stage) const {
+  std::vector<std::string> columns;
+  if (!stage.nodes.empty() || stage.outputs.size() != 1) return columns;
+  const auto& output = stage.outputs[0];
+  if (output.kind != PlanOutput::Kind::kExchange) return columns;
+  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
+  if (states != nullptr) columns = states->KeysAlone();
+  return columns;
+}
+
 Result<const GroupStates*> ExchangeStore::StatesOf(int exchange) const {
   std::lock_guard lock(mutex_);
   auto& known = states_[static_cast<size_t>(exchange)];

@@ -62,6 +62,7 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
     scan.snapshot = context_.snapshot->Find(stage.source.step);
     if (scan.snapshot == nullptr) return BugError("the snapshot has no source '" + stage.source.step + "'");
     scan.partition = init.scan;
+    ARROW_ASSIGN_OR_RAISE(scan.may_encode, exchanges_->EncodableColumns(stage));
     if (stage.source.format == "memory") {
       auto it = context_.tables.find(stage.source.args.value("id", std::string()));
       if (it != context_.tables.end()) scan.table = it->second;

@@ -4,8 +4,10 @@
 #include <arrow/util/byte_size.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
+#include "partita/exchange/group_codes.h"
 #include "partita/exchange/group_table.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/runs/interleave.h"
@@ -105,6 +107,22 @@ class GroupSink final : public Sink {
     size_t updated = 0;
   };
 
+  // Of the chunk that Assign was called with last.
+  struct Scratch {
+    Scratch(GroupKeys encoder, std::shared_ptr<arrow::Schema> schema, const std::shared_ptr<BudgetPool>& pool)
+        : keys(std::move(encoder)),
+          codes(std::move(schema), pool),
+          groups(pool),
+          found(pool),
+          unknown(pool),
+          new_rows(pool) {}
+
+    GroupKeys keys;
+    GroupCodes codes;
+    GroupVector<uint32_t> groups;                    // by row
+    GroupVector<uint32_t> found, unknown, new_rows;  // see GroupCodes, GroupTable
+  };
+
   Status Open() {
     if (writer_) return Status::OK();
     ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
@@ -126,29 +144,30 @@ class GroupSink final : public Sink {
       run->no_rows.push_back(std::move(none));
     }
     run_ = std::move(run);
+    if (scratch_) scratch_->codes.Forget();
     return Status::OK();
   }
 
   // Finds the groups of a chunk's rows. All or nothing.
   Status Assign(const std::shared_ptr<arrow::RecordBatch>& chunk, const OperatorContext& ctx) {
     if (!run_) ARROW_RETURN_NOT_OK(Begin(ctx));
-    if (!encoder_) {
-      ARROW_ASSIGN_OR_RAISE(auto encoder, GroupKeys::Make(*chunk->schema(), init_.states->keys, ctx.pool));
-      encoder_ = std::make_unique<GroupKeys>(std::move(encoder));
-      groups_ = std::make_unique<GroupVector<uint32_t>>(ctx.pool);
-      new_rows_ = std::make_unique<GroupVector<uint32_t>>(ctx.pool);
+    if (!scratch_) {
+      std::vector<int> columns(init_.states->keys.size());
+      std::iota(columns.begin(), columns.end(), 0);
+      ARROW_ASSIGN_OR_RAISE(auto encoder, GroupKeys::Make(*key_schema_, columns, ctx.pool));
+      scratch_ = std::make_unique<Scratch>(std::move(encoder), key_schema_, ctx.pool);
     }
     const auto rows = static_cast<size_t>(chunk->num_rows());
-    ARROW_RETURN_NOT_OK(encoder_->Encode(*chunk));
-    ARROW_RETURN_NOT_OK(groups_->Reserve(rows));
-    ARROW_RETURN_NOT_OK(new_rows_->Reserve(rows));
+    for (auto* numbers : {&scratch_->groups, &scratch_->found, &scratch_->unknown, &scratch_->new_rows})
+      ARROW_RETURN_NOT_OK(numbers->Reserve(rows));
     ARROW_RETURN_NOT_OK(run_->places.Reserve(run_->table.count() + rows));
-    groups_->SetSize(rows);
+    scratch_->groups.SetSize(rows);
     Decide();
     const uint32_t before = run_->table.count();
-    Status status = run_->combines ? AssignByTable(*chunk, ctx) : AssignByRow(*chunk);
+    Status status = AssignRows(*chunk, ctx);
     if (status.ok()) status = Grow();
     if (!status.ok()) {
+      scratch_->codes.Forget();
       run_->Undo(before);
       return status;
     }
@@ -163,29 +182,47 @@ class GroupSink final : public Sink {
     return Status::OK();
   }
 
-  std::shared_ptr<arrow::RecordBatch> KeysOf(const arrow::RecordBatch& chunk) const {
+  Status AssignRows(const arrow::RecordBatch& chunk, const OperatorContext& ctx) {
     arrow::ArrayVector columns;
     for (const int key : init_.states->keys) columns.push_back(chunk.column(key));
-    return arrow::RecordBatch::Make(key_schema_, chunk.num_rows(), std::move(columns));
-  }
-
-  Status AssignByTable(const arrow::RecordBatch& chunk, const OperatorContext& ctx) {
-    auto& run = *run_;
-    ARROW_RETURN_NOT_OK(run.table.Reserve(*encoder_));
-    new_rows_->SetSize(0);
-    run.table.Assign(*encoder_, {groups_->begin(), groups_->size()}, new_rows_.get());
-    if (new_rows_->size() == 0) return Status::OK();
-    std::vector<RowPick> picks;
-    for (const uint32_t row : *new_rows_) picks.push_back({0, row});
-    const std::vector<std::shared_ptr<arrow::RecordBatch>> from = {KeysOf(chunk)};
-    ARROW_ASSIGN_OR_RAISE(auto keys, Interleave(key_schema_, from, picks, ctx.pool.get()));
-    AddKeys(std::move(keys));
+    auto& s = *scratch_;
+    const std::span<uint32_t> groups(s.groups.begin(), s.groups.size());
+    bool by_code = false;
+    if (run_->combines) {
+      ARROW_ASSIGN_OR_RAISE(by_code, s.codes.Read(columns));
+    }
+    if (!by_code) {
+      ARROW_ASSIGN_OR_RAISE(auto keys, s.codes.Plain(columns, {}, ctx.pool.get()));
+      ARROW_RETURN_NOT_OK(s.keys.Encode(*keys));
+      if (run_->combines) return AssignByTable(std::move(keys), groups, ctx);
+      ARROW_RETURN_NOT_OK(run_->table.Append(s.keys, groups));
+      AddKeys(std::move(keys));
+      return Status::OK();
+    }
+    s.codes.Find(groups, &s.unknown);
+    if (s.unknown.size() == 0) return Status::OK();
+    ARROW_ASSIGN_OR_RAISE(auto keys,
+                          s.codes.Plain(columns, {s.unknown.begin(), s.unknown.size()}, ctx.pool.get()));
+    ARROW_RETURN_NOT_OK(s.keys.Encode(*keys));
+    const std::span<uint32_t> found(s.found.begin(), s.unknown.size());
+    ARROW_RETURN_NOT_OK(AssignByTable(std::move(keys), found, ctx));
+    s.codes.Learn(found, groups, s.unknown);
     return Status::OK();
   }
 
-  Status AssignByRow(const arrow::RecordBatch& chunk) {
-    ARROW_RETURN_NOT_OK(run_->table.Append(*encoder_, {groups_->begin(), groups_->size()}));
-    AddKeys(KeysOf(chunk));
+  // Of the keys that were encoded last.
+  Status AssignByTable(std::shared_ptr<arrow::RecordBatch> keys, std::span<uint32_t> groups,
+                       const OperatorContext& ctx) {
+    auto& new_rows = scratch_->new_rows;
+    ARROW_RETURN_NOT_OK(run_->table.Reserve(scratch_->keys));
+    new_rows.SetSize(0);
+    run_->table.Assign(scratch_->keys, groups, &new_rows);
+    if (new_rows.size() == 0) return Status::OK();
+    std::vector<RowPick> picks;
+    for (const uint32_t row : new_rows) picks.push_back({0, row});
+    const std::vector<std::shared_ptr<arrow::RecordBatch>> from = {std::move(keys)};
+    ARROW_ASSIGN_OR_RAISE(auto first, Interleave(key_schema_, from, picks, ctx.pool.get()));
+    AddKeys(std::move(first));
     return Status::OK();
   }
 
@@ -253,7 +290,7 @@ class GroupSink final : public Sink {
     for (; taken.updated < run_->aggregates.size(); ++taken.updated) {
       const auto column = init_.states->functions[taken.updated].input.Of(*taken.rows);
       ARROW_RETURN_NOT_OK(run_->aggregates[taken.updated]->Update(
-          column.get(), {groups_->begin(), groups_->size()}, run_->table.count()));
+          column.get(), {scratch_->groups.begin(), scratch_->groups.size()}, run_->table.count()));
     }
     return Status::OK();
   }
@@ -321,11 +358,9 @@ class GroupSink final : public Sink {
 
   std::unique_ptr<Run> run_;
   Reservation cushion_;  // for what writing a frame needs
-  // The chunk that Assign was called with last, scratch.
-  std::unique_ptr<GroupKeys> encoder_;
-  std::unique_ptr<GroupVector<uint32_t>> groups_, new_rows_;
+  std::unique_ptr<Scratch> scratch_;
   std::vector<Taken> taken_;  // the last are the next
-  bool is_assigned_ = false;  // groups_ is of those
+  bool is_assigned_ = false;  // scratch_->groups is of those
 };
 
 }  // namespace

@@ -30,6 +30,18 @@ Result<std::unique_ptr<Aggregate>> GroupStates::Make(const Function& function,
   return MakeAggregate(function.spec, function.input.type(), std::move(pool));
 }
 
+std::vector<std::string> GroupStates::KeysAlone() const {
+  std::vector<std::string> alone;
+  for (size_t key = 0; key < keys.size(); ++key) {
+    const auto& name = exchange.schema->field(static_cast<int>(key))->name();
+    const bool is_read = std::any_of(functions.begin(), functions.end(), [&](const Function& function) {
+      return function.spec.column == name || function.spec.other == name;
+    });
+    if (!is_read) alone.push_back(name);
+  }
+  return alone;
+}
+
 Result<std::unique_ptr<GroupStates>> GroupStatesOf(const Plan& plan, int exchange,
                                                    const std::shared_ptr<BudgetPool>& pool) {
   const auto& rows = plan.exchanges[static_cast<size_t>(exchange)];

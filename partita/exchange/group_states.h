@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "partita/operator/aggregate.h"
@@ -24,6 +25,8 @@ struct GroupStates {
   std::vector<Function> functions;
   PlanExchange exchange;  // of the states: the key columns, then states
 
+  // Key columns that no function reads.
+  std::vector<std::string> KeysAlone() const;
   Result<std::unique_ptr<Aggregate>> Make(const Function& function, std::shared_ptr<BudgetPool> pool) const;
 };
 

@@ -25,6 +25,8 @@ struct ScanInit {
   const SourceSnapshot* snapshot = nullptr;  // outlives the scan
   Partition partition;
   std::shared_ptr<const MemoryTable> table;  // format "memory"
+  // Columns that may come as dictionaries of their type (storage/format.h): who reads them can do with both.
+  std::vector<std::string> may_encode;
 };
 Result<std::unique_ptr<Source>> MakeScan(ScanInit init);
 

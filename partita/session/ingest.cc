@@ -188,7 +188,7 @@ Result<std::vector<Chunk>> CutChunks(const CompiledPlan& compiled, int64_t chunk
 // Reads a chunk of no columns.
 Result<int64_t> CountRows(const PlanSource& source, const SourceSnapshot& snapshot, const Chunk& chunk,
                           const OperatorContext& ctx) {
-  ARROW_ASSIGN_OR_RAISE(auto scan, MakeScan({&source, &snapshot, chunk.part, nullptr}));
+  ARROW_ASSIGN_OR_RAISE(auto scan, MakeScan({&source, &snapshot, chunk.part, nullptr, {}}));
   int64_t rows = 0;
   while (true) {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());

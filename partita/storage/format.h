@@ -54,6 +54,8 @@ struct Fragment {
 struct ReadRequest {
   Fragment fragment;
   std::shared_ptr<arrow::Schema> schema;  // the columns to return, in this order: a projection of the source's schema
+  // Columns that may come as dictionaries of their type, batch by batch as it pays. Others never do, unless it is their type.
+  std::vector<std::string> may_encode;
   Expression filter;                      // optional hint: units that cannot match may be skipped; rows are NOT filtered
   const Json* args = nullptr;             // the step's validated arguments ({"delimiter": ";"})
   Env* env = nullptr;

@@ -11,6 +11,7 @@
 #include "partita/block/schema.h"
 #include "partita/memory/budget.h"
 #include "partita/storage/parquet_cast.h"
+#include "partita/storage/parquet_dictionary.h"
 #include "partita/storage/parquet_fat.h"
 #include "partita/storage/parquet_field.h"
 #include "partita/storage/parquet_prune.h"
@@ -193,6 +194,8 @@ class ParquetReader final : public FragmentReader {
     for (size_t i = 0; i < fields_.size(); ++i) {
       ARROW_RETURN_NOT_OK(CatchParquet(entry, group_.group, [&]() -> Status {
         columns[i].reader = MakeFatFieldReader(columnar_, group_.group, fields_[i], row_);
+        if (!columns[i].reader && MayEncode(i))
+          columns[i].reader = MakeDictionaryFieldReader(columnar_, group_.group, fields_[i], row_);
         if (!columns[i].reader)
           columns[i].reader = MakePageFieldReader(columnar_, group_.group, fields_[i], row_);
         return Status::OK();
@@ -216,16 +219,32 @@ class ParquetReader final : public FragmentReader {
       rows = std::min(rows, column.pending->length());
     }
     arrow::ArrayVector arrays(columns_.size());
+    arrow::FieldVector encoded;  // the fields, where any comes as a dictionary
     for (size_t i = 0; i < columns_.size(); ++i) {
-      const auto& field = *request_.schema->field(static_cast<int>(i));
-      auto cast = CastColumn(columns_[i].pending->Slice(0, rows), field.type(), request_.pool.get());
-      if (!cast.ok()) return BlameColumn(cast.status(), field);
+      const auto& field = request_.schema->field(static_cast<int>(i));
+      arrays[i] = columns_[i].pending->Slice(0, rows);
+      if (MayEncode(i) && arrays[i]->type_id() == arrow::Type::DICTIONARY) {
+        if (encoded.empty()) encoded = request_.schema->fields();
+        encoded[i] = field->WithType(arrays[i]->type());
+        continue;
+      }
+      auto cast = CastColumn(std::move(arrays[i]), field->type(), request_.pool.get());
+      if (!cast.ok()) return BlameColumn(cast.status(), *field);
       arrays[i] = std::move(*cast);
     }
     for (auto& column : columns_) {
       column.pending = rows < column.pending->length() ? column.pending->Slice(rows) : nullptr;
     }
-    return arrow::RecordBatch::Make(request_.schema, rows, std::move(arrays));
+    const auto schema = encoded.empty() ? request_.schema : arrow::schema(std::move(encoded));
+    return arrow::RecordBatch::Make(schema, rows, std::move(arrays));
+  }
+
+  // Only what needs no cast.
+  bool MayEncode(size_t i) const {
+    const auto& field = *request_.schema->field(static_cast<int>(i));
+    const auto& names = request_.may_encode;
+    return std::find(names.begin(), names.end(), field.name()) != names.end() &&
+           columnar_->file->schema->field(fields_[i])->type()->Equals(*field.type());
   }
 
   Result<std::optional<ReadBatch>> Deliver(std::shared_ptr<arrow::RecordBatch> batch) {
