@@ -255,12 +255,17 @@ std::optional<int64_t> FastDictionarySum(const arrow::DictionaryArray& array) {
   if (array.indices()->type_id() != arrow::Type::INT32 || dictionary.null_count() != 0) return std::nullopt;
   const auto* offsets = static_cast<const arrow::BinaryArray&>(dictionary).raw_value_offsets();
   const auto* indices = array.indices()->data()->GetValues<uint32_t>(1);
-  const auto size = static_cast<uint64_t>(dictionary.length());
-  int64_t bytes = array.length() * kOffsetBytes;
-  for (int64_t i = 0; i < array.length(); ++i) {
-    if (indices[i] >= size) return std::nullopt;
-    bytes += offsets[indices[i] + 1] - offsets[indices[i]];
-  }
+  const int64_t size = dictionary.length(), rows = array.length();
+  if (size == 0) return std::nullopt;
+  const int32_t first = offsets[1] - offsets[0];
+  int64_t same = 1;
+  while (same < size && offsets[same + 1] - offsets[same] == first) ++same;
+  if (same == size) return rows * (kOffsetBytes + first);
+  uint32_t last = 0;
+  for (int64_t i = 0; i < rows; ++i) last = std::max(last, indices[i]);
+  if (last >= size) return std::nullopt;
+  int64_t bytes = rows * kOffsetBytes;
+  for (int64_t i = 0; i < rows; ++i) bytes += offsets[indices[i] + 1] - offsets[indices[i]];
   return bytes;
 }
 

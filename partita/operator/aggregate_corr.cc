@@ -1,16 +1,30 @@
 // corr: Pearson's correlation of two columns, from sums that are exact.
 #include <arrow/array.h>
+#include <arrow/type.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "partita/operator/aggregate_doubles.h"
 #include "partita/operator/aggregate_kinds.h"
 #include "partita/operator/aggregate_sums.h"
+#include "partita/operator/aggregate_wide_integer.h"
 
 namespace partita {
 namespace {
 
+double CorrelationOf(const SumParts& x, const SumParts& y, const SumParts& xx, const SumParts& yy,
+                     const SumParts& xy, int64_t n) {
+  const double x_variance = SampleVariance(x, xx, n), y_variance = SampleVariance(y, yy, n);
+  const double result = SampleCovariance(x, y, xy, n) / (std::sqrt(x_variance) * std::sqrt(y_variance));
+  if (std::isnan(result) || x_variance == 0 || y_variance == 0)
+    return std::numeric_limits<double>::quiet_NaN();
+  return std::clamp(result, -1.0, 1.0);
+}
+
+// Of any two columns: as doubles.
 class Correlation final : public AggregateBase {
  public:
   explicit Correlation(const AggregateInit& init)
@@ -91,13 +105,8 @@ class Correlation final : public AggregateBase {
         output_, count, pool,
         [&](int64_t group) {
           const auto g = static_cast<size_t>(group);
-          const int64_t n = counts_[g];
-          const double x = SampleVariance(parts[kX][g], whole(kXX, kXXRest, g), n);
-          const double y = SampleVariance(parts[kY][g], whole(kYY, kYYRest, g), n);
-          const double both = SampleCovariance(parts[kX][g], parts[kY][g], whole(kXY, kXYRest, g), n);
-          const double result = both / (std::sqrt(x) * std::sqrt(y));
-          if (std::isnan(result) || x == 0 || y == 0) return std::numeric_limits<double>::quiet_NaN();
-          return std::clamp(result, -1.0, 1.0);
+          return CorrelationOf(parts[kX][g], parts[kY][g], whole(kXX, kXXRest, g), whole(kYY, kYYRest, g),
+                               whole(kXY, kXYRest, g), counts_[g]);
         },
         [&](int64_t g) { return counts_[static_cast<size_t>(g)] < 2; });
   }
@@ -133,8 +142,92 @@ class Correlation final : public AggregateBase {
   GroupVector<double> x_, y_;
 };
 
+// Of two columns of integers of up to 32 bits, whose sums and products are integers.
+class IntegerCorrelation final : public AggregateBase {
+ public:
+  explicit IntegerCorrelation(const AggregateInit& init)
+      : AggregateBase(init.input, init.output, init.pool), sums_(init.pool), x_(init.pool), y_(init.pool) {}
+
+  int64_t size_bytes() const override { return sums_.size_bytes(); }
+  Types state_types() const override { return {arrow::fixed_size_binary(sizeof(Sums))}; }
+
+ protected:
+  Status Grow(uint32_t num_groups) override { return sums_.Resize(num_groups); }
+
+  Status Add(const arrow::Array* column, Groups groups) override {
+    const auto& pairs = static_cast<const arrow::StructArray&>(*column);
+    const auto x = pairs.field(0), y = pairs.field(1);
+    ARROW_RETURN_NOT_OK(ReadIntegers(*x, &x_));
+    ARROW_RETURN_NOT_OK(ReadIntegers(*y, &y_));
+    ARROW_ASSIGN_OR_RAISE(const auto x_valid, ValidRows::Of(*x, pool_.get()));
+    ARROW_ASSIGN_OR_RAISE(const auto y_valid, ValidRows::Of(*y, pool_.get()));
+    const bool nulls = !x_valid.all() || !y_valid.all();
+    for (size_t i = 0; i < groups.size(); ++i) {
+      const auto row = static_cast<int64_t>(i);
+      FetchAhead(groups, row, sums_);
+      if (nulls && ((!x_valid.all() && !x_valid[row]) || (!y_valid.all() && !y_valid[row]))) continue;
+      const __int128 a = x_[i], b = y_[i];
+      sums_[groups[i]].Add({1, a, b, a * a, b * b, a * b});
+    }
+    return Status::OK();
+  }
+
+  Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
+    ARROW_ASSIGN_OR_RAISE(auto sums, GatherStates(state_types()[0], sums_, groups, pool));
+    return Arrays{std::move(sums)};
+  }
+  Status AddStates(const Arrays& states, Groups groups) override {
+    const StateColumn<Sums> sums(*states[0]);
+    for (size_t i = 0; i < groups.size(); ++i) sums_[groups[i]].Add(sums[i]);
+    return Status::OK();
+  }
+
+  Result<ArrayPtr> Make(uint32_t count, arrow::MemoryPool* pool) override {
+    return BuildArray<double>(
+        output_, count, pool,
+        [&](int64_t group) {
+          const Sums& s = sums_[static_cast<size_t>(group)];
+          return CorrelationOf(Parts(s.x), Parts(s.y), Parts(s.xx), Parts(s.yy), Parts(s.xy),
+                               static_cast<int64_t>(s.n));
+        },
+        [&](int64_t g) { return sums_[static_cast<size_t>(g)].n < 2; });
+  }
+  void Forget(uint32_t count) override { sums_.DropFront(count); }
+
+ private:
+  struct Sums {
+    __int128 n, x, y, xx, yy, xy;
+    void Add(const Sums& other) {
+      n += other.n;
+      x += other.x;
+      y += other.y;
+      xx += other.xx;
+      yy += other.yy;
+      xy += other.xy;
+    }
+  };
+
+  static SumParts Parts(__int128 value) {
+    const auto bits = static_cast<unsigned __int128>(value);
+    const WideInteger<2> wide = {{static_cast<uint64_t>(bits), static_cast<uint64_t>(bits >> 64)}};
+    return PartsOf(wide.ToExactSum());
+  }
+
+  GroupVector<Sums> sums_;
+  GroupVector<int64_t> x_, y_;
+};
+
+bool IsShortInteger(const arrow::DataType& type) {
+  return arrow::is_integer(type.id()) && static_cast<const arrow::FixedWidthType&>(type).bit_width() <= 32;
+}
+
 }  // namespace
 
-AggregatePtr MakeCorrelation(const AggregateInit& init) { return std::make_unique<Correlation>(init); }
+AggregatePtr MakeCorrelation(const AggregateInit& init) {
+  const auto& fields = init.input->fields();
+  if (IsShortInteger(*fields[0]->type()) && IsShortInteger(*fields[1]->type()))
+    return std::make_unique<IntegerCorrelation>(init);
+  return std::make_unique<Correlation>(init);
+}
 
 }  // namespace partita

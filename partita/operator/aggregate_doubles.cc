@@ -6,10 +6,12 @@
 namespace partita {
 namespace {
 
-template <typename T>
-void Read(const arrow::Array& column, GroupVector<double>* out) {
+template <typename T, typename To>
+void Read(const arrow::Array& column, GroupVector<To>* out) {
   const T* values = column.data()->GetValues<T>(1);
-  for (size_t i = 0; i < out->size(); ++i) (*out)[i] = static_cast<double>(values[i]);
+  To* to = out->begin();
+  const size_t rows = out->size();
+  for (size_t i = 0; i < rows; ++i) to[i] = static_cast<To>(values[i]);
 }
 
 }  // namespace
@@ -55,6 +57,33 @@ Status ReadDoubles(const arrow::Array& column, GroupVector<double>* out) {
     }
     default:
       return BugError("no number");
+  }
+}
+
+Status ReadIntegers(const arrow::Array& column, GroupVector<int64_t>* out) {
+  ARROW_RETURN_NOT_OK(out->Reserve(static_cast<size_t>(column.length())));
+  out->SetSize(static_cast<size_t>(column.length()));
+  switch (column.type_id()) {
+    case arrow::Type::INT8:
+      Read<int8_t>(column, out);
+      return Status::OK();
+    case arrow::Type::UINT8:
+      Read<uint8_t>(column, out);
+      return Status::OK();
+    case arrow::Type::INT16:
+      Read<int16_t>(column, out);
+      return Status::OK();
+    case arrow::Type::UINT16:
+      Read<uint16_t>(column, out);
+      return Status::OK();
+    case arrow::Type::INT32:
+      Read<int32_t>(column, out);
+      return Status::OK();
+    case arrow::Type::UINT32:
+      Read<uint32_t>(column, out);
+      return Status::OK();
+    default:
+      return BugError("no integer of up to 32 bits");
   }
 }
 

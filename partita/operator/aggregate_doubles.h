@@ -11,6 +11,8 @@ namespace partita {
 
 // The values of a column; what stands where it is null does not matter.
 Status ReadDoubles(const arrow::Array& column, GroupVector<double>* out);
+// Of integers of up to 32 bits.
+Status ReadIntegers(const arrow::Array& column, GroupVector<int64_t>* out);
 
 // A binary array of rows with so many bytes each, to be filled through `write(row, bytes)`.
 template <typename SizeOf, typename Write>
