@@ -130,6 +130,41 @@ def test_bytes_do_not_depend_on_what_is_combined(workspace, shape):
     assert [str(t.to_pylist()) for t in carried] == [str(t.to_pylist()) for t in combined]
 
 
+DICTIONARIES = {
+    "all": {},
+    "none": {"use_dictionary": False},
+    "given up": {"dictionary_pagesize_limit": 40, "write_batch_size": 32},
+    "some": {"use_dictionary": ["word", "odd"]},
+    "many pages": {"data_page_size": 64, "write_batch_size": 16, "data_page_version": "2.0"},
+}
+
+
+@pytest.mark.parametrize("shape", ["skewed", "many"])
+@pytest.mark.parametrize("by", [["word"], ["key", "word"], ["key", "odd"], ["day", "key", "word"], ["nothing", "word"]])
+def test_bytes_do_not_depend_on_how_keys_are_encoded(workspace, shape, by):
+    """Keys in dictionary encoding are read as codes, others as values: what is counted and in which order is the same."""
+    table = rows(len(shape), 3000, shape)
+    days = pa.array([None if v % 17 == 0 else v % 23 for v in range(3000)], pa.int32()).cast(pa.date32())
+    table = table.append_column("day", days).append_column("nothing", pa.nulls(3000, pa.string()))
+    aggregates = {"n": "count()", "s": "sum(int)", "m": "mean(real)", "f": "first(id)", "r": "corr(small, id)"}
+    found = set()
+    for number, options in enumerate(DICTIONARIES.values()):
+        shutil.rmtree(workspace.path / "in", ignore_errors=True)
+        for part in range(3):
+            workspace.write_table(f"in/{part}.parquet", table.slice(part * 1000, 1000), row_group_size=601, **options)
+        digests = group(workspace, by, aggregates, threads=1 + number % 3, memory=["1GiB", "64MiB"][number % 2])
+        found.add(str([digest for name, digest in digests.items() if name.endswith(".parquet")]))
+    assert len(found) == 1
+    groups = pa.concat_tables([pq.read_table(path) for path in workspace.dataset("out").files()]).sort_by("f")
+    selected = f"{', '.join(by)}, count(*) AS n, sum(int) AS s, min(id) AS f FROM t"
+    database = duckdb.connect()
+    database.register("t", table)
+    expected = database.sql(f"SELECT {selected} GROUP BY ALL ORDER BY f").to_arrow_table()
+    for name in expected.column_names:
+        for ours, theirs in zip(groups[name].to_pylist(), expected[name].to_pylist(), strict=True):
+            assert same(ours, theirs), (name, ours, theirs)
+
+
 @pytest.mark.parametrize("groups", [2_000_000, 1000])
 def test_many_runs_under_a_kernel_limit(workspace, groups):
     """More groups than the budget holds: tasks write run after run, with keys that repeat and that do not."""
