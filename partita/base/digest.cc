@@ -47,4 +47,20 @@ uint64_t Checksum64(const void* data, int64_t size_bytes, uint64_t seed) {
   return XXH3_64bits_withSeed(data, static_cast<size_t>(size_bytes), seed);
 }
 
+struct Checksummer::State {
+  XXH3_state_t xxh3;
+};
+
+Checksummer::Checksummer() : state_(std::make_unique<State>()) { Reset(); }
+Checksummer::~Checksummer() = default;
+
+void Checksummer::Reset() { XXH3_64bits_reset(&state_->xxh3); }
+
+void Checksummer::Update(const void* data, int64_t size_bytes) {
+  XXH3_64bits_update(&state_->xxh3, data, static_cast<size_t>(size_bytes));
+}
+
+uint64_t Checksummer::Value() const { return XXH3_64bits_digest(&state_->xxh3); }
+
+
 }  // namespace partita

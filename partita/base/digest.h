@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -13,5 +14,19 @@ std::string Sha256Hex(std::string_view bytes);
 // kind: "md5", "sha256", "sha512". Lower-case hex. Unknown kinds are user errors.
 Result<std::string> DigestHex(std::string_view kind, std::string_view bytes);
 uint64_t Checksum64(const void* data, int64_t size_bytes, uint64_t seed = 0);
+
+// Checksum64 (seed 0) of bytes that come in pieces.
+class Checksummer {
+ public:
+  Checksummer();
+  ~Checksummer();
+  void Reset();
+  void Update(const void* data, int64_t size_bytes);
+  uint64_t Value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace partita

@@ -43,11 +43,20 @@ struct WriteOptions {
   // Written bytes are flushed in windows of this size and dropped from the page cache, so that a run's page cache stays
   // bounded. 0: leave them to the kernel (small files).
   int64_t window_bytes = 8 << 20;
+  // With window_bytes 0: what a file has behind these bytes goes around the page cache, where its file system can. For
+  // files that live shorter than the run and are larger than the memory it leaves to the kernel.
+  int64_t cached_bytes = INT64_MAX;
 };
+
+// Reads around the page cache begin at multiples of this, are as long, and go to memory as aligned.
+inline constexpr int64_t kDirectAlignment = 4096;
 
 struct ReadOptions {
   // Read bytes are dropped from the page cache behind the reader.
   bool drop_cache = false;
+  // Aligned reads behind these bytes go around the page cache, where the file system can; what the kernel reads before them
+  // is what was asked for, not more. As the file's writer was given.
+  int64_t cached_bytes = INT64_MAX;
   // Where the buffers that Read and ReadAt return are allocated; must outlive the file. Null: arrow::default_memory_pool(),
   // which no budget counts.
   arrow::MemoryPool* pool = nullptr;

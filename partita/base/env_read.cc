@@ -12,6 +12,7 @@
 #include <mutex>
 #include <utility>
 
+#include "partita/base/env_direct.h"
 #include "partita/base/env_errno.h"
 #include "partita/base/env_files.h"
 
@@ -31,9 +32,14 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
       : fd_(fd),
         path_(std::move(path)),
         drop_cache_(options.drop_cache),
+        cached_bytes_(options.cached_bytes),
         pool_(options.pool ? options.pool : arrow::default_memory_pool()),
         context_(pool_) {
     set_mode(arrow::io::FileMode::READ);
+    if (cached_bytes_ == INT64_MAX) return;
+    // Of what is not read in order, reading ahead would only drive out what is still needed.
+    posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM);
+    if (IsOnLocalDisk(fd_)) direct_fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
   }
   ~LocalReadFile() override { (void)Close(); }
 
@@ -42,6 +48,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
     if (fd < 0) return Status::OK();
     if (drop_cache_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     close(fd);  // nothing was written: no error to report
+    if (direct_fd_ >= 0) close(direct_fd_);
     return Status::OK();
   }
   bool closed() const override { return fd_ < 0; }
@@ -60,6 +67,10 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
                       " of '" + path_ + "' was asked for");
     }
     int64_t done = 0;
+    if (direct_fd_ >= 0 && position >= cached_bytes_ && IsAligned(position, nbytes, out)) {
+      done = ReadDirect(position, nbytes, static_cast<uint8_t*>(out));
+    }
+    // The rest, or what could not be read so: the end of the file, and errors.
     while (done < nbytes) {
       const int64_t want = std::min(nbytes - done, kReadChunkBytes);
       const ssize_t got = pread(fd_, static_cast<uint8_t*>(out) + done, want, position + done);
@@ -140,6 +151,22 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
     return fd_ < 0 ? BugError("'" + path_ + "' is used after it was closed") : Status::OK();
   }
 
+  static bool IsAligned(int64_t position, int64_t nbytes, const void* out) {
+    return (position | nbytes | static_cast<int64_t>(reinterpret_cast<uintptr_t>(out))) % kDirectAlignment == 0;
+  }
+
+  int64_t ReadDirect(int64_t position, int64_t nbytes, uint8_t* out) {
+    int64_t done = 0;
+    while (done < nbytes) {
+      const ssize_t got = pread(direct_fd_, out + done, std::min(nbytes - done, kReadChunkBytes), position + done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) return done;
+      done += got;
+      if (done % kDirectAlignment != 0) return done;
+    }
+    return done;
+  }
+
   Status ShortRead(int64_t position, int64_t nbytes, int64_t got) const {
     ErrorContext context;
     context.file = path_;
@@ -166,6 +193,8 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   std::atomic<int> fd_;
   const std::string path_;
   const bool drop_cache_;
+  const int64_t cached_bytes_;
+  int direct_fd_ = -1;  // around the page cache
   arrow::MemoryPool* const pool_;
   const arrow::io::IOContext context_;
   std::atomic<int64_t> small_bytes_{0};

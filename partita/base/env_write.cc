@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "partita/base/env_direct.h"
 #include "partita/base/env_errno.h"
 #include "partita/base/env_files.h"
 
@@ -18,6 +19,9 @@ namespace {
 
 // Smaller writes are joined; larger ones go straight to the kernel.
 constexpr int64_t kBufferBytes = 64 << 10;
+// A file of bounded page cache goes around it behind so many windows: then it is large, and writing it so costs less
+// processor time than taking pages and dropping them.
+constexpr int64_t kCachedWindows = 2;
 
 class LocalOutput : public arrow::io::OutputStream {
  public:
@@ -60,7 +64,10 @@ class LocalOutput : public arrow::io::OutputStream {
 class LocalWriteFile final : public LocalOutput {
  public:
   LocalWriteFile(int fd, std::string path, WriteOptions options)
-      : LocalOutput(fd, std::move(path), 0), window_bytes_(std::max<int64_t>(0, options.window_bytes)) {}
+      : LocalOutput(fd, std::move(path), 0), window_bytes_(std::max<int64_t>(0, options.window_bytes)) {
+    const int64_t cached = window_bytes_ > 0 ? kCachedWindows * window_bytes_ : options.cached_bytes;
+    direct_from_ = cached / kDirectAlignment * kDirectAlignment;
+  }
   ~LocalWriteFile() override { (void)Close(); }
 
   using LocalOutput::Write;
@@ -70,15 +77,17 @@ class LocalWriteFile final : public LocalOutput {
     position_ += nbytes;
     const auto* bytes = static_cast<const uint8_t*>(data);
     if (static_cast<int64_t>(buffer_.size()) + nbytes > kBufferBytes) ARROW_RETURN_NOT_OK(Flush());
-    if (nbytes >= kBufferBytes) return WriteOut(bytes, nbytes);
+    if (direct_ || nbytes >= kBufferBytes) return WriteOut(bytes, nbytes);
     if (buffer_.capacity() == 0) buffer_.reserve(kBufferBytes);
     buffer_.insert(buffer_.end(), bytes, bytes + nbytes);
     return Status::OK();
   }
 
+  // What goes around the page cache leaves in whole buffers, and is all there after Close.
   Status Flush() override {
     ARROW_RETURN_NOT_OK(CheckOpen());
     ARROW_RETURN_NOT_OK(failed_);
+    if (direct_) return Status::OK();
     ARROW_RETURN_NOT_OK(WriteOut(buffer_.data(), static_cast<int64_t>(buffer_.size())));
     buffer_.clear();
     return Status::OK();
@@ -87,6 +96,8 @@ class LocalWriteFile final : public LocalOutput {
   Status Close() override {
     if (fd_ < 0) return Status::OK();
     Status status = Flush();
+    if (status.ok() && direct_) status = Finish(direct_->Finish());
+    direct_.reset();
     if (status.ok() && window_bytes_ > 0 && window_start_ > 0) {
       status = Finish(DropWindow(previous_start_, window_start_ - previous_start_));
       // The rest starts on its way to disk; what is clean by now leaves the page cache.
@@ -100,7 +111,12 @@ class LocalWriteFile final : public LocalOutput {
   // Writes everything, window by window. The first error sticks: what follows a hole must not look written.
   Status WriteOut(const uint8_t* bytes, int64_t nbytes) {
     while (nbytes > 0) {
-      int64_t want = nbytes;
+      if (written_ >= direct_from_) {
+        direct_from_ = INT64_MAX;
+        direct_ = DirectWriter::Make(fd_, path_, written_);
+      }
+      if (direct_) return Finish(direct_->Write(bytes, nbytes));
+      int64_t want = std::min(nbytes, direct_from_ - written_);
       if (window_bytes_ > 0) want = std::min(want, window_start_ + window_bytes_ - written_);
       const ssize_t done = write(fd_, bytes, want);
       if (done < 0) {
@@ -150,7 +166,9 @@ class LocalWriteFile final : public LocalOutput {
   }
 
   int64_t window_bytes_;
-  int64_t written_ = 0;         // bytes the kernel has
+  int64_t direct_from_;         // where the page cache is left
+  std::unique_ptr<DirectWriter> direct_;
+  int64_t written_ = 0;         // bytes the kernel has, through the page cache
   int64_t window_start_ = 0;    // of the window being written
   int64_t previous_start_ = 0;  // of the window on its way to disk
   std::vector<uint8_t> buffer_;
