@@ -15,6 +15,17 @@
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
+namespace {
+
+// The memory that a run with this budget leaves to the page cache.
+int64_t PageCacheLeft(const MachineLimits& limits, int64_t budget_bytes) {
+  int64_t bytes = limits.available_bytes;
+  if (limits.cgroup_limit_bytes > 0)
+    bytes = std::min(bytes, limits.cgroup_limit_bytes - limits.cgroup_used_bytes);
+  return std::max<int64_t>(0, bytes - budget_bytes);
+}
+
+}  // namespace
 
 std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
   std::vector<ExchangeWriter> writers;
@@ -58,9 +69,29 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       budget_(std::move(budget)),
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
+      cached_bytes_(plan->exchanges.size()),
       states_(plan->exchanges.size()),
       shares_(plan->exchanges.size()),
-      files_(plan->exchanges.size()) {}
+      files_(plan->exchanges.size()) {
+  for (auto& bytes : cached_bytes_) bytes = -1;
+  const auto limits = env->Limits();
+  cache_bytes_ = limits.ok() ? PageCacheLeft(*limits, budget_->limit_bytes()) : INT64_MAX;
+}
+
+int64_t ExchangeStore::CachedBytes(int exchange) const {
+  auto& known = cached_bytes_[static_cast<size_t>(exchange)];
+  if (known >= 0) return known;
+  const auto is_sorted = [](const PlanExchange& other) { return other.is_sorted(); };
+  const auto exchanges = std::count_if(plan_->exchanges.begin(), plan_->exchanges.end(), is_sorted);
+  int64_t files = 0;
+  for (const auto& writer : WritersOf(*plan_, exchange)) {
+    const auto& source = plan_->stages[static_cast<size_t>(writer.stage)].source;
+    files += source.kind == PlanSource::Kind::kScan ? scan_partitions_[static_cast<size_t>(writer.stage)]
+                                                    : PartitionsOf(source.exchange);
+  }
+  known = cache_bytes_ / std::max<int64_t>(1, exchanges * files);
+  return known;
+}
 
 ExchangeStore::~ExchangeStore() = default;
 
@@ -129,6 +160,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   init.input_index = output.input_index;
   init.partition = partition;
   init.hold_bytes = HoldBytes();
+  init.cached_bytes = CachedBytes(output.target);
   return MakeSortedSink(std::move(init));
 }
 
@@ -157,9 +189,10 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   if (known) return known;
   const auto committed = CommittedOf(exchange);
   std::vector<SortedShare> shares;
+  const int64_t cached_bytes = CachedBytes(exchange);
   for (const auto& share : committed) {
-    shares.push_back(
-        {PathOf(exchange, share.input_index, share.partition), share.input_index, share.partition});
+    shares.push_back({PathOf(exchange, share.input_index, share.partition), share.input_index,
+                      share.partition, cached_bytes});
   }
   ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
                                                   std::move(shares), PartitionsOf(exchange), pool_));

@@ -3,6 +3,7 @@
 // const methods from any thread; DropLost before the run starts.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -91,6 +92,9 @@ class ExchangeStore {
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
   int64_t HoldBytes() const;
+  // How much of each file of a sorted exchange is left to the page cache: all of it where all files fit what
+  // the budget leaves.
+  int64_t CachedBytes(int exchange) const;
 
   const Plan* plan_;
   Env* env_;
@@ -98,6 +102,8 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
+  int64_t cache_bytes_ = 0;  // page cache for exchanged files
+  mutable std::vector<std::atomic<int64_t>> cached_bytes_;  // by exchange, of a file; -1: not asked for yet
   std::vector<int64_t> scan_partitions_;
   std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;

@@ -80,6 +80,8 @@ void HashSide::Restart(uint64_t low) {
   loaded_bytes_ = 0;
   refs_.clear();
   next_ref_ = 0;
+  ahead_.clear();
+  ahead_bytes_ = 0;
   for (size_t s = 0; s < slices_.size() && !done_; ++s) {
     const auto& slice = slices_[s];
     const auto& frames = slice.index->runs[slice.run];
@@ -116,23 +118,25 @@ bool HashSide::NextFrame(uint64_t* first) const {
   return true;
 }
 
+Result<const RunFileReader*> HashSide::FileOf(const RunSlice& slice) {
+  const auto known = files_.find(slice.path);
+  if (known != files_.end()) return known->second.get();
+  if (files_.size() >= kMaxOpenFiles) files_.clear();
+  ARROW_ASSIGN_OR_RAISE(auto file,
+                        RunFileReader::Open(env_, slice.path, slice.index->schema, slice.cached_bytes));
+  return files_.emplace(slice.path, std::move(file)).first->second.get();
+}
+
 Result<HashFramePtr> HashSide::Read(size_t slice_index, size_t frame_index, arrow::MemoryPool* pool) {
   const auto& slice = slices_[slice_index];
-  auto& file = files_[slice.path];
-  if (!file) {
-    if (files_.size() > kMaxOpenFiles) {
-      files_.clear();
-      return Read(slice_index, frame_index, pool);
-    }
-    auto opened = RunFileReader::Open(env_, slice.path, slice.index->schema);
-    if (!opened.ok()) {
-      files_.erase(slice.path);
-      return opened.status();
-    }
-    file = std::move(*opened);
-  }
   const auto& frame = slice.index->runs[slice.run][frame_index];
+  ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
   ARROW_ASSIGN_OR_RAISE(auto batch, file->ReadFrame(frame, pool));
+  return Prepare(frame, std::move(batch), pool);
+}
+
+Result<HashFramePtr> HashSide::Prepare(const RunFrame& frame, std::shared_ptr<arrow::RecordBatch> batch,
+                                       arrow::MemoryPool* pool) {
   const auto& key = batch->column(batch->num_columns() - 1);
   if (key->type_id() != arrow::Type::UINT64) return BugError("a run without its key");
   auto made = std::make_shared<HashFrame>();
@@ -147,7 +151,29 @@ Result<HashFramePtr> HashSide::Read(size_t slice_index, size_t frame_index, arro
 
 Status HashSide::Load(arrow::MemoryPool* pool) {
   const FrameRef& ref = refs_[next_ref_];
-  ARROW_ASSIGN_OR_RAISE(auto frame, Read(ref.slice, ref.frame, pool));
+  HashFramePtr frame;
+  if (ahead_.empty()) {
+    ARROW_ASSIGN_OR_RAISE(frame, Read(ref.slice, ref.frame, pool));
+  } else {
+    const auto& slice = slices_[ref.slice];
+    const auto& place = slice.index->runs[slice.run][ref.frame];
+    ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
+    FrameRead read = std::move(ahead_.front());
+    ahead_.pop_front();
+    ahead_bytes_ -= read.size_bytes();
+    auto batch = file->Finish(std::move(read), place, pool);
+    if (batch.ok()) {
+      auto prepared = Prepare(place, std::move(*batch), pool);
+      if (prepared.ok()) frame = std::move(*prepared);
+      else batch = prepared.status();
+    }
+    if (!batch.ok()) {
+      // Those behind it are no longer in line: they are read again.
+      ahead_.clear();
+      ahead_bytes_ = 0;
+      return batch.status();
+    }
+  }
   ++next_ref_;
   if (frame->row == frame->rows()) return Status::OK();
   loaded_bytes_ += frame->bytes;
@@ -155,7 +181,35 @@ Status HashSide::Load(arrow::MemoryPool* pool) {
   return Status::OK();
 }
 
-Status HashSide::TakeWindow(uint64_t last, BudgetPool* pool) {
+void HashSide::ReadAhead(int64_t bytes, arrow::MemoryPool* pool) {
+  while (ahead_bytes_ < bytes && next_ref_ + ahead_.size() < refs_.size()) {
+    const FrameRef& ref = refs_[next_ref_ + ahead_.size()];
+    const auto& slice = slices_[ref.slice];
+    const auto file = FileOf(slice);
+    if (!file.ok()) return;
+    auto read = (*file)->Begin(slice.index->runs[slice.run][ref.frame], pool);
+    if (!read.ok()) return;
+    ahead_bytes_ += read->size_bytes();
+    ahead_.push_back(std::move(*read));
+  }
+}
+
+Status HashSide::ReserveWindow(uint64_t last, BudgetPool* pool) {
+  last = std::min(last, end_);
+  int64_t count = 0;
+  for (const auto& [slice, index, frame] : frames_) {
+    const uint64_t* begin = frame->hashes + frame->row;
+    count += std::upper_bound(begin, frame->hashes + frame->rows(), last) - begin;
+  }
+  // What earlier windows took is kept: fresh pages cost more than what is done in them.
+  count = std::max(count, static_cast<int64_t>(items_.capacity()));
+  constexpr auto kItemBytes = static_cast<int64_t>(2 * sizeof(HashItem) + 2 * sizeof(uint32_t));
+  if (items_memory_.bytes() > 0) return items_memory_.Resize(count * kItemBytes);
+  ARROW_ASSIGN_OR_RAISE(items_memory_, pool->Reserve(count * kItemBytes));
+  return Status::OK();
+}
+
+void HashSide::TakeWindow(uint64_t last) {
   last = std::min(last, end_);
   std::sort(frames_.begin(), frames_.end(), [](const Loaded& a, const Loaded& b) {
     return std::tie(a.slice, a.frame_index) < std::tie(b.slice, b.frame_index);
@@ -170,12 +224,6 @@ Status HashSide::TakeWindow(uint64_t last, BudgetPool* pool) {
     count += static_cast<size_t>(end - begin);
     ends.push_back(end - frame->hashes);
   }
-  constexpr auto kItemBytes = static_cast<int64_t>(2 * sizeof(HashItem) + 2 * sizeof(uint32_t));
-  if (items_memory_.bytes() == 0) {
-    ARROW_ASSIGN_OR_RAISE(items_memory_, pool->Reserve(static_cast<int64_t>(count) * kItemBytes));
-  } else {
-    ARROW_RETURN_NOT_OK(items_memory_.Resize(static_cast<int64_t>(count) * kItemBytes));
-  }
   items_.clear();
   items_.reserve(count);
   for (size_t f = 0; f < frames_.size(); ++f) {
@@ -184,18 +232,13 @@ Status HashSide::TakeWindow(uint64_t last, BudgetPool* pool) {
       items_.push_back({frame.hashes[row], static_cast<uint32_t>(f), static_cast<uint32_t>(row)});
     frames_[f].frame->row = ends[f];
   }
-  if (count > 1) {
-    std::vector<HashItem> scratch;
-    std::vector<uint32_t> bucket_ends;
-    SortByHash(&items_, &scratch, &bucket_ends, low, last);
-  }
+  if (count > 1) SortByHash(&items_, &scratch_, &bucket_ends_, low, last);
   low_ = last;
   if (last == end_) {
     done_ = true;
   } else {
     ++low_;
   }
-  return Status::OK();
 }
 
 void HashSide::EndWindow() {

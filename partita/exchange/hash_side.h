@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,12 +50,16 @@ class HashSide {
   bool NextFrame(uint64_t* first) const;
   // Loads it. All or nothing.
   Status Load(arrow::MemoryPool* pool);
+  // Lets the disk read the frames after it, up to so many bytes; fewer where memory is short.
+  void ReadAhead(int64_t bytes, arrow::MemoryPool* pool);
   int64_t loaded_bytes() const { return loaded_bytes_; }
   // One frame of each run, the longest.
   int64_t fringe_bytes() const { return fringe_bytes_; }
 
-  // Takes all rows up to `last`, which are loaded, as items in (hash, position) order. All or nothing.
-  Status TakeWindow(uint64_t last, BudgetPool* pool);
+  // Claims what a window up to `last`, whose rows are loaded, needs.
+  Status ReserveWindow(uint64_t last, BudgetPool* pool);
+  // Takes its rows as items in (hash, position) order.
+  void TakeWindow(uint64_t last);
   const std::vector<HashItem>& items() const { return items_; }
   const HashFramePtr& frame(const HashItem& item) const { return frames_[item.frame].frame; }
   // Lets go of what the window had.
@@ -78,7 +83,10 @@ class HashSide {
 
   // All rows from `low` on are still to come, and no frame is loaded.
   void Restart(uint64_t low);
+  Result<const RunFileReader*> FileOf(const RunSlice& slice);
   Result<HashFramePtr> Read(size_t slice, size_t frame, arrow::MemoryPool* pool);
+  Result<HashFramePtr> Prepare(const RunFrame& frame, std::shared_ptr<arrow::RecordBatch> batch,
+                               arrow::MemoryPool* pool);
 
   Env* env_ = nullptr;
   std::shared_ptr<arrow::Schema> schema_;
@@ -90,8 +98,11 @@ class HashSide {
   uint64_t end_ = 0;   // the last hash of the partition
   std::vector<FrameRef> refs_;
   size_t next_ref_ = 0;
+  std::deque<FrameRead> ahead_;  // of refs_ from next_ref_ on
+  int64_t ahead_bytes_ = 0;
   std::vector<Loaded> frames_;  // in (slice, frame) order once a window was taken
-  std::vector<HashItem> items_;
+  std::vector<HashItem> items_, scratch_;
+  std::vector<uint32_t> bucket_ends_;
   Reservation items_memory_;
   int64_t loaded_bytes_ = 0, fringe_bytes_ = 0;
 };

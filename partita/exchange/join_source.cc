@@ -248,7 +248,8 @@ class JoinSource final : public Source {
       : init_(std::move(init)),
         how_(how),
         rows_(std::move(rows)),
-        window_bytes_(std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes)) {}
+        window_bytes_(std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes)),
+        ahead_bytes_(window_bytes_ / 4) {}
 
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
@@ -342,7 +343,8 @@ class JoinSource final : public Source {
       return Status::OK();
     }
     if (!any_left || (any_right && other < low)) low = other;
-    const int64_t hot_bytes = window_bytes_ + left_->fringe_bytes() + right_->fringe_bytes();
+    // Of each run, one frame is there in part: its rows are behind the window.
+    const int64_t enough_bytes = window_bytes_ + left_->fringe_bytes() + right_->fringe_bytes();
     hash_ = UINT64_MAX;
     while (true) {
       uint64_t first = 0, first_right = 0;
@@ -351,30 +353,39 @@ class JoinSource final : public Source {
       const bool take_right = !more_left || (more_right && first_right < first);
       if (take_right) first = first_right;
       const int64_t loaded = left_->loaded_bytes() + right_->loaded_bytes();
-      if (first > low && loaded >= window_bytes_) {
+      if (first > low && loaded >= enough_bytes) {
         hash_ = first - 1;
         break;
       }
-      if (first <= low && loaded >= hot_bytes) {
+      if (first <= low && loaded >= enough_bytes) {
         BeginHot(low);
         return Status::OK();
       }
-      const Status status = (take_right ? right_ : left_)->Load(pool);
+      const auto& side = take_right ? right_ : left_;
+      side->ReadAhead(ahead_bytes_, pool);
+      const Status status = side->Load(pool);
       if (status.IsOutOfMemory() && first > low) {
         hash_ = first - 1;
         break;
       }
       ARROW_RETURN_NOT_OK(status);
     }
-    taken_left_ = false;
+    low_ = low;
     state_ = State::kTaking;
     return Status::OK();
   }
 
   Status TakeWindow(BudgetPool* pool) {
-    if (!taken_left_) ARROW_RETURN_NOT_OK(left_->TakeWindow(hash_, pool));
-    taken_left_ = true;
-    ARROW_RETURN_NOT_OK(right_->TakeWindow(hash_, pool));
+    while (true) {
+      Status status = left_->ReserveWindow(hash_, pool);
+      if (status.ok()) status = right_->ReserveWindow(hash_, pool);
+      if (status.ok()) break;
+      // A smaller window does.
+      if (!status.IsOutOfMemory() || hash_ == low_) return status;
+      hash_ = low_ + (hash_ - low_) / 2;
+    }
+    left_->TakeWindow(hash_);
+    right_->TakeWindow(hash_);
     window_->Begin();
     state_ = State::kWindow;
     return Status::OK();
@@ -392,6 +403,7 @@ class JoinSource final : public Source {
   How how_;
   JoinRows rows_;
   int64_t window_bytes_;
+  int64_t ahead_bytes_;  // of a side, that the disk reads meanwhile
   bool opened_ = false;
   std::unique_ptr<RunGroups> left_groups_, right_groups_;
   std::vector<RunSlice> left_slices_, right_slices_;
@@ -399,8 +411,8 @@ class JoinSource final : public Source {
   std::unique_ptr<WindowJoin> window_;
   std::unique_ptr<HotJoin> hot_;
   State state_ = State::kLoading;
+  uint64_t low_ = 0;   // the first of the window
   uint64_t hash_ = 0;  // the last of the window; the one that is hot
-  bool taken_left_ = false;
   int64_t done_ = 0;
 };
 

@@ -46,20 +46,29 @@ Result<RunSlice> RunGroups::Merge(std::vector<RunSlice> group, const OperatorCon
   const std::string path = scratch_ + "-" + std::to_string(files_.size());
   ARROW_RETURN_NOT_OK(env_->CreateDirs(std::string(DirName(path))));
   files_.push_back(path);
-  ARROW_ASSIGN_OR_RAISE(auto writer, RunFileWriter::Open(env_, path, schema_));
-  // The bounds stay: a reader may ask where the range begins.
-  const auto lower = group[0].lower, upper = group[0].upper;
+  const int64_t cached_bytes = group[0].cached_bytes;
+  ARROW_ASSIGN_OR_RAISE(auto writer, RunFileWriter::Open(env_, path, schema_, cached_bytes));
+  // A bound by key alone stays: a reader may ask where the range begins. One at a row of a run does not: other rows stand
+  // there now, and all of them are in the range.
+  const auto kept = [&](std::optional<RunBound> RunSlice::* bound) -> std::optional<RunBound> {
+    const auto& first = group.front().*bound;
+    const auto& last = group.back().*bound;
+    const bool same = first && last && first->tie == last->tie && first->tie != 0;
+    return same ? first : std::nullopt;
+  };
+  const auto lower = kept(&RunSlice::lower), upper = kept(&RunSlice::upper);
   RunMerger merger(env_, std::move(group), schema_, keys_of_);
   while (true) {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
     ARROW_ASSIGN_OR_RAISE(auto batch, merger.Next(frame_bytes_, ctx.pool.get()));
     if (!batch) break;
-    ARROW_ASSIGN_OR_RAISE(const auto keys, keys_of_(*batch, ctx.pool.get()));
+    ARROW_ASSIGN_OR_RAISE(const auto keys, keys_of_(*batch->Slice(0, 1), ctx.pool.get()));
     ARROW_RETURN_NOT_OK(writer->Append(*batch, PointOf(keys.prefix(0), keys.whole(0)), ctx.pool.get()));
   }
   ARROW_RETURN_NOT_OK(writer->Close({}));
   RunSlice slice;
   slice.path = path;
+  slice.cached_bytes = cached_bytes;
   auto index = writer->index();
   if (index.runs.empty()) index.runs.emplace_back();
   slice.index = std::make_shared<const RunIndex>(std::move(index));

@@ -72,6 +72,7 @@ class SortedSink final : public Sink {
     file.rows = writer_->index().rows;
     file.size_bytes = writer_->size_bytes();
     writer_.reset();
+    items_memory_.reset();
     finished_ = true;
     return std::vector<OutputFile>{std::move(file)};
   }
@@ -82,6 +83,7 @@ class SortedSink final : public Sink {
     if (opened_) (void)init_.env->RemoveFile(temporary_);
     opened_ = false;
     Drop();
+    items_memory_.reset();
   }
 
  private:
@@ -92,7 +94,7 @@ class SortedSink final : public Sink {
   Status Open() {
     if (writer_) return Status::OK();
     ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
-    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, schema_));
+    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, schema_, init_.cached_bytes));
     opened_ = true;
     return Status::OK();
   }
@@ -153,8 +155,7 @@ class SortedSink final : public Sink {
     batches_.clear();
     keys_.clear();
     seen_.clear();
-    items_memory_.reset();
-    cushion_.Release();
+    cushion_.Release();  // items_memory_ is kept for the next run: fresh pages cost more than what is done in them
     held_bytes_ = 0;
     num_items_ = flushed_ = 0;
     sorted_ = false;

@@ -20,6 +20,7 @@ struct SortedSinkInit {
   int input_index = 0;
   int64_t partition = 0;
   int64_t hold_bytes = 64 << 20;
+  int64_t cached_bytes = INT64_MAX;  // of the file (WriteOptions)
 };
 Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
 

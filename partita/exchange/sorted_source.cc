@@ -4,12 +4,15 @@
 
 #include <algorithm>
 
+#include "partita/exchange/run_groups.h"
 #include "partita/exchange/sorted_sink.h"
 
 namespace partita {
 namespace {
 
-constexpr size_t kMaxFanIn = 128;  // files are open while they are merged
+constexpr size_t kMaxFanIn = 128;  // each run has a frame in memory
+constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
+constexpr int64_t kMinWindowBytes = 256 << 10;
 
 // The first key of partition p where keys are spread evenly over 64 bits.
 KeyPoint EvenBound(int64_t p, int64_t partitions) {
@@ -19,21 +22,20 @@ KeyPoint EvenBound(int64_t p, int64_t partitions) {
 
 class SortedSource final : public Source {
  public:
-  SortedSource(SortedSourceInit init, KeysOf keys_of) : init_(std::move(init)), keys_of_(std::move(keys_of)) {
+  SortedSource(SortedSourceInit init, KeysOf keys_of)
+      : init_(std::move(init)),
+        keys_of_(std::move(keys_of)),
+        groups_(init_.env, RunSchema(*init_.exchange), keys_of_, init_.scratch, FrameBytes(init_.hold_bytes)) {
     slices_ = init_.shares->SlicesOf(init_.partition);
     left_ = init_.exchange->limit >= 0 ? init_.exchange->limit : INT64_MAX;
-  }
-
-  ~SortedSource() override {
-    merger_.reset();
-    for (const auto& path : scratch_files_) (void)init_.env->RemoveFile(path);
   }
 
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
     if (!merger_) {
-      ARROW_RETURN_NOT_OK(MergeGroups(ctx));
-      merger_ = std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_);
+      ARROW_RETURN_NOT_OK(groups_.Reduce(FanIn(), &slices_, ctx));
+      const int64_t window_bytes = std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes);
+      merger_ = std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_, window_bytes);
     }
     if (left_ == 0) return std::nullopt;
     ARROW_ASSIGN_OR_RAISE(auto batch, merger_->Next(ctx.target_block_bytes, ctx.pool.get()));
@@ -48,58 +50,17 @@ class SortedSource final : public Source {
   }
 
  private:
+  // How many runs may each have a frame in memory.
   size_t FanIn() const {
     int64_t frame = FrameBytes(init_.hold_bytes);
     for (const auto& slice : slices_) frame = std::max(frame, slice.index->longest_frame);
     return std::clamp<size_t>(static_cast<size_t>(init_.hold_bytes / (2 * frame)), 2, kMaxFanIn);
   }
 
-  // Until few enough are left: consecutive runs become one, so that their order stays.
-  Status MergeGroups(const OperatorContext& ctx) {
-    const size_t fan_in = FanIn();
-    while (slices_.size() > fan_in) {
-      // A last round of few groups would read most rows for nothing: only as many as must go are merged
-      // first.
-      const size_t count = std::min(fan_in, slices_.size() - fan_in + 1);
-      std::vector<RunSlice> group(
-          slices_.begin() + static_cast<std::ptrdiff_t>(next_group_),
-          slices_.begin() + static_cast<std::ptrdiff_t>(std::min(next_group_ + count, slices_.size())));
-      ARROW_ASSIGN_OR_RAISE(auto merged, MergeGroup(group, ctx));
-      const auto at = slices_.begin() + static_cast<std::ptrdiff_t>(next_group_);
-      *at = std::move(merged);
-      slices_.erase(at + 1, at + static_cast<std::ptrdiff_t>(group.size()));
-      next_group_ = next_group_ + 2 <= slices_.size() ? next_group_ + 1 : 0;
-    }
-    return Status::OK();
-  }
-
-  Result<RunSlice> MergeGroup(std::vector<RunSlice> group, const OperatorContext& ctx) {
-    const std::string path = init_.scratch + "-" + std::to_string(scratch_files_.size());
-    const auto schema = RunSchema(*init_.exchange);
-    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(std::string(DirName(path))));
-    scratch_files_.push_back(path);
-    ARROW_ASSIGN_OR_RAISE(auto writer, RunFileWriter::Open(init_.env, path, schema));
-    RunMerger merger(init_.env, std::move(group), schema, keys_of_);
-    while (true) {
-      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
-      ARROW_ASSIGN_OR_RAISE(auto batch, merger.Next(FrameBytes(init_.hold_bytes), ctx.pool.get()));
-      if (!batch) break;
-      ARROW_RETURN_NOT_OK(writer->Append(*batch, {}, ctx.pool.get()));
-    }
-    ARROW_RETURN_NOT_OK(writer->Close({}));
-    RunSlice slice;
-    slice.path = path;
-    auto index = writer->index();
-    if (index.runs.empty()) index.runs.emplace_back();
-    slice.index = std::make_shared<const RunIndex>(std::move(index));
-    return slice;
-  }
-
   SortedSourceInit init_;
   KeysOf keys_of_;
   std::vector<RunSlice> slices_;
-  size_t next_group_ = 0;
-  std::vector<std::string> scratch_files_;
+  RunGroups groups_;
   std::unique_ptr<RunMerger> merger_;
   int64_t done_ = 0, left_ = 0;
 };
@@ -182,6 +143,7 @@ std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
       slice.path = shares_[s].path;
       slice.index = indexes_[s];
       slice.run = r;
+      slice.cached_bytes = shares_[s].cached_bytes;
       slice.lower = BoundIn(partition, s, r);
       slice.upper = BoundIn(partition + 1, s, r);
       slices.push_back(std::move(slice));

@@ -20,6 +20,7 @@ struct SortedShare {
   std::string path;  // absolute
   int input_index = 0;
   int64_t partition = 0;
+  int64_t cached_bytes = INT64_MAX;  // of the file, as its writer was given
 };
 
 // Immutable after Make; shared by the tasks that read the exchange.

@@ -3,11 +3,15 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <bit>
+#include <tuple>
 
 namespace partita {
 namespace {
 
 constexpr size_t kMaxRows = 64 << 10;  // of a block
+constexpr size_t kMaxOpenFiles = 128;
+constexpr size_t kFewItems = 32;  // that are put in order by insertion
 
 // Is the frame's first row before the bound?
 bool BeginsBefore(const RunFrame& frame, const RunBound& bound) {
@@ -39,156 +43,321 @@ size_t FramesBefore(const std::vector<RunFrame>& frames, const RunBound& bound) 
   return static_cast<size_t>(at - frames.begin());
 }
 
+// The stable order of items that are a few ascending sequences behind each other: neighbours are merged.
+template <typename Item, typename Less>
+void MergeSequences(Item* begin, Item* end, const Less& less) {
+  std::vector<Item*> starts = {begin};
+  for (Item* i = begin + 1; i < end; ++i) {
+    if (less(*i, i[-1])) starts.push_back(i);
+  }
+  starts.push_back(end);
+  while (starts.size() > 2) {
+    size_t kept = 1;
+    for (size_t s = 0; s + 2 < starts.size(); s += 2) {
+      std::inplace_merge(starts[s], starts[s + 1], starts[s + 2], less);
+      starts[kept++] = starts[s + 2];
+    }
+    if (starts[kept - 1] != end) starts[kept++] = end;
+    starts.resize(kept);
+  }
+}
+
+template <typename Item, typename Less>
+void Insert(Item* begin, Item* end, const Less& less) {
+  for (Item* i = begin + 1; i < end; ++i) {
+    const Item item = *i;
+    Item* j = i;
+    for (; j != begin && less(item, j[-1]); --j) *j = j[-1];
+    *j = item;
+  }
+}
+
 }  // namespace
 
-struct RunMerger::Cursor {
-  RunSlice slice;
-  std::unique_ptr<RunFileReader> file;
+// A frame in memory.
+struct RunMerger::Frame {
   std::shared_ptr<arrow::RecordBatch> batch;
   RowKeys keys;
   const KeyPrefix* prefixes = nullptr;  // of keys
-  size_t frame = 0, end_frame = 0;      // the next to load, and where to stop
-  int64_t row = 0, end = 0;
-  double row_bytes = 0;  // about
-  uint32_t source = 0;   // of `batch` in batches_
-  bool done = false, must_load = true;
+  int64_t row = 0, end = 0;             // what no window has had
+  int64_t length = 0;                   // bytes
+  double row_bytes = 0;                 // about
+};
+
+struct RunMerger::Run {
+  RunSlice slice;
+  size_t frame = 0, end_frame = 0;  // the next to load, and where to stop
+  std::deque<Frame> frames;         // loaded
+  std::deque<FrameRead> ahead;      // on their way, from `frame` on
+
+  Run() = default;
+  Run(Run&&) = default;
+  bool has_more() const { return frame < end_frame; }
+  const RunFrame& place(size_t f) const { return slice.index->runs[slice.run][f]; }
+};
+
+// Rows up to this one are in the window: none that is not loaded comes before them.
+struct RunMerger::Cut {
+  const Frame* frame = nullptr;  // null: all rows
+  int64_t row = 0;
+  size_t run = 0;
 };
 
 RunMerger::RunMerger(Env* env, std::vector<RunSlice> slices, std::shared_ptr<arrow::Schema> schema,
-                     KeysOf keys_of)
-    : env_(env), schema_(std::move(schema)), keys_of_(std::move(keys_of)) {
+                     KeysOf keys_of, int64_t window_bytes)
+    : env_(env), schema_(std::move(schema)), keys_of_(std::move(keys_of)), window_bytes_(window_bytes) {
   for (auto& slice : slices) {
     const auto& frames = slice.index->runs[slice.run];
-    Cursor cursor;
+    Run run;
     // The range may begin within the last frame that begins before it.
-    if (slice.lower) cursor.frame = std::max<size_t>(FramesBefore(frames, *slice.lower), 1) - 1;
-    cursor.end_frame = slice.upper ? FramesBefore(frames, *slice.upper) : frames.size();
-    if (cursor.frame >= cursor.end_frame) continue;
-    cursor.slice = std::move(slice);
-    cursors_.push_back(std::move(cursor));
+    if (slice.lower) run.frame = std::max<size_t>(FramesBefore(frames, *slice.lower), 1) - 1;
+    run.end_frame = slice.upper ? FramesBefore(frames, *slice.upper) : frames.size();
+    if (!run.has_more()) continue;
+    run.slice = std::move(slice);
+    int64_t longest = 0;
+    for (size_t f = run.frame; f < run.end_frame; ++f) {
+      order_.push_back({static_cast<uint32_t>(runs_.size()), static_cast<uint32_t>(f)});
+      longest = std::max(longest, run.place(f).length);
+    }
+    fringe_bytes_ += longest;
+    runs_.push_back(std::move(run));
   }
+  const auto first = [&](const FrameRef& ref) -> const KeyPoint& { return runs_[ref.run].place(ref.frame).first; };
+  std::sort(order_.begin(), order_.end(), [&](const FrameRef& a, const FrameRef& b) {
+    if (const int c = ComparePoints(first(a), first(b)); c != 0) return c < 0;
+    return std::tie(a.run, a.frame) < std::tie(b.run, b.frame);
+  });
 }
 
 RunMerger::~RunMerger() = default;
 
-// The frame that `cursor` stands before. All or nothing.
-Status RunMerger::Load(Cursor* cursor, arrow::MemoryPool* pool) {
-  const auto& slice = cursor->slice;
-  while (cursor->frame < cursor->end_frame) {
-    if (!cursor->file) {
-      ARROW_ASSIGN_OR_RAISE(cursor->file, RunFileReader::Open(env_, slice.path, slice.index->schema));
+Result<const RunFileReader*> RunMerger::FileOf(const RunSlice& slice) {
+  const auto known = files_.find(slice.path);
+  if (known != files_.end()) return known->second.get();
+  if (files_.size() >= kMaxOpenFiles) files_.clear();
+  ARROW_ASSIGN_OR_RAISE(auto file,
+                        RunFileReader::Open(env_, slice.path, slice.index->schema, slice.cached_bytes));
+  return files_.emplace(slice.path, std::move(file)).first->second.get();
+}
+
+// The run's next frame. All or nothing.
+Status RunMerger::Load(Run* run, arrow::MemoryPool* pool) {
+  const auto& slice = run->slice;
+  const auto& place = run->place(run->frame);
+  ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
+  Frame frame;
+  if (run->ahead.empty()) {
+    ARROW_ASSIGN_OR_RAISE(frame.batch, file->ReadFrame(place, pool));
+  } else {
+    FrameRead read = std::move(run->ahead.front());
+    run->ahead.pop_front();
+    ahead_bytes_ -= read.size_bytes();
+    auto batch = file->Finish(std::move(read), place, pool);
+    // What was read behind it is no longer in line.
+    if (!batch.ok()) {
+      for (const auto& other : run->ahead) ahead_bytes_ -= other.size_bytes();
+      run->ahead.clear();
     }
-    const auto& frame = slice.index->runs[slice.run][cursor->frame];
-    ARROW_ASSIGN_OR_RAISE(auto batch, cursor->file->ReadFrame(frame, pool));
-    ARROW_ASSIGN_OR_RAISE(cursor->keys, keys_of_(*batch, pool));
-    cursor->row = slice.lower ? PlaceOf(*slice.lower, frame, cursor->keys) : 0;
-    cursor->end = slice.upper ? PlaceOf(*slice.upper, frame, cursor->keys) : frame.rows;
-    cursor->row_bytes = static_cast<double>(frame.length) / static_cast<double>(frame.rows);
-    ++cursor->frame;
-    if (cursor->row >= cursor->end) continue;
-    cursor->batch = std::move(batch);
-    cursor->prefixes = &cursor->keys.prefix(0);
-    wholes_ = wholes_ || cursor->keys.offsets != nullptr;
-    cursor->source = static_cast<uint32_t>(batches_.size());
-    batches_.push_back(cursor->batch);
-    cursor->must_load = false;
-    return Status::OK();
+    ARROW_ASSIGN_OR_RAISE(frame.batch, std::move(batch));
   }
-  cursor->done = true;
-  cursor->must_load = false;
-  cursor->batch.reset();
-  cursor->keys = {};
-  cursor->file.reset();
+  auto keys = keys_of_(*frame.batch, pool);
+  if (!keys.ok()) {
+    for (const auto& other : run->ahead) ahead_bytes_ -= other.size_bytes();
+    run->ahead.clear();
+  }
+  ARROW_ASSIGN_OR_RAISE(frame.keys, std::move(keys));
+  frame.row = slice.lower ? PlaceOf(*slice.lower, place, frame.keys) : 0;
+  frame.end = slice.upper ? PlaceOf(*slice.upper, place, frame.keys) : place.rows;
+  frame.length = place.length;
+  frame.row_bytes = static_cast<double>(place.length) / static_cast<double>(place.rows);
+  ++run->frame;
+  if (frame.row >= frame.end) return Status::OK();
+  frame.prefixes = &frame.keys.prefix(0);
+  loaded_bytes_ += frame.length;
+  run->frames.push_back(std::move(frame));
   return Status::OK();
 }
 
-RunMerger::Entry RunMerger::EntryOf(size_t cursor) const {
-  const Cursor& at = cursors_[cursor];
-  const auto place = static_cast<uint32_t>(cursor);
-  if (at.done) return {{UINT64_MAX, UINT64_MAX}, place | kDone};
-  return {at.prefixes[at.row], place};
-}
-
-bool RunMerger::Before(const Entry& a, const Entry& b) const {
-  if (a.prefix.hi != b.prefix.hi) return a.prefix.hi < b.prefix.hi;
-  if (a.prefix.lo != b.prefix.lo) return a.prefix.lo < b.prefix.lo;
-  if (wholes_ && ((a.place | b.place) & kDone) == 0) {
-    const Cursor& x = cursors_[a.place];
-    const Cursor& y = cursors_[b.place];
-    const int c = CompareKeys(x.keys, x.row, y.keys, y.row);
-    if (c != 0) return c < 0;
+// Lets the disk read what is loaded next; less where memory is short.
+void RunMerger::ReadAhead(arrow::MemoryPool* pool) {
+  next_read_ = std::max(next_read_, next_load_);
+  for (; ahead_bytes_ < window_bytes_ / 2 && next_read_ < order_.size(); ++next_read_) {
+    const FrameRef& ref = order_[next_read_];
+    Run& run = runs_[ref.run];
+    if (ref.frame != run.frame + run.ahead.size()) continue;  // it is loaded, or one before it was refused
+    const auto file = FileOf(run.slice);
+    if (!file.ok()) return;
+    auto read = (*file)->Begin(run.place(ref.frame), pool);
+    if (!read.ok()) return;
+    ahead_bytes_ += read->size_bytes();
+    run.ahead.push_back(std::move(*read));
   }
-  return a.place < b.place;
 }
 
-void RunMerger::Build() {
-  const size_t n = cursors_.size();
-  losers_.assign(n, {});
-  std::vector<bool> waiting(n);
-  // Each leaf plays its way up; the first at a node waits there for its rival.
-  for (size_t leaf = 0; leaf < n; ++leaf) {
-    Entry winner = EntryOf(leaf);
-    size_t node = (leaf + n) / 2;
-    while (node > 0) {
-      if (!waiting[node]) {
-        losers_[node] = winner;
-        waiting[node] = true;
-        break;
+// A frame of each run, and more in the order of their first keys until there is enough.
+Status RunMerger::LoadWindow(arrow::MemoryPool* pool) {
+  ReadAhead(pool);
+  for (auto& run : runs_) {
+    while (run.frames.empty() && run.has_more()) ARROW_RETURN_NOT_OK(Load(&run, pool));
+  }
+  while (next_load_ < order_.size() && loaded_bytes_ < window_bytes_ + fringe_bytes_) {
+    Run& run = runs_[order_[next_load_].run];
+    if (order_[next_load_].frame >= run.frame) {
+      ReadAhead(pool);
+      const Status status = Load(&run, pool);
+      if (status.IsOutOfMemory()) return Status::OK();  // a smaller window does
+      ARROW_RETURN_NOT_OK(status);
+    }
+    ++next_load_;
+  }
+  return Status::OK();
+}
+
+// Of the runs that go on behind what is loaded, the one whose loaded rows end first.
+RunMerger::Cut RunMerger::FindCut() const {
+  Cut cut;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    if (!runs_[r].has_more() || runs_[r].frames.empty()) continue;
+    const Frame& last = runs_[r].frames.back();
+    if (cut.frame == nullptr || CompareKeys(last.keys, last.end - 1, cut.frame->keys, cut.row) < 0)
+      cut = {&last, last.end - 1, r};
+  }
+  return cut;
+}
+
+// All rows that may leave, as items in order; fewer where memory is short.
+Status RunMerger::TakeWindow(arrow::MemoryPool* pool) {
+  Cut cut = FindCut();
+  while (true) {
+    const Status status = TakeUpTo(cut, pool);
+    if (!status.IsOutOfMemory()) return status;
+    if (cut.frame == nullptr) {
+      const auto any = std::find_if(runs_.begin(), runs_.end(), [](const Run& run) { return !run.frames.empty(); });
+      const Frame& frame = any->frames.front();
+      cut = {&frame, frame.end - 1, static_cast<size_t>(any - runs_.begin())};
+    }
+    if (cut.row == cut.frame->row) return status;
+    cut.row = cut.frame->row + (cut.row - cut.frame->row) / 2;
+  }
+}
+
+// All or nothing.
+Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
+  batches_.clear();
+  frames_.clear();
+  std::vector<int64_t> ends;
+  size_t count = 0;
+  uint64_t low = UINT64_MAX, last = 0;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    for (const auto& frame : runs_[r].frames) {
+      int64_t end = frame.end;
+      if (cut.frame != nullptr && r != cut.run) {
+        int64_t begin = frame.row;
+        while (begin < end) {
+          const int64_t middle = begin + (end - begin) / 2;
+          const int c = CompareKeys(frame.keys, middle, cut.frame->keys, cut.row);
+          if (c < 0 || (c == 0 && r < cut.run)) {
+            begin = middle + 1;
+          } else {
+            end = middle;
+          }
+        }
       }
-      if (Before(losers_[node], winner)) std::swap(losers_[node], winner);
-      node /= 2;
+      if (end > frame.row) {
+        low = std::min(low, frame.prefixes[frame.row].hi);
+        last = std::max(last, frame.prefixes[end - 1].hi);
+      }
+      count += static_cast<size_t>(end - frame.row);
+      ends.push_back(end);
+      frames_.push_back(&frame);
+      batches_.push_back(frame.batch);
     }
-    if (node == 0) losers_[0] = winner;
   }
-  built_ = true;
-}
-
-void RunMerger::Replay(size_t leaf) {
-  Entry winner = EntryOf(leaf);
-  for (size_t node = (leaf + cursors_.size()) / 2; node > 0; node /= 2) {
-    if (Before(losers_[node], winner)) std::swap(losers_[node], winner);
+  items_ = {};
+  emitted_ = 0;
+  if (count == 0) return Status::OK();
+  // About one item a bucket, where keys are spread evenly.
+  const int shift = std::max(0, static_cast<int>(std::bit_width(last - low)) - static_cast<int>(std::bit_width(count)));
+  const size_t buckets = static_cast<size_t>((last - low) >> shift) + 1;
+  const size_t bytes = 2 * count * sizeof(Item) + (buckets + 1) * sizeof(uint32_t);
+  if (!memory_ || memory_->size() < static_cast<int64_t>(bytes)) {
+    memory_.reset();
+    ARROW_ASSIGN_OR_RAISE(memory_, arrow::AllocateBuffer(static_cast<int64_t>(bytes), pool));
   }
-  losers_[0] = winner;
-}
-
-Status RunMerger::Pick(int64_t target_bytes, arrow::MemoryPool* pool) {
-  const auto target = static_cast<double>(target_bytes);
-  if (!built_) {
-    for (; loaded_ < cursors_.size(); ++loaded_) ARROW_RETURN_NOT_OK(Load(&cursors_[loaded_], pool));
-    Build();
-  }
-  while (picked_bytes_ < target && picks_.size() < kMaxRows) {
-    const size_t winner = losers_[0].place & ~kDone;
-    Cursor& cursor = cursors_[winner];
-    if (cursor.must_load) {
-      ARROW_RETURN_NOT_OK(Load(&cursor, pool));
-      Replay(winner);
-      continue;
+  auto* items = reinterpret_cast<Item*>(memory_->mutable_data());
+  Item* out = items;
+  size_t f = 0;
+  for (auto& run : runs_) {
+    for (auto& frame : run.frames) {
+      for (int64_t row = frame.row; row < ends[f]; ++row)
+        *out++ = {frame.prefixes[row].hi, static_cast<uint32_t>(f), static_cast<uint32_t>(row)};
+      frame.row = ends[f++];
     }
-    if (cursor.done) return Status::OK();
-    picks_.push_back({cursor.source, static_cast<uint32_t>(cursor.row)});
-    picked_bytes_ += cursor.row_bytes;
-    if (++cursor.row == cursor.end) {
-      cursor.must_load = true;
-      continue;
-    }
-    Replay(winner);
   }
+  SortItems(low, shift, items, items + count, count, buckets);
+  items_ = {items + count, count};
   return Status::OK();
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> RunMerger::Emit(arrow::MemoryPool* pool) {
-  size_t count = picks_.size() - emitted_;
+// The stable sort of `count` items to `sorted`: by the leading bits of their distance to `low`, then by comparison within
+// buckets. What is in a bucket are sequences of runs behind each other, each ascending.
+void RunMerger::SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count, size_t buckets) {
+  auto* ends = reinterpret_cast<uint32_t*>(sorted + count);
+  std::fill(ends, ends + buckets + 1, 0);
+  for (size_t i = 0; i < count; ++i) ++ends[((items[i].hi - low) >> shift) + 1];
+  for (size_t b = 1; b <= buckets; ++b) ends[b] += ends[b - 1];
+  for (size_t i = 0; i < count; ++i) sorted[ends[(items[i].hi - low) >> shift]++] = items[i];
+  // Now ends[b] is where bucket b ends.
+  const auto less = [&](const Item& a, const Item& b) { return a.hi != b.hi ? a.hi < b.hi : IsBefore(a, b); };
+  uint32_t begin = 0;
+  for (size_t b = 0; b < buckets; ++b) {
+    const uint32_t end = ends[b];
+    if (end - begin > kFewItems) {
+      MergeSequences(sorted + begin, sorted + end, less);
+    } else if (end - begin > 1) {
+      Insert(sorted + begin, sorted + end, less);
+    }
+    begin = end;
+  }
+}
+
+// Of items whose first 8 bytes are equal.
+bool RunMerger::IsBefore(const Item& a, const Item& b) const {
+  return CompareKeys(frames_[a.frame]->keys, a.row, frames_[b.frame]->keys, b.row) < 0;
+}
+
+// What windows have had in full is let go.
+void RunMerger::DropDone() {
+  items_ = {};
+  batches_.clear();
+  frames_.clear();
+  for (auto& run : runs_) {
+    while (!run.frames.empty() && run.frames.front().row == run.frames.front().end) {
+      loaded_bytes_ -= run.frames.front().length;
+      run.frames.pop_front();
+    }
+  }
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RunMerger::Emit(int64_t target_bytes, arrow::MemoryPool* pool) {
+  const auto target = static_cast<double>(target_bytes);
+  double bytes = 0;
+  picks_.clear();
+  for (const auto& item : items_.subspan(emitted_)) {
+    if (bytes >= target || picks_.size() >= kMaxRows) break;
+    picks_.push_back({item.frame, item.row});
+    bytes += frames_[item.frame]->row_bytes;
+  }
+  size_t count = picks_.size();
   std::shared_ptr<arrow::RecordBatch> batch;
   while (true) {
-    const std::span<const RowPick> picks(picks_.data() + emitted_, count);
     if (count == 1) {  // a fat row is not copied
-      batch = batches_[picks[0].batch]->Slice(picks[0].row, 1);
+      batch = batches_[picks_[0].batch]->Slice(picks_[0].row, 1);
       arrow::ArrayVector columns(batch->columns().begin(), batch->columns().begin() + schema_->num_fields());
       batch = arrow::RecordBatch::Make(schema_, 1, std::move(columns));
       break;
     }
-    auto made = Interleave(schema_, batches_, picks, pool);
+    auto made = Interleave(schema_, batches_, std::span(picks_).first(count), pool);
     if (made.ok()) {
       batch = std::move(*made);
       break;
@@ -197,32 +366,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunMerger::Emit(arrow::MemoryPool* p
     count /= 2;
   }
   emitted_ += count;
-  if (emitted_ < picks_.size()) return batch;
-  picks_.clear();
-  emitted_ = 0;
-  picked_bytes_ = 0;
-  // What no cursor stands in any more is let go.
-  batches_.clear();
-  for (auto& cursor : cursors_) {
-    if (!cursor.batch || cursor.must_load) {
-      cursor.batch.reset();
-      continue;
-    }
-    cursor.source = static_cast<uint32_t>(batches_.size());
-    batches_.push_back(cursor.batch);
-  }
+  if (emitted_ == items_.size()) DropDone();
   return batch;
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> RunMerger::Next(int64_t target_bytes, arrow::MemoryPool* pool) {
-  if (cursors_.empty()) return nullptr;
-  if (emitted_ == 0) {
-    const Status picked = Pick(target_bytes, pool);
-    // Rows that were picked leave first: that frees memory for the frame that was refused.
-    if (!picked.ok() && !(picked.IsOutOfMemory() && !picks_.empty())) return picked;
+  if (items_.empty()) {
+    ARROW_RETURN_NOT_OK(LoadWindow(pool));
+    ARROW_RETURN_NOT_OK(TakeWindow(pool));
+    if (items_.empty()) return nullptr;
   }
-  if (picks_.empty()) return nullptr;
-  return Emit(pool);
+  return Emit(target_bytes, pool);
 }
 
 }  // namespace partita

@@ -1,12 +1,16 @@
-// Merging sorted runs: the rows of a key range of many runs as one stream in (key, run) order, with a tree of
-// losers (Knuth, TAOCP 3, 5.4.1). Memory: one frame a run, and the block that is given out. One thread at a
-// time.
+// Merging sorted runs: the rows of a key range of many runs as one stream in (key, run) order. Not row by row: frames are
+// loaded in the order of their first keys until there is a window, whose rows are put in order at once. The disk reads the
+// frames behind it meanwhile. Memory: one frame a run, the window, what is read ahead, and the block that is given out.
+// One thread at a time.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,48 +37,62 @@ struct RunSlice {
   std::shared_ptr<const RunIndex> index;
   size_t run = 0;
   std::optional<RunBound> lower, upper;
+  int64_t cached_bytes = INT64_MAX;  // of the file; as its writer was given
 };
 
 class RunMerger {
  public:
   // The order of `slices` decides between equal keys. `schema`: the columns that are given out, the first of
-  // the runs' columns.
-  RunMerger(Env* env, std::vector<RunSlice> slices, std::shared_ptr<arrow::Schema> schema, KeysOf keys_of);
+  // the runs' columns. `window_bytes`: of rows that are put in order together; physical.
+  RunMerger(Env* env, std::vector<RunSlice> slices, std::shared_ptr<arrow::Schema> schema, KeysOf keys_of,
+            int64_t window_bytes = 4 << 20);
   ~RunMerger();
 
   // The next rows, about `target_bytes` of them; null at the end. After OutOfMemory it may be called again.
   Result<std::shared_ptr<arrow::RecordBatch>> Next(int64_t target_bytes, arrow::MemoryPool* pool);
 
  private:
-  struct Cursor;
-  // A cursor's current row as the tree sees it. A finished one stands behind all others: its key is the
-  // largest there is, and its place counts from kDone.
-  struct Entry {
-    KeyPrefix prefix;
-    uint32_t place = 0;  // of the cursor
+  struct Frame;
+  struct Run;
+  // A row of the window.
+  struct Item {
+    uint64_t hi = 0;  // of the key's prefix
+    uint32_t frame = 0, row = 0;
   };
-  static constexpr uint32_t kDone = 1u << 31;
+  struct FrameRef {
+    uint32_t run = 0, frame = 0;
+  };
+  struct Cut;
 
-  Status Load(Cursor* cursor, arrow::MemoryPool* pool);
-  Entry EntryOf(size_t cursor) const;
-  bool Before(const Entry& a, const Entry& b) const;
-  void Replay(size_t leaf);
-  void Build();
-  Status Pick(int64_t target_bytes, arrow::MemoryPool* pool);
-  Result<std::shared_ptr<arrow::RecordBatch>> Emit(arrow::MemoryPool* pool);
+  Result<const RunFileReader*> FileOf(const RunSlice& slice);
+  Status Load(Run* run, arrow::MemoryPool* pool);
+  void ReadAhead(arrow::MemoryPool* pool);
+  Status LoadWindow(arrow::MemoryPool* pool);
+  Cut FindCut() const;
+  Status TakeWindow(arrow::MemoryPool* pool);
+  Status TakeUpTo(const Cut& cut, arrow::MemoryPool* pool);
+  void SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count, size_t buckets);
+  bool IsBefore(const Item& a, const Item& b) const;
+  void DropDone();
+  Result<std::shared_ptr<arrow::RecordBatch>> Emit(int64_t target_bytes, arrow::MemoryPool* pool);
 
   Env* env_;
   std::shared_ptr<arrow::Schema> schema_;
   KeysOf keys_of_;
-  std::vector<Cursor> cursors_;
-  std::vector<Entry> losers_;  // [0]: the winner
-  bool built_ = false;
-  bool wholes_ = false;  // has any frame keys longer than their prefixes?
-  size_t loaded_ = 0;    // cursors that have their first frame
-  std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;
-  std::vector<RowPick> picks_;
+  int64_t window_bytes_;
+  std::map<std::string, std::unique_ptr<RunFileReader>> files_;
+  std::vector<Run> runs_;
+  std::vector<FrameRef> order_;  // all frames, by first key: as they are loaded
+  size_t next_load_ = 0, next_read_ = 0;  // in order_
+  int64_t loaded_bytes_ = 0, ahead_bytes_ = 0;
+  int64_t fringe_bytes_ = 0;  // one frame of each run
+
+  std::shared_ptr<arrow::Buffer> memory_;  // of items_, twice, and of buckets
+  std::span<Item> items_;                  // of the window
   size_t emitted_ = 0;
-  double picked_bytes_ = 0;
+  std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of the window's frames
+  std::vector<const Frame*> frames_;
+  std::vector<RowPick> picks_;
 };
 
 }  // namespace partita

@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/api.h>
+#include <arrow/util/thread_pool.h>
 
 #include <algorithm>
 #include <cstring>
@@ -130,15 +131,23 @@ arrow::ipc::IpcWriteOptions WriteOptionsOf(arrow::MemoryPool* pool) {
   return options;
 }
 
-Result<std::shared_ptr<arrow::Buffer>> Serialise(const arrow::RecordBatch& batch, bool dictionaries,
-                                                 arrow::MemoryPool* pool) {
+// As a stream: its schema names the dictionaries.
+Result<std::shared_ptr<arrow::Buffer>> SerialiseWithDictionaries(const arrow::RecordBatch& batch,
+                                                                 arrow::MemoryPool* pool) {
   const auto options = WriteOptionsOf(pool);
-  if (!dictionaries) return arrow::ipc::SerializeRecordBatch(batch, options);
   ARROW_ASSIGN_OR_RAISE(auto stream, arrow::io::BufferOutputStream::Create(64 << 10, pool));
   ARROW_ASSIGN_OR_RAISE(auto writer, arrow::ipc::MakeStreamWriter(stream, batch.schema(), options));
   ARROW_RETURN_NOT_OK(writer->WriteRecordBatch(batch));
   ARROW_RETURN_NOT_OK(writer->Close());
   return stream->Finish();
+}
+
+// Whole pages, so that a read may go around the page cache.
+Result<std::shared_ptr<arrow::Buffer>> PagesFor(const RunFrame& frame, arrow::MemoryPool* pool) {
+  const int64_t pages = (frame.length + kDirectAlignment - 1) / kDirectAlignment;
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                        arrow::AllocateBuffer(pages * kDirectAlignment, kDirectAlignment, pool));
+  return buffer;
 }
 
 }  // namespace
@@ -177,31 +186,81 @@ int64_t RunIndex::size_bytes() const {
 }
 
 Result<std::unique_ptr<RunFileWriter>> RunFileWriter::Open(Env* env, const std::string& path,
-                                                           std::shared_ptr<arrow::Schema> schema) {
+                                                           std::shared_ptr<arrow::Schema> schema,
+                                                           int64_t cached_bytes) {
   auto writer = std::unique_ptr<RunFileWriter>(new RunFileWriter());
-  ARROW_ASSIGN_OR_RAISE(writer->stream_, env->OpenWrite(path, {.window_bytes = 0}));
+  ARROW_ASSIGN_OR_RAISE(writer->stream_,
+                        env->OpenWrite(path, {.window_bytes = 0, .cached_bytes = cached_bytes}));
   ARROW_RETURN_NOT_OK(writer->stream_->Write(kMagic, sizeof kMagic));
+  writer->frames_ = std::make_unique<Frames>(writer->stream_.get());
   writer->position_ = sizeof kMagic;
   writer->dictionaries_ = HasDictionaries(*schema);
   writer->index_.schema = std::move(schema);
   return writer;
 }
 
+// What is written of one frame, counted and summed on its way: its columns need not be copied together first.
+class RunFileWriter::Frames final : public arrow::io::OutputStream {
+ public:
+  explicit Frames(arrow::io::OutputStream* out) : out_(out) {}
+
+  using arrow::io::OutputStream::Write;
+  Status Write(const void* data, int64_t nbytes) override {
+    sum_.Update(data, nbytes);
+    size_ += nbytes;
+    return out_->Write(data, nbytes);
+  }
+  Status Close() override { return Status::OK(); }
+  bool closed() const override { return false; }
+  Result<int64_t> Tell() const override { return size_; }
+
+  void Begin() {
+    sum_.Reset();
+    size_ = 0;
+  }
+  int64_t size_bytes() const { return size_; }
+  uint64_t checksum() const { return sum_.Value(); }
+
+ private:
+  arrow::io::OutputStream* out_;
+  Checksummer sum_;
+  int64_t size_ = 0;
+};
+
 RunFileWriter::~RunFileWriter() {
   if (stream_ && !stream_->closed()) (void)stream_->Close();
 }
 
 Status RunFileWriter::Append(const arrow::RecordBatch& batch, KeyPoint first, arrow::MemoryPool* pool) {
-  ARROW_ASSIGN_OR_RAISE(auto buffer, Serialise(batch, dictionaries_, pool));
-  ARROW_RETURN_NOT_OK(stream_->Write(buffer->data(), buffer->size()));
+  // What may be refused comes before what is written.
+  std::shared_ptr<arrow::Buffer> buffer;
+  arrow::ipc::IpcPayload payload;
+  const auto options = WriteOptionsOf(pool);
+  if (dictionaries_) {
+    ARROW_ASSIGN_OR_RAISE(buffer, SerialiseWithDictionaries(batch, pool));
+  } else {
+    ARROW_RETURN_NOT_OK(arrow::ipc::GetRecordBatchPayload(batch, options, &payload));
+  }
+  if (const int64_t past = position_ % kDirectAlignment; past != 0) {
+    static constexpr char kZeros[kDirectAlignment] = {};
+    ARROW_RETURN_NOT_OK(stream_->Write(kZeros, kDirectAlignment - past));
+    position_ += kDirectAlignment - past;
+  }
+  frames_->Begin();
+  if (dictionaries_) {
+    ARROW_RETURN_NOT_OK(frames_->Write(buffer->data(), buffer->size()));
+  } else {
+    int32_t metadata_length = 0;
+    ARROW_RETURN_NOT_OK(arrow::ipc::WriteIpcPayload(payload, options, frames_.get(), &metadata_length));
+  }
   RunFrame frame;
   frame.offset = position_;
-  frame.length = buffer->size();
+  frame.length = frames_->size_bytes();
   frame.rows = batch.num_rows();
-  frame.checksum = Checksum64(buffer->data(), buffer->size());
+  frame.checksum = frames_->checksum();
   frame.first = std::move(first);
   frame.rank = rank();
-  position_ += buffer->size();
+  position_ += frame.length;
   index_.longest_frame = std::max(index_.longest_frame, frame.length);
   index_.rows += batch.num_rows();
   if (!in_run_) index_.runs.emplace_back();
@@ -294,22 +353,54 @@ Result<RunIndex> RunFileReader::ReadIndex(Env* env, const std::string& path, arr
 }
 
 Result<std::unique_ptr<RunFileReader>> RunFileReader::Open(Env* env, const std::string& path,
-                                                           std::shared_ptr<arrow::Schema> schema) {
+                                                           std::shared_ptr<arrow::Schema> schema,
+                                                           int64_t cached_bytes) {
   auto reader = std::unique_ptr<RunFileReader>(new RunFileReader());
   reader->path_ = path;
   reader->dictionaries_ = HasDictionaries(*schema);
   reader->schema_ = std::move(schema);
-  ARROW_ASSIGN_OR_RAISE(reader->file_, env->OpenRead(path));
+  ARROW_ASSIGN_OR_RAISE(reader->file_, env->OpenRead(path, {.cached_bytes = cached_bytes}));
   return reader;
 }
 
+FrameRead::~FrameRead() {
+  if (got_.valid()) got_.wait();
+}
+
+int64_t FrameRead::size_bytes() const { return pages_->size(); }
+
 Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::ReadFrame(const RunFrame& frame,
                                                                      arrow::MemoryPool* pool) const {
-  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(frame.length, pool));
-  ARROW_ASSIGN_OR_RAISE(const int64_t got, file_->ReadAt(frame.offset, frame.length, buffer->mutable_data()));
-  if (got != frame.length || Checksum64(buffer->data(), got) != frame.checksum)
+  ARROW_ASSIGN_OR_RAISE(auto pages, PagesFor(frame, pool));
+  ARROW_ASSIGN_OR_RAISE(const int64_t got, file_->ReadAt(frame.offset, pages->size(), pages->mutable_data()));
+  return Decode(std::move(pages), got, frame, pool);
+}
+
+Result<FrameRead> RunFileReader::Begin(const RunFrame& frame, arrow::MemoryPool* pool) const {
+  FrameRead read;
+  ARROW_ASSIGN_OR_RAISE(read.pages_, PagesFor(frame, pool));
+  auto promise = std::make_shared<std::promise<Result<int64_t>>>();
+  read.got_ = promise->get_future();
+  const auto run = [promise, file = file_, pages = read.pages_, offset = frame.offset] {
+    promise->set_value(file->ReadAt(offset, pages->size(), pages->mutable_data()));
+  };
+  // A pool of threads that wait for disks, of the process.
+  if (!arrow::io::default_io_context().executor()->Spawn(run).ok()) run();
+  return read;
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::Finish(FrameRead read, const RunFrame& frame,
+                                                                  arrow::MemoryPool* pool) const {
+  ARROW_ASSIGN_OR_RAISE(const int64_t got, read.got_.get());
+  return Decode(std::move(read.pages_), got, frame, pool);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::Decode(std::shared_ptr<arrow::Buffer> pages,
+                                                                  int64_t got, const RunFrame& frame,
+                                                                  arrow::MemoryPool* pool) const {
+  if (got < frame.length || Checksum64(pages->data(), frame.length) != frame.checksum)
     return Damaged(path_, "checksum");
-  arrow::io::BufferReader input(buffer);
+  arrow::io::BufferReader input(arrow::SliceBuffer(std::move(pages), 0, frame.length));
   auto options = arrow::ipc::IpcReadOptions::Defaults();
   options.memory_pool = pool;
   options.use_threads = false;

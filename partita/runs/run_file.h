@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@
 #include "partita/runs/row_key.h"
 
 namespace arrow {
+class Buffer;
 class MemoryPool;
 class RecordBatch;
 class Schema;
@@ -67,8 +69,10 @@ struct RunIndex {
 // One thread at a time.
 class RunFileWriter {
  public:
+  // `cached_bytes`: as in WriteOptions; readers are given the same.
   static Result<std::unique_ptr<RunFileWriter>> Open(Env* env, const std::string& path,
-                                                     std::shared_ptr<arrow::Schema> schema);
+                                                     std::shared_ptr<arrow::Schema> schema,
+                                                     int64_t cached_bytes = INT64_MAX);
   ~RunFileWriter();
   // The next frame of the current run.
   Status Append(const arrow::RecordBatch& batch, KeyPoint first, arrow::MemoryPool* pool);
@@ -83,11 +87,28 @@ class RunFileWriter {
   const RunIndex& index() const { return index_; }
 
  private:
+  class Frames;
   RunFileWriter() = default;
   std::shared_ptr<arrow::io::OutputStream> stream_;
+  std::unique_ptr<Frames> frames_;  // to stream_
   RunIndex index_;
   int64_t position_ = 0;
   bool in_run_ = false, dictionaries_ = false;
+};
+
+// A frame on its way from the disk; waits for it when it dies.
+class FrameRead {
+ public:
+  FrameRead(FrameRead&&) = default;
+  FrameRead& operator=(FrameRead&&) = delete;
+  ~FrameRead();
+  int64_t size_bytes() const;
+
+ private:
+  friend class RunFileReader;
+  FrameRead() = default;
+  std::shared_ptr<arrow::Buffer> pages_;
+  std::future<Result<int64_t>> got_;
 };
 
 class RunFileReader {
@@ -95,11 +116,18 @@ class RunFileReader {
   static Result<RunIndex> ReadIndex(Env* env, const std::string& path, arrow::MemoryPool* pool);
   // `schema` as in the index.
   static Result<std::unique_ptr<RunFileReader>> Open(Env* env, const std::string& path,
-                                                     std::shared_ptr<arrow::Schema> schema);
+                                                     std::shared_ptr<arrow::Schema> schema,
+                                                     int64_t cached_bytes);
   Result<std::shared_ptr<arrow::RecordBatch>> ReadFrame(const RunFrame& frame, arrow::MemoryPool* pool) const;
+  // The same in two steps: the disk works between them.
+  Result<FrameRead> Begin(const RunFrame& frame, arrow::MemoryPool* pool) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> Finish(FrameRead read, const RunFrame& frame,
+                                                     arrow::MemoryPool* pool) const;
 
  private:
   RunFileReader() = default;
+  Result<std::shared_ptr<arrow::RecordBatch>> Decode(std::shared_ptr<arrow::Buffer> pages, int64_t got,
+                                                     const RunFrame& frame, arrow::MemoryPool* pool) const;
   std::string path_;
   std::shared_ptr<arrow::io::RandomAccessFile> file_;
   std::shared_ptr<arrow::Schema> schema_;
