@@ -25,14 +25,27 @@ RowOrdinals Joined(const std::vector<Block>& parts, int64_t rows) {
 
 }  // namespace
 
-void Batcher::Add(Block block) {
-  if (block.num_rows() == 0) return;
+Status Batcher::Add(const Block& block) {
+  if (block.num_rows() == 0) return Status::OK();
+  if (cutter_) {
+    std::vector<int64_t> ends;
+    ARROW_RETURN_NOT_OK(cutter_->Cut(*block.batch, &ends));
+    int64_t last = ends_.empty() ? taken_ : ends_.back();
+    for (const int64_t end : ends) {
+      const int64_t at = taken_ + rows_ + end;
+      if (at > last) ends_.push_back(at);  // a cut before the first row of all, or twice the same, is none
+      last = at;
+    }
+  }
   rows_ += block.num_rows();
-  blocks_.push_back(std::move(block));
+  blocks_.push_back(block);
+  return Status::OK();
 }
 
 Result<Block> Batcher::Take(arrow::MemoryPool* pool) {
-  const int64_t rows = std::min(rows_, batch_rows_);
+  const int64_t rows = cutter_ && !ends_.empty() ? ends_.front() - taken_
+                       : cutter_                 ? rows_
+                                                 : std::min(rows_, batch_rows_);
   if (rows == 0) return BugError("a batch was taken where no rows are");
   std::vector<Block> parts;
   int64_t missing = rows;
@@ -54,6 +67,8 @@ Result<Block> Batcher::Take(arrow::MemoryPool* pool) {
     }
   }
   rows_ -= rows;
+  taken_ += rows;
+  if (!ends_.empty()) ends_.pop_front();
   for (int64_t left = rows; left > 0;) {
     Block& front = blocks_.front();
     const int64_t taken = std::min(left, front.num_rows());

@@ -16,8 +16,9 @@ Block Numbers(int64_t first, int64_t rows) {
           RowOrdinals::Range(first, rows)};
 }
 
-std::vector<std::vector<int64_t>> Cut(const std::vector<int64_t>& block_rows, int64_t batch_rows) {
-  Batcher batcher(batch_rows);
+std::vector<std::vector<int64_t>> Cut(const std::vector<int64_t>& block_rows, int64_t batch_rows,
+                                      std::unique_ptr<BatchCutter> cutter = nullptr) {
+  Batcher batcher(batch_rows, std::move(cutter));
   std::vector<std::vector<int64_t>> cut;
   const auto take = [&](bool last) {
     while (batcher.Has(last)) {
@@ -34,7 +35,7 @@ std::vector<std::vector<int64_t>> Cut(const std::vector<int64_t>& block_rows, in
   };
   int64_t first = 0;
   for (const int64_t rows : block_rows) {
-    batcher.Add(Numbers(first, rows));
+    EXPECT_TRUE(batcher.Add(Numbers(first, rows)).ok());
     first += rows;
     take(false);
   }
@@ -51,13 +52,35 @@ TEST(Batcher, CutsTheSameBatchesOfAnyBlocks) {
   EXPECT_EQ(Cut({0}, 3), (std::vector<std::vector<int64_t>>{}));
 }
 
+// Ends a batch before every row that is a square.
+class BeforeSquares final : public BatchCutter {
+ public:
+  Status Cut(const arrow::RecordBatch& batch, std::vector<int64_t>* ends) override {
+    const auto& numbers = static_cast<const arrow::Int64Array&>(*batch.column(0));
+    for (int64_t i = 0; i < batch.num_rows(); ++i) {
+      for (const int64_t square : {0, 1, 4, 9}) {
+        if (numbers.Value(i) == square) ends->push_back(i);
+      }
+    }
+    return Status::OK();
+  }
+};
+
+TEST(Batcher, CutsWhereACutterSays) {
+  const std::vector<std::vector<int64_t>> expected = {{0}, {1, 2, 3}, {4, 5, 6, 7, 8}, {9, 10}};
+  for (const auto& blocks : std::vector<std::vector<int64_t>>{
+           {11}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {4, 5, 2}, {3, 0, 8}}) {
+    EXPECT_EQ(Cut(blocks, INT64_MAX, std::make_unique<BeforeSquares>()), expected);
+  }
+}
+
 TEST(Batcher, KeepsTheOrdinalsOfRowsWithGaps) {
   Batcher batcher(4);
   Block left = Numbers(0, 3), right = Numbers(5, 2);
   left.ordinals = RowOrdinals::List({1, 4, 9});
   right.ordinals = RowOrdinals::List({12, 20});
-  batcher.Add(left);
-  batcher.Add(right);
+  ASSERT_TRUE(batcher.Add(left).ok());
+  ASSERT_TRUE(batcher.Add(right).ok());
   const Block batch = batcher.Take(arrow::default_memory_pool()).ValueOrDie();
   for (int64_t i = 0; const int64_t ordinal : {1, 4, 9, 12}) EXPECT_EQ(batch.ordinals.At(i++), ordinal);
 }
@@ -65,8 +88,8 @@ TEST(Batcher, KeepsTheOrdinalsOfRowsWithGaps) {
 TEST(Batcher, ChangesNothingWhenItIsRefused) {
   auto budget = Budget::Make(1 << 20);
   Batcher batcher(4);
-  batcher.Add(Numbers(0, 3));
-  batcher.Add(Numbers(3, 3));
+  ASSERT_TRUE(batcher.Add(Numbers(0, 3)).ok());
+  ASSERT_TRUE(batcher.Add(Numbers(3, 3)).ok());
   budget->FailNthAllocation(1);
   EXPECT_TRUE(batcher.Take(budget->root().get()).status().IsOutOfMemory());
   const Block batch = batcher.Take(budget->root().get()).ValueOrDie();

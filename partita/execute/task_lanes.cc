@@ -72,7 +72,7 @@ Status TaskRun::ConsumeBatches(Ticket* ticket, int index, int64_t most) {
   if (ticket == nullptr) return TakeBatches(&lane, /*last=*/false, most);
   auto& blocks = ticket->outputs[static_cast<size_t>(index)];
   for (; lane.block < blocks.size(); ++lane.block) {
-    lane.batcher->Add(std::move(blocks[lane.block]));
+    ARROW_RETURN_NOT_OK(lane.batcher->Add(blocks[lane.block]));
     blocks[lane.block] = Block();
   }
   return TakeBatches(&lane, /*last=*/false, most);

@@ -39,7 +39,8 @@ TaskRun::TaskRun(TaskInit init, WorkerPool* pool, int64_t age)
     lanes_[i].program = &program.lanes()[i];
     if (lanes_[i].program->kind != LaneProgram::Kind::kBatches) continue;
     const int root = program.segments()[static_cast<size_t>(lanes_[i].program->target)].root;
-    lanes_[i].batcher.emplace(program.nodes()[static_cast<size_t>(root)].batch_rows);
+    const NodeProgram& node = program.nodes()[static_cast<size_t>(root)];
+    lanes_[i].batcher.emplace(node.batch_rows, node.async->NewCutter());
   }
   for (size_t i = 0; i < outputs(); ++i) {
     const auto& output = init_.program->stage().outputs[i];

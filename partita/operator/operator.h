@@ -90,6 +90,16 @@ struct InFlight {
   double seconds = 0;
 };
 
+// Says where the rows of a partition are cut in calls, from the rows alone (law 1). One a partition: it is
+// given every batch of the step's input once, in order.
+class BatchCutter {
+ public:
+  virtual ~BatchCutter() = default;
+  // Adds the rows of `batch` before which a call ends, ascending: 0 is before its first row, num_rows behind
+  // its last. After an error nothing has changed.
+  virtual Status Cut(const arrow::RecordBatch& batch, std::vector<int64_t>* ends) = 0;
+};
+
 class AsyncTransform {
  public:
   // Called exactly once, from any thread, also after cancellation. Blocks are in row order and hold only rows
@@ -103,6 +113,8 @@ class AsyncTransform {
   // step's input and never by block (law 1). Such a call is never cut in halves: a refused one is called again
   // as it is, and the step finds its bad rows itself. INT64_MAX: the whole partition is one call.
   virtual int64_t batch_rows() const { return 0; }
+  // With batch_rows: who cuts instead, where the number of rows is not all that counts. Null: nobody.
+  virtual std::unique_ptr<BatchCutter> NewCutter() const { return nullptr; }
   // With batch_rows: calls of one task that should be under way, or wait for their turn, to keep the step busy.
   virtual int64_t batches_in_flight() const { return 1; }
   virtual WaitReason waits_for() const { return WaitReason::kNetwork; }
