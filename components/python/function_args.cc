@@ -6,8 +6,10 @@
 #include <set>
 
 #include "partita/base/json.h"
+#include "partita/base/units.h"
 #include "partita/block/schema.h"
 #include "partita/operator/payload.h"
+#include "partita/pipeline/keys.h"
 
 namespace partita {
 namespace {
@@ -31,14 +33,23 @@ Result<std::shared_ptr<arrow::Schema>> ParseColumns(const std::string& text) {
   return arrow::schema((*type)->fields());
 }
 
-Result<int64_t> ParseBatchSize(const Json& args) {
+Status ParseBatchSize(const Json& args, FunctionArgs* out) {
   const auto it = args.find("batch_size");
-  if (it == args.end() || it->is_null()) return int64_t{1024};
-  if (it->is_string() && it->get<std::string>() == "partition") return INT64_MAX;
+  if (it == args.end() || it->is_null()) return Status::OK();
   if (it->is_number_integer() && it->get<int64_t>() >= 1 && it->get<int64_t>() <= kMostBatchRows) {
-    return it->get<int64_t>();
+    out->batch_rows = it->get<int64_t>();
+    return Status::OK();
   }
-  return UserError("batch_size must be a number of rows from 1 on, or `partition`");
+  // A plain number in quotes, as a parameter may give it, is told: it could mean rows or bytes.
+  const auto text = it->is_string() ? it->get<std::string>() : std::string();
+  const bool has_unit = text.find_first_not_of("0123456789. ") != std::string::npos;
+  const auto bytes = has_unit ? ParseBytes(text) : Result<int64_t>(int64_t{0});
+  if (text == "partition" || (bytes.ok() && *bytes > 0)) {
+    out->batch_rows = INT64_MAX;
+    out->batch_bytes = text == "partition" ? 0 : *bytes;
+    return Status::OK();
+  }
+  return UserError("batch_size must be a number of rows from 1 on, bytes like `64MiB`, or `partition`");
 }
 
 Status CheckFn(const std::string& fn) {
@@ -51,6 +62,7 @@ Status CheckFn(const std::string& fn) {
 
 Result<StepBinding> Bind(FunctionKind kind, const Json& args, const std::shared_ptr<arrow::Schema>& input) {
   ARROW_ASSIGN_OR_RAISE(const FunctionArgs parsed, ParseFunctionArgs(kind, args));
+  if (kind == FunctionKind::kMapGroups) ARROW_RETURN_NOT_OK(CheckKeys("map_groups", parsed.by, *input));
   ARROW_ASSIGN_OR_RAISE(const bool deterministic, GetBoolOr(args, "deterministic", true));
   StepBinding binding;
   binding.reads_all = true;
@@ -77,6 +89,8 @@ std::string_view FunctionStepName(FunctionKind kind) {
       return "flat_map";
     case FunctionKind::kFilterRows:
       return "filter_rows";
+    case FunctionKind::kMapGroups:
+      return "map_groups";
   }
   return "map_batches";
 }
@@ -93,7 +107,8 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
     }
     ARROW_ASSIGN_OR_RAISE(out.schema, ParseColumns(schema));
   }
-  ARROW_ASSIGN_OR_RAISE(out.batch_rows, ParseBatchSize(args));
+  ARROW_RETURN_NOT_OK(ParseBatchSize(args, &out));
+  ARROW_ASSIGN_OR_RAISE(out.by, GetStringsOr(args, "by", {}));
   ARROW_ASSIGN_OR_RAISE(out.batch_format, GetStringOr(args, "batch_format", "numpy"));
   ARROW_ASSIGN_OR_RAISE(out.max_workers, GetIntOr(args, "concurrency", 0));
   ARROW_ASSIGN_OR_RAISE(out.min_workers, GetIntOr(args, "min_concurrency", 0));
@@ -109,7 +124,8 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
 StepSpec FunctionSpec(FunctionKind kind) {
   StepSpec spec;
   spec.name = FunctionStepName(kind);
-  const bool batches = kind == FunctionKind::kMapBatches;
+  const bool groups = kind == FunctionKind::kMapGroups;
+  const bool batches = kind == FunctionKind::kMapBatches || groups;
   const char* what = "";
   switch (kind) {
     case FunctionKind::kMapBatches:
@@ -124,6 +140,11 @@ StepSpec FunctionSpec(FunctionKind kind) {
     case FunctionKind::kFilterRows:
       what = "Keeps the rows for which a Python function is true; it runs in worker processes.";
       break;
+    case FunctionKind::kMapGroups:
+      what =
+          "Runs a Python function on each group of rows with equal keys, in worker processes. They must "
+          "stand together: behind repartition with the same `by`.";
+      break;
   }
   spec.summary = what;
   spec.args = {{.name = "fn",
@@ -137,11 +158,19 @@ StepSpec FunctionSpec(FunctionKind kind) {
                              "The columns it returns, like `id: int64, text: string`. Needed in a pipeline "
                              "file; Python asks the function itself when it is left out."});
   }
-  spec.args.push_back(
-      {.name = "batch_size",
-       .type = ArgType::kJson,
-       .default_json = "1024",
-       .doc = "Rows of a batch, counted in the partition of the step's input, or `partition`: all of it."});
+  if (groups) {
+    spec.args.push_back({.name = "by",
+                         .type = ArgType::kStringList,
+                         .required = true,
+                         .doc = "Key columns. Nulls are equal to each other."});
+  } else {
+    spec.args.push_back({.name = "batch_size",
+                         .type = ArgType::kJson,
+                         .default_json = "1024",
+                         .doc =
+                             "Rows of a batch, counted in the partition of the step's input; or the bytes of "
+                             "their values, like `64MiB`; or `partition`: all of it."});
+  }
   if (batches) {
     spec.args.push_back(
         {.name = "batch_format",

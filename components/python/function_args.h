@@ -1,10 +1,11 @@
-// Arguments of the steps that run a Python function: map_batches, map, flat_map, filter_rows.
+// Arguments of the steps that run a Python function: map_batches, map, flat_map, filter_rows, map_groups.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "partita/base/error.h"
 #include "partita/base/json_fwd.h"
@@ -12,12 +13,14 @@
 
 namespace partita {
 
-enum class FunctionKind { kMapBatches, kMap, kFlatMap, kFilterRows };
+enum class FunctionKind { kMapBatches, kMap, kFlatMap, kFilterRows, kMapGroups };
 
 struct FunctionArgs {
   std::string fn;                         // "package.module:name" or a payload's name
   std::shared_ptr<arrow::Schema> schema;  // of the output; null: the input's (filter_rows)
-  int64_t batch_rows = 1024;              // INT64_MAX: the whole partition
+  int64_t batch_rows = 1024;              // INT64_MAX: no limit
+  int64_t batch_bytes = 0;                // logical bytes of a batch; 0: rows count
+  std::vector<std::string> by;            // map_groups: the key columns
   std::string batch_format;
   int64_t max_workers = 0;  // 0: as many as the run has threads
   int64_t min_workers = 0;

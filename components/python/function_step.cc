@@ -7,8 +7,9 @@
 #include <atomic>
 #include <mutex>
 
+#include "components/python/batch_call.h"
 #include "components/python/batch_codec.h"
-#include "components/python/batch_search.h"
+#include "components/python/batch_cutters.h"
 #include "components/python/process_pool.h"
 #include "components/python/python_command.h"
 #include "partita/base/json.h"
@@ -23,27 +24,14 @@ namespace {
 constexpr int64_t kMostLeased = 48;
 constexpr int64_t kLeasedShare = 8;  // of the budget
 
-class FunctionStep;
-
-// One batch on its way through workers, until it is done or its bad rows are known.
-struct BatchCall {
-  BatchCall(Block block, const OperatorContext* context, AsyncTransform::Done on_done)
-      : in(std::move(block)), ctx(context), done(std::move(on_done)), search(in.num_rows()) {}
-  Block in;
-  const OperatorContext* ctx;
-  AsyncTransform::Done done;
-  BatchSearch search;
-  int64_t deaths = 0;
-  Status last_error = UserError("the function fails");
-  std::vector<int64_t> rows;  // of `in`, in the try that is under way, where some are left out
-};
-
 class FunctionStep final : public AsyncTransform {
  public:
   FunctionStep(FunctionKind kind, FunctionArgs args, const TransformInit& init, ProcessPoolOptions pool)
       : kind_(kind),
         args_(std::move(args)),
+        input_(init.input),
         output_(init.output),
+        memory_(init.pool),
         keeps_going_(init.keeps_going),
         to_caller_(init.to_caller),
         most_workers_(pool.max_workers),
@@ -55,8 +43,21 @@ class FunctionStep final : public AsyncTransform {
   WaitReason waits_for() const override { return WaitReason::kWorker; }
   std::vector<InFlight> Slowest(int n) const override { return pool_->Slowest(n); }
 
+  std::unique_ptr<BatchCutter> NewCutter() const override {
+    if (kind_ == FunctionKind::kMapGroups)
+      return CutByGroups(*input_, args_.by, args_.batch_rows, memory_).ValueOr(nullptr);
+    return args_.batch_bytes > 0 ? CutByBytes(args_.batch_bytes) : nullptr;
+  }
+
   void Start(Block in, const OperatorContext& ctx, Done done) override {
-    Submit(std::make_shared<BatchCall>(std::move(in), &ctx, std::move(done)));
+    std::vector<int64_t> starts;
+    if (kind_ == FunctionKind::kMapGroups) {
+      auto groups = FindGroups(std::move(in), args_.by, ctx.pool.get());
+      if (!groups.ok()) return done(groups.status());
+      in = std::move(groups->rows);
+      starts = std::move(groups->starts);
+    }
+    Submit(std::make_shared<BatchCall>(std::move(in), std::move(starts), &ctx, std::move(done)));
   }
 
  private:
@@ -76,13 +77,14 @@ class FunctionStep final : public AsyncTransform {
 
   // Sends the rows of the search's current try.
   Status TrySubmit(const Call& call) {
-    const auto now = call->search.current();
-    ARROW_ASSIGN_OR_RAISE(auto rows, RowsOf(call.get(), now));
+    ARROW_ASSIGN_OR_RAISE(auto rows, call->Rows());
+    const auto now = call->span();
     WorkerJob job;
     ARROW_ASSIGN_OR_RAISE(EncodedBatch encoded, EncodeBatch(*rows, pool_->segments(), call->ctx->pool.get()));
     job.input = std::move(encoded.lease);
     job.input_bytes = encoded.bytes;
     job.rows = now.rows;
+    job.groups = call->GroupRows();
     job.output_bytes_guess = output_guess_.load(std::memory_order_relaxed);
     if (job.output_bytes_guess == 0) job.output_bytes_guess = encoded.bytes;
     job.partition = call->ctx->partition;
@@ -92,21 +94,6 @@ class FunctionStep final : public AsyncTransform {
     job.done = [this, call](WorkerAnswer answer) { Heard(call, std::move(answer)); };
     pool_->Submit(std::move(job));
     return Status::OK();
-  }
-
-  static Result<std::shared_ptr<arrow::RecordBatch>> RowsOf(BatchCall* call, const BatchSearch::Try& now) {
-    const auto part = call->in.batch->Slice(now.begin, now.end - now.begin);
-    call->rows.clear();
-    if (now.rows == now.end - now.begin) return part;
-    arrow::BooleanBuilder mask(call->ctx->pool.get());
-    ARROW_RETURN_NOT_OK(mask.Reserve(now.end - now.begin));
-    for (int64_t row = now.begin; row < now.end; ++row) {
-      mask.UnsafeAppend(!call->search.bad(row));
-      if (!call->search.bad(row)) call->rows.push_back(row);
-    }
-    ARROW_ASSIGN_OR_RAISE(auto array, mask.Finish());
-    if (part->num_columns() == 0) return part->Slice(0, now.rows);
-    return SelectRows(*part, std::static_pointer_cast<arrow::BooleanArray>(array), call->ctx->pool.get());
   }
 
   // On the pool's thread.
@@ -125,7 +112,7 @@ class FunctionStep final : public AsyncTransform {
       case Kind::kError:
         if (!keeps_going_ ||
             (KindOf(answer.error) != ErrorKind::kUser && KindOf(answer.error) != ErrorKind::kData))
-          return Finish(call, Located(*call, answer.error));
+          return Finish(call, call->Located(answer.error));
         return Failed(call, answer.error);
       case Kind::kDied:
         if (!call->search.searching() && ++call->deaths <= args_.retries) return Submit(call);
@@ -143,23 +130,23 @@ class FunctionStep final : public AsyncTransform {
   // The try failed, and no row is known to be the cause yet.
   void Failed(const Call& call, const Status& error) {
     call->last_error = error;
-    int64_t row = -1;
-    const auto next = call->search.Failed(&row);
-    if (row >= 0) {
-      const Status status = call->ctx->errors->Add(row, error);
+    int64_t unit = -1;
+    const auto next = call->search.Failed(&unit);
+    if (unit >= 0) {
+      const Status status = call->AddError(unit, error);
       if (!status.ok()) return Finish(call, status);
     }
     GoOn(call, next);
   }
 
   void BadRows(const Call& call, const WorkerAnswer& answer) {
-    std::vector<int64_t> named, rows;
-    for (const auto& [row, text] : answer.bad_rows) named.push_back(row);
-    const auto next = call->search.FailedRows(named, &rows);
-    if (rows.size() != answer.bad_rows.size())
+    std::vector<int64_t> named, units;
+    for (const auto& [unit, text] : answer.bad_rows) named.push_back(unit);
+    const auto next = call->search.FailedRows(named, &units);
+    if (units.size() != answer.bad_rows.size())
       return Finish(call, BugError("a worker names rows that are not"));
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const Status status = call->ctx->errors->Add(rows[i], UserError(answer.bad_rows[i].second));
+    for (size_t i = 0; i < units.size(); ++i) {
+      const Status status = call->AddError(units[i], UserError(answer.bad_rows[i].second));
       if (!status.ok()) return Finish(call, status);
     }
     GoOn(call, next);
@@ -175,37 +162,13 @@ class FunctionStep final : public AsyncTransform {
         break;
     }
     Finish(call,
-           Located(*call, call->last_error, "; it fails on these rows together, on none of them alone"));
-  }
-
-  // Which rows were under way: an error of a batch has no single row.
-  static Status Located(const BatchCall& call, const Status& error, const std::string& more = "") {
-    const auto now = call.search.current();
-    if (error.IsOutOfMemory() || now.rows <= 0) return error;
-    const int64_t first = call.in.ordinals.At(now.begin), last = call.in.ordinals.At(now.end - 1);
-    if (first == last) return WithContext(error, {.row = first});
-    const ErrorDetail* detail = DetailOf(error);
-    const std::string message = MessageOf(error) + "\n  in the batch of rows " + std::to_string(first) +
-                                " to " + std::to_string(last) + more;
-    const std::string hint = detail == nullptr ? "" : detail->context.hint;
-    switch (KindOf(error)) {
-      case ErrorKind::kUser:
-        return UserError(message, hint);
-      case ErrorKind::kData:
-        return DataError(message, hint);
-      case ErrorKind::kResource:
-        return ResourceError(message, hint);
-      default:
-        return error;
-    }
+           call->Located(call->last_error, "; it fails on these rows together, on none of them alone"));
   }
 
   Result<Block> BlockOf(BatchCall* call, const WorkerAnswer& answer) {
     Block out;
-    const auto now = call->search.current();
-    const auto row_of = [&](int64_t i) {
-      return call->in.ordinals.At(call->rows.empty() ? now.begin + i : call->rows[static_cast<size_t>(i)]);
-    };
+    const auto now = call->span();
+    const auto row_of = [&](int64_t i) { return call->in.ordinals.At(call->RowAt(i)); };
     std::vector<int64_t> origins;
     if (answer.origins_at >= 0 && answer.output != nullptr) {
       const auto* told = reinterpret_cast<const int32_t*>(answer.output->memory->data() + answer.origins_at);
@@ -215,7 +178,7 @@ class FunctionStep final : public AsyncTransform {
           return BugError("a worker names rows that it was not given");
       }
     }
-    if (kind_ == FunctionKind::kFilterRows) return Kept(call, now, origins);
+    if (kind_ == FunctionKind::kFilterRows) return Kept(call, origins);
     if (answer.output == nullptr || answer.output_bytes == 0) return out;
     output_guess_.store(answer.output_bytes, std::memory_order_relaxed);
     ARROW_ASSIGN_OR_RAISE(out.batch, DecodeBatch(answer.output, answer.output_bytes, output_, MustCopy(*call),
@@ -223,7 +186,7 @@ class FunctionStep final : public AsyncTransform {
     const int64_t rows = out.batch->num_rows();
     std::vector<int64_t> ordinals(static_cast<size_t>(rows));
     const bool told = static_cast<int64_t>(origins.size()) == rows;
-    if (!told && rows == now.rows && call->rows.empty()) {
+    if (!told && rows == now.rows && !call->left_out()) {
       out.ordinals = call->in.ordinals;
       return out;
     }
@@ -237,13 +200,12 @@ class FunctionStep final : public AsyncTransform {
   }
 
   // Rows of the input itself: nothing came back but which.
-  static Result<Block> Kept(BatchCall* call, const BatchSearch::Try& now, const std::vector<int64_t>& kept) {
+  static Result<Block> Kept(BatchCall* call, const std::vector<int64_t>& kept) {
     Block out;
     if (kept.empty()) return out;
     std::vector<int64_t> rows;
     rows.reserve(kept.size());
-    for (const int64_t row : kept)
-      rows.push_back(call->rows.empty() ? now.begin + row : call->rows[static_cast<size_t>(row)]);
+    for (const int64_t row : kept) rows.push_back(call->RowAt(row));
     out.ordinals = call->in.ordinals.Take(rows);
     const int64_t count = call->in.num_rows();
     if (static_cast<int64_t>(rows.size()) == count) return call->in;
@@ -274,7 +236,8 @@ class FunctionStep final : public AsyncTransform {
 
   const FunctionKind kind_;
   const FunctionArgs args_;
-  const std::shared_ptr<arrow::Schema> output_;
+  const std::shared_ptr<arrow::Schema> input_, output_;
+  const std::shared_ptr<BudgetPool> memory_;
   const bool keeps_going_, to_caller_;
   const int64_t most_workers_;
   std::atomic<int64_t> output_guess_{0};

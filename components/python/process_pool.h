@@ -58,6 +58,7 @@ struct WorkerAnswer {
 struct WorkerJob {
   SegmentPool::Lease input;
   int64_t input_bytes = 0, rows = 0;
+  std::vector<int64_t> groups;  // rows of each group that the function gets alone; empty: all at once
   int64_t output_bytes_guess = 0;
   int64_t partition = -1, first_row = -1, last_row = -1;  // for people
   CancelToken cancel;

@@ -43,6 +43,7 @@ Json RunMessage(const RunningJob& job, WorkerProcess* worker, const SegmentPool&
                   {"bytes", job.job.input_bytes},
                   {"rows", job.job.rows},
                   {"drop", std::move(drop)}};
+  if (!job.job.groups.empty()) message["groups"] = job.job.groups;
   message["in"] = SegmentWords(*job.job.input, worker, fds);
   if (job.output != nullptr) message["out"] = SegmentWords(*job.output, worker, fds);
   return message;

@@ -13,7 +13,7 @@ import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import pyarrow as pa
 
@@ -22,7 +22,7 @@ from .errors import UserError
 from .expressions import TypeLike, type_text
 from .worker.functions import python_version
 
-OPS = ("map_batches", "map", "flat_map", "filter_rows")
+OPS = ("map_batches", "map", "flat_map", "filter_rows", "map_groups")
 SchemaLike: TypeAlias = "pa.Schema | Mapping[str, TypeLike | type] | str"
 
 SAMPLE_ROWS = 16
@@ -61,6 +61,45 @@ class Tasks:
     n: int | None = None
 
 
+class FunctionOptions(TypedDict, total=False):
+    """How and where a step runs its function: arguments that all steps with functions take.
+
+    Args:
+        fn_args: Further arguments of every call.
+        fn_kwargs: Keyword arguments of every call.
+        fn_constructor_args: Arguments of the class.
+        fn_constructor_kwargs: Keyword arguments of the class.
+        compute: `pt.Actors(min, max)` or `pt.Tasks(n)`: how many worker processes.
+        concurrency: The same as a number, or as (least, most).
+        memory: Bytes (`"512MiB"`) that a worker may allocate beside what it has after its start: claimed from the
+            budget, and more is an error.
+        timeout: Seconds of one batch, after which its worker is ended.
+        retries: More attempts at a batch whose worker ended; 1 by default.
+        deterministic: Whether the same batch gives the same rows; True by default.
+        on_error: What becomes of rows on which the function fails: `"fail"` (the run), `"skip"` or `"quarantine"`. In
+            batches they are found by halving; the batch then runs again without them.
+        name: The step's name in progress, stats and errors.
+
+    Example:
+        >>> options: pt.FunctionOptions = {"concurrency": 2, "on_error": "skip"}
+        >>> pt.range(3).map(lambda row: {"x": 6 // row["id"]}, schema={"x": "int64"}, **options).take(3)
+        [{'x': 6}, {'x': 3}]
+    """
+
+    fn_args: Sequence[Any] | None
+    fn_kwargs: Mapping[str, Any] | None
+    fn_constructor_args: Sequence[Any] | None
+    fn_constructor_kwargs: Mapping[str, Any] | None
+    compute: Actors | Tasks | None
+    concurrency: int | tuple[int, int] | None
+    memory: int | str | None
+    timeout: float | str | None
+    retries: int
+    deterministic: bool
+    on_error: str | None
+    name: str | None
+
+
 class Function:
     """What a step runs, held by its node: the name of its payload, and the columns it returns once they are known."""
 
@@ -84,21 +123,23 @@ def _sys_path() -> list[str]:
     return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
 
 
-def pack(
-    fn: Callable[..., Any] | str,
-    fn_args: Sequence[Any] | None,
-    fn_kwargs: Mapping[str, Any] | None,
-    fn_constructor_args: Sequence[Any] | None,
-    fn_constructor_kwargs: Mapping[str, Any] | None,
-) -> tuple[dict[str, Any], Function]:
+def pack(fn: Callable[..., Any] | str, options: FunctionOptions) -> tuple[dict[str, Any], Function]:
     """The arguments of a step that runs `fn`, and what its node keeps."""
+    if unknown := sorted(set(options) - set(FunctionOptions.__annotations__)):
+        nearest = native.nearest_name(unknown[0], sorted(FunctionOptions.__annotations__))
+        raise UserError(
+            f"there is no argument {unknown[0]!r}" + (f"; did you mean {nearest!r}?" if nearest else ""),
+            hint="see pt.FunctionOptions",
+        )
+    args, kwargs = list(options.get("fn_args") or ()), dict(options.get("fn_kwargs") or {})
+    made_of = list(options.get("fn_constructor_args") or ()), dict(options.get("fn_constructor_kwargs") or {})
     if isinstance(fn, str):
         given = {
             "fn": fn,
-            "fn_args": list(fn_args) if fn_args else None,
-            "fn_kwargs": dict(fn_kwargs) if fn_kwargs else None,
-            "fn_constructor_args": list(fn_constructor_args) if fn_constructor_args else None,
-            "fn_constructor_kwargs": dict(fn_constructor_kwargs) if fn_constructor_kwargs else None,
+            "fn_args": args or None,
+            "fn_kwargs": kwargs or None,
+            "fn_constructor_args": made_of[0] or None,
+            "fn_constructor_kwargs": made_of[1] or None,
         }
         return given, Function(fn, None)
     name = getattr(fn, "__qualname__", type(fn).__qualname__).replace("<locals>.", "")
@@ -106,15 +147,15 @@ def pack(
         raise UserError(
             f"a function is needed, not {type(fn).__name__}", hint="give a function, a class, or 'package.module:name'"
         )
-    if not isinstance(fn, type) and (fn_constructor_args or fn_constructor_kwargs):
+    if not isinstance(fn, type) and any(made_of):
         raise UserError(f"{name} is no class: it takes no constructor arguments", hint="use fn_args and fn_kwargs")
-    call = (fn, tuple(fn_args or ()), dict(fn_kwargs or {}), tuple(fn_constructor_args or ()))
-    payload = python_version() + b"\n" + _pickled((*call, dict(fn_constructor_kwargs or {})), fn, name)
+    call = (fn, tuple(args), kwargs, tuple(made_of[0]), made_of[1])
+    payload = python_version() + b"\n" + _pickled(call, fn, name)
     if len(payload) > _LARGE_PAYLOAD_BYTES:
         warnings.warn(
             f"{name} carries {len(payload) / 2**20:.0f} MiB to every worker: what it refers to goes with it; "
             "load large things in the constructor of a class",
-            stacklevel=4,
+            stacklevel=5,
         )
     return {"fn": native.add_payload(payload)}, Function(name, payload)
 
@@ -174,7 +215,23 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def workers(compute: Actors | Tasks | None, concurrency: int | tuple[int, int] | None) -> tuple[int | None, int | None]:
+def physical(options: FunctionOptions) -> dict[str, Any]:
+    """The arguments of a step that say how it runs; what is as it is by default is left out."""
+    least, most = _workers(options.get("compute"), options.get("concurrency"))
+    retries = options.get("retries", 1)
+    return {
+        "concurrency": most,
+        "min_concurrency": least or None,
+        "memory": options.get("memory"),
+        "timeout": options.get("timeout"),
+        "retries": None if retries == 1 else retries,
+        "deterministic": options.get("deterministic", True),
+    }
+
+
+def _workers(
+    compute: Actors | Tasks | None, concurrency: int | tuple[int, int] | None
+) -> tuple[int | None, int | None]:
     """(least, most) worker processes."""
     if compute is not None and concurrency is not None:
         raise UserError("compute and concurrency say the same: give one of them")
@@ -200,6 +257,7 @@ def infer_schema(
         "kind": op,
         "fn": args["fn"],
         "batch_format": args.get("batch_format") or "numpy",
+        "by": args.get("by") or [],
         "keeps_going": keeps_going,
         "payload_bytes": len(payload),
         "sys_path": _sys_path(),

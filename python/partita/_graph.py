@@ -150,10 +150,13 @@ def _told(node: Node) -> dict[str, Any]:
         return {**node.args, "schema": function.schema}
     from . import _execute, batches  # they build pipelines
 
+    before = node.inputs[0]
+    if node.op == "map_groups" and before.op == "repartition":
+        before = before.inputs[0]  # the same rows, before they are moved
     size = node.args.get("batch_size", _functions.SAMPLE_ROWS)
     rows = min(_functions.SAMPLE_ROWS, size) if isinstance(size, int) else _functions.SAMPLE_ROWS
     with _execute.call({}, show=False) as running:
-        stream = _execute.open_stream(node.inputs[0], rows, running, {})
+        stream = _execute.open_stream(before, rows, running, {})
         columns = pa.schema(stream)
         table = pa.Table.from_batches(list(batches.read_batches(stream)), columns)
     sample = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=columns)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
+from ._functions import FunctionOptions, SchemaLike
 from .aggregates import Aggregate
 from .errors import UserError
 
@@ -63,3 +65,26 @@ class GroupBy(Generic[DatasetT]):
             [{'k': 'a', 'count': 2}, {'k': 'b', 'count': 1}]
         """
         return self.agg(**{column: "count()"})
+
+    def map_groups(
+        self,
+        fn: Callable[..., Any] | str,
+        *,
+        batch_format: str = "numpy",
+        schema: SchemaLike | None = None,
+        **options: Unpack[FunctionOptions],
+    ) -> DatasetT:
+        """Runs a function on each group: `Dataset.map_groups` with these keys.
+
+        Args:
+            fn: A function of all rows of a group, keys among them, as `map_batches` takes it.
+            batch_format: What `fn` gets, as for `map_batches`.
+            schema: The columns it returns; None: it is asked when the plan is made.
+            options: How and where it runs, see `pt.FunctionOptions`.
+
+        Example:
+            >>> groups = pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 5]}).group_by("k")
+            >>> groups.map_groups(lambda group: {"k": group["k"][:1], "n": [len(group["v"])]}).sort("k").take(2)
+            [{'k': 'a', 'n': 2}, {'k': 'b', 'n': 1}]
+        """
+        return self._dataset.map_groups(self._keys, fn, batch_format=batch_format, schema=schema, **options)

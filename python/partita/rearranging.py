@@ -6,29 +6,25 @@ They see all rows; what does not fit in the memory of the run is kept on disk me
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
-from ._graph import Node, make_node
+from ._graph import make_node
 from .errors import UserError
 from .expressions import Expr
 from .grouping import GroupBy
+from .mapping import FunctionSteps
 
 Columns = str | Iterable[str]
 SortKeys = str | Expr | Iterable[str | Expr]
 
 
-class Rearranging(ABC):
+class Rearranging(FunctionSteps):
     """Lazy steps over all rows of a dataset."""
-
-    _node: Node
 
     @abstractmethod
     def _step(self, op: str, args: dict[str, Any], *, on_error: str | None, name: str | None = None) -> Self: ...
-
-    @abstractmethod
-    def _from_node(self, node: Node) -> Self: ...
 
     def sort(
         self,

@@ -14,11 +14,10 @@ from ._graph import Node, make_node, renamed
 from ._native import native, step_specs
 from .errors import UserError
 from .expressions import Expr, IntoExpr, TypeLike, type_text
-from .mapping import FunctionSteps
 from .rearranging import Rearranging
 
 
-class Transforms(Rearranging, FunctionSteps):
+class Transforms(Rearranging):
     """Lazy steps. Nothing is read before rows, a schema or a count are asked for."""
 
     _node: Node

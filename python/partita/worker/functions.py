@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,8 @@ class Rows:
     origins: list[int] | None = None
 
 
-Function = Callable[[pa.RecordBatch, memoryview | None], Rows]
+# Of a batch, the memory that it lies in (None: not to be written to), and how many rows each of its groups has.
+Function = Callable[[pa.RecordBatch, memoryview | None, Sequence[int]], Rows]
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,13 @@ def ready(
 ) -> Function:
     """`gathers`: bad rows are skipped, so that all of a batch are looked for at once."""
     if kind == "map_batches":
-        return lambda batch, view: _map_batches(fn, batch, view, batch_format, schema)
+        return lambda batch, view, _: Rows(_of_batch(fn, batch, formats.Region(view), batch_format, schema))
+    if kind == "map_groups":
+        return lambda batch, view, groups: _map_groups(
+            fn, batch, formats.Region(view), groups, batch_format, schema, gathers=gathers
+        )
 
-    def of_rows(batch: pa.RecordBatch, _: memoryview | None) -> Rows:
+    def of_rows(batch: pa.RecordBatch, _: memoryview | None, __: Sequence[int]) -> Rows:
         results = _each(fn, batch.to_pylist(), gathers=gathers, whole=list if kind == "flat_map" else None)
         if kind == "filter_rows":
             return Rows(None, [row for row, keep in enumerate(results) if keep])
@@ -110,18 +115,52 @@ def ready(
 # -- Batches ----
 
 
-def _map_batches(
+def _of_batch(
     fn: Callable[[Any], Any],
     batch: pa.RecordBatch,
-    view: memoryview | None,
+    region: formats.Region,
     batch_format: str,
     schema: pa.Schema | None,
-) -> Rows:
-    value, converted = formats.given(batch, batch_format, formats.Region(view))
+) -> pa.RecordBatch | None:
+    value, converted = formats.given(batch, batch_format, region)
     result = _waited(fn(value))
     if isinstance(result, Iterator):
-        return Rows(formats.joined([formats.taken(part, schema, converted) for part in result], schema))
-    return Rows(formats.taken(result, schema, converted))
+        return formats.joined([formats.taken(part, schema, converted) for part in result], schema)
+    return formats.taken(result, schema, converted)
+
+
+def _map_groups(
+    fn: Callable[[Any], Any],
+    batch: pa.RecordBatch,
+    region: formats.Region,
+    groups: Sequence[int],
+    batch_format: str,
+    schema: pa.Schema | None,
+    *,
+    gathers: bool,
+) -> Rows:
+    """Rows come of the first row of their group; a bad "row" is a whole group."""
+    parts: list[pa.RecordBatch] = []
+    origins: list[int] = []
+    bad: list[tuple[int, BaseException]] = []
+    start = 0
+    for place, rows in enumerate(groups):
+        try:
+            made = _of_batch(fn, batch.slice(start, rows), region, batch_format, schema)
+        except MemoryError:
+            raise
+        except Exception as error:
+            bad.append((place, error))
+            if not gathers:
+                break
+        else:
+            if made is not None:
+                parts.append(made)
+                origins += [start] * made.num_rows
+        start += rows
+    if bad:
+        raise BadRowsError(bad)
+    return Rows(formats.joined(parts, schema), origins)
 
 
 # -- Rows ----

@@ -18,15 +18,26 @@ from . import errors
 from .functions import load
 
 
-def _without_bad_rows(function: Any, batch: pa.RecordBatch, view: memoryview) -> Any:
+def _made(
+    function: Any, setup: dict[str, Any], batch: pa.RecordBatch, view: memoryview | None
+) -> pa.RecordBatch | None:
+    if setup["kind"] == "map_groups":
+        batch, view = _first_group(batch, setup["by"]), None
+    groups = [batch.num_rows]
     try:
-        return function(batch, view)
+        return function(batch, view, groups).batch
     except errors.BadRowsError as bad:
         places = {place for place, _ in bad.rows}
         good = [place for place in range(len(batch)) if place not in places]
-        if not good:
+        if setup["kind"] == "map_groups" or not setup["keeps_going"] or not good:
             raise
-        return function(batch.take(pa.array(good)), None)
+        return function(batch.take(pa.array(good)), None, ()).batch
+
+
+def _first_group(batch: pa.RecordBatch, keys: list[str]) -> pa.RecordBatch:
+    """The rows that have the key of the first one."""
+    rows = batch.select(keys).to_pylist()
+    return batch.take(pa.array([place for place, row in enumerate(rows) if row == rows[0]], pa.int64()))
 
 
 def infer(answer_to: int) -> None:
@@ -41,7 +52,7 @@ def infer(answer_to: int) -> None:
         view = memoryview(bytearray(stream))
         with pa.ipc.open_stream(pa.py_buffer(view)) as reader:
             batch = reader.read_next_batch()
-        made = _without_bad_rows(function, batch, view).batch if setup["keeps_going"] else function(batch, view).batch
+        made = _made(function, setup, batch, view)
         schema = pa.schema([]) if made is None else made.schema
         answer = {"schema": base64.b64encode(schema.serialize()).decode(), "rows": 0 if made is None else len(made)}
     except errors.BadRowsError as bad:

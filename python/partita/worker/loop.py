@@ -120,7 +120,7 @@ class _Worker:
         view = memoryview(source)[: message["bytes"]]
         answer: dict[str, Any]
         try:
-            rows = self._call(function, view, message["rows"])
+            rows = self._call(function, view, message)
             answer = self._put(rows, target)
             del rows
         except _LeftError:
@@ -144,11 +144,11 @@ class _Worker:
             self._mapped.pop(message["in"]["seg"], None)  # whoever holds on to it has it mapped
         self._say({**answer, "id": message["id"], "kept": kept})
 
-    def _call(self, function: Any, view: memoryview, rows: int) -> Rows:
+    def _call(self, function: Any, view: memoryview, message: dict[str, Any]) -> Rows:
         with pa.ipc.open_stream(pa.py_buffer(view)) as reader:
             batch = reader.read_next_batch()
-        assert batch.num_rows == rows
-        result: Rows = function(batch, view)
+        assert batch.num_rows == message["rows"]
+        result: Rows = function(batch, view, message.get("groups", ()))
         return result
 
     def _put(self, rows: Rows, target: mmap.mmap | None) -> dict[str, Any]:
