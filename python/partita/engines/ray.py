@@ -1,0 +1,276 @@
+"""The engine of Ray clusters: one worker a node, an actor that holds the native module and the node's processors.
+
+Addresses: `ray` finds the cluster as Ray does (`RAY_ADDRESS`, or one that runs on this machine), `ray://host:6379` names
+its head, `ray://host:10001` (or no port) goes through Ray Client. Where the program has called `ray.init`, that
+connection is used: so runtime environments ship code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ..errors import PartitaError, RunEnvironmentError
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId
+
+LOOK_SECONDS = 2.0  # between looks for nodes that joined
+REACH_SECONDS = 10.0  # for the head to answer at all
+OPEN_SECONDS = 90.0  # for the first worker
+JOIN_SECONDS = 20.0  # for the others, once one is ready
+MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
+CLIENT_PORT = 10001
+MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
+MEMORY_SHARE = 0.8  # of what Ray counts as a node's memory, which is without its object store
+
+
+class NodeWorker:
+    """The actor: a `worker.Worker`, made in `open` so that its error arrives as it is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[int] = set()
+
+    def open(self, setup: Setup, cpus: int, memory_bytes: int) -> int:
+        # What Ray says of the node is weaker than any option that a user gave.
+        os.environ.setdefault("PARTITA_THREADS", str(cpus))
+        if memory_bytes > 0:
+            os.environ.setdefault("PARTITA_MEMORY", str(memory_bytes))
+        from .worker import Worker
+
+        self._worker = Worker(setup)
+        return self._worker.slots
+
+    def run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]]) -> list[bytes] | str:
+        try:
+            with self._lock:
+                for exchange, (reference,) in exchanges.items():
+                    if exchange not in self._known:
+                        self._worker.add_exchange(exchange, ray.get(reference))
+                        self._known.add(exchange)
+            return self._worker.run(tasks)
+        except PartitaError as error:
+            return f"its worker failed: {error}"
+
+    def cancel(self, tasks: Sequence[TaskId]) -> None:
+        self._worker.cancel(tasks)
+
+
+@dataclass
+class _Node:
+    id: str
+    address: str
+    actor: Any
+    opening: Any  # the reference to `open`'s result; None once it is there
+    slots: int = 0
+    running: set[int] = field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        return self.slots - len(self.running)
+
+
+@dataclass
+class _Running:
+    submission: Submission
+    node: _Node
+    reference: Any
+
+
+class Ray:
+    name = "ray"
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connected = False  # by us
+        self._setup: Any = None
+        self._nodes: dict[str, _Node] = {}
+        self._starts: dict[str, int] = {}
+        self._running: dict[int, _Running] = {}
+        self._descriptions: dict[int, Any] = {}
+        self._looked = 0.0
+
+    def open(self, setup: Setup) -> None:
+        if not ray.is_initialized():
+            self._connect()
+        self._setup = ray.put(setup)
+        self._look()
+        if not self._nodes:
+            raise RunEnvironmentError(f"the Ray cluster at {self._address} has no node with processors")
+        deadline = time.monotonic() + OPEN_SECONDS
+        ready_at = None
+        while any(node.opening is not None for node in self._nodes.values()):
+            self._greet(0.1, strict=True)
+            now = time.monotonic()
+            if ready_at is None and self.slots() > 0:
+                ready_at = now
+            if now > deadline or (ready_at is not None and now > ready_at + JOIN_SECONDS):
+                break
+        if self.slots() == 0:
+            raise RunEnvironmentError(
+                f"no worker started on the Ray cluster at {self._address} within {OPEN_SECONDS:.0f} seconds",
+                hint="are its processors free? `ray status` tells",
+            )
+
+    def slots(self) -> int:
+        return sum(node.slots for node in self._nodes.values())
+
+    def share(self, exchange: int, description: bytes) -> None:
+        self._descriptions[exchange] = ray.put(description)
+
+    def submit(self, submission: Submission) -> None:
+        original = self._running.get(submission.copy_of) if submission.copy_of is not None else None
+        nodes = [node for node in self._nodes.values() if node.slots > 0]
+        others = [node for node in nodes if original is None or node is not original.node] or nodes
+        node = max(others, key=lambda node: node.free)
+        exchanges = {x: [self._descriptions[x]] for x in submission.exchanges}
+        reference = node.actor.run.options(name=submission.name).remote(submission.tasks, exchanges)
+        node.running.add(submission.key)
+        self._running[submission.key] = _Running(submission, node, reference)
+
+    def cancel(self, key: int) -> None:
+        if running := self._running.get(key):
+            running.node.actor.cancel.remote(running.submission.tasks)
+
+    def wait(self, seconds: float) -> list[Event]:
+        now = time.monotonic()
+        if now - self._looked > LOOK_SECONDS:
+            self._look()
+        self._greet(0.0, strict=False)
+        if not self._running:
+            time.sleep(seconds)
+            return []
+        keys = {running.reference: key for key, running in self._running.items()}
+        ready, _ = ray.wait(list(keys), num_returns=len(keys), timeout=0)
+        if not ready:
+            ready, _ = ray.wait(list(keys), num_returns=1, timeout=seconds)
+        return [event for reference in ready for event in self._end(keys[reference])]
+
+    def close(self) -> None:
+        for node in self._nodes.values():
+            with contextlib.suppress(RayError):
+                ray.kill(node.actor)
+        self._nodes.clear()
+        self._running.clear()
+        self._descriptions.clear()
+        self._setup = None
+        if self._connected:
+            ray.shutdown()
+
+    def _connect(self) -> None:
+        host, _, port = self._address.rpartition(":")
+        if host:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+            except (OSError, ValueError) as error:
+                raise RunEnvironmentError(
+                    f"the Ray cluster at {self._address} cannot be reached: {error}",
+                    hint="check the address; `ray status` on its head tells whether it runs",
+                ) from None
+        address = f"ray://{self._address}" if host and port == str(CLIENT_PORT) else self._address or "auto"
+        try:
+            ray.init(address=address, logging_level="warning")
+        except (ConnectionError, RuntimeError, ImportError, ValueError) as error:
+            raise RunEnvironmentError(
+                f"the Ray cluster at {self._address or 'this machine'} cannot be joined: {error}",
+                hint="name its head: ray://host:6379; driver and cluster must run the same versions of Ray and Python",
+            ) from None
+        self._connected = True
+
+    def _look(self) -> None:
+        """A worker for each node that has none."""
+        self._looked = time.monotonic()
+        for facts in ray.nodes():
+            node, cpus = facts["NodeID"], int(facts["Resources"].get("CPU", 0))
+            if not facts["Alive"] or cpus < 1 or node in self._nodes or self._starts.get(node, 0) >= MOST_STARTS:
+                continue
+            self._starts[node] = self._starts.get(node, 0) + 1
+            memory = int(facts["Resources"].get("memory", 0) * MEMORY_SHARE)
+            actor = (
+                ray.remote(NodeWorker)
+                .options(
+                    name=None,
+                    num_cpus=cpus,
+                    max_concurrency=cpus + MORE_THREADS,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+                )
+                .remote()
+            )
+            opening = actor.open.remote(self._setup, cpus, memory)
+            self._nodes[node] = _Node(node, facts["NodeManagerAddress"], actor, opening)
+
+    def _greet(self, seconds: float, *, strict: bool) -> None:
+        """Takes in workers that are ready. `strict`: one that refuses to work ends the run."""
+        opening = {node.opening: node for node in self._nodes.values() if node.opening is not None}
+        if not opening:
+            return
+        ready, _ = ray.wait(list(opening), num_returns=len(opening), timeout=seconds)
+        for reference in ready:
+            node = opening[reference]
+            node.opening = None
+            try:
+                node.slots = ray.get(reference)
+                continue
+            except PartitaError as error:
+                failure = _as_raised(error)
+            except RayActorError as error:
+                failure = _actor_failure(node, error)
+                self._drop(node)
+            if strict and failure is not None:
+                raise failure
+            self._starts[node.id] = MOST_STARTS  # it stays in `_nodes`, without slots
+            warnings.warn(f"the Ray node {node.address} is not used: {failure}", stacklevel=2)
+
+    def _end(self, key: int) -> list[Event]:
+        running = self._running.pop(key)
+        running.node.running.discard(key)
+        try:
+            reports = ray.get(running.reference)
+        except RayError as error:
+            if isinstance(error, RayActorError):
+                self._drop(running.node)
+            return [Lost(key, f"the worker on node {running.node.address} was lost: {_first_line(error)}")]
+        return [Lost(key, reports)] if isinstance(reports, str) else [Ended(key, reports)]
+
+    def _drop(self, node: _Node) -> None:
+        if self._nodes.get(node.id) is node:
+            del self._nodes[node.id]
+            with contextlib.suppress(RayError):
+                ray.kill(node.actor)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _as_raised(error: PartitaError) -> PartitaError:
+    """Ray raises a class of its own with the worker's stack in its text; the cause is what the worker raised."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, PartitaError) else error
+
+
+def _actor_failure(node: _Node, error: RayActorError) -> PartitaError:
+    text = str(error)
+    if "No module named 'partita" in text:
+        return RunEnvironmentError(
+            f"the Ray node {node.address} has no package partita",
+            hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
+        )
+    return RunEnvironmentError(f"the worker on the Ray node {node.address} did not start: {_first_line(error)}")
+
+
+def make(name: str, address: str) -> Ray:
+    address = address.removeprefix("//").rstrip("/")
+    if address and ":" not in address:
+        address = f"{address}:{CLIENT_PORT}"
+    return Ray("" if address == "auto" else address)
