@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "cli/engines.h"
 #include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/progress.h"
@@ -34,7 +35,8 @@ VerbSpec Spec() {
   spec.examples =
       "  partita run pipeline.yaml --memory 2GiB\n"
       "  partita run pipeline.yaml --set urls=part-*.parquet --fresh\n"
-      "  partita run plan.json --json --quiet > result.json\n";
+      "  partita run plan.json --json --quiet > result.json\n"
+      "  partita run plan.json --engine ray://head:6379\n";
   return spec;
 }
 
@@ -87,6 +89,10 @@ int Run(const std::vector<std::string>& words) {
   Progress progress(&observer, env, arguments->Has("quiet"));
   auto loaded = LoadAndCompile(&session, arguments->positional[0], *arguments, &options);
   if (!loaded.ok()) return Fail(loaded.status(), observer, progress.seconds(), *arguments);
+  if (!IsLocal(options) && !arguments->Has("retry-quarantine")) {  // bad rows are few: no cluster is asked
+    return Fail(BecomeDriver(loaded->compiled, options, *arguments), observer, progress.seconds(),
+                *arguments);
+  }
   auto resolved = ResolveOptions(options, env);
   if (!resolved.ok()) return Fail(resolved.status(), observer, progress.seconds(), *arguments);
   progress.SetFacts(FactsOf(loaded->compiled, resolved->threads));

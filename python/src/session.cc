@@ -11,8 +11,6 @@ namespace partita::python {
 
 namespace {
 
-
-
 // Rows that the session holds for as long as a dataset may read them.
 struct Table {
   SessionPtr session;
@@ -43,6 +41,7 @@ Json WrittenJson(const WrittenDataset& dataset) {
           {"path", dataset.path},
           {"format", dataset.format},
           {"rows", dataset.manifest.num_rows},
+          {"partitions", dataset.manifest.partitions.size()},
           {"files", std::move(files)}};
 }
 
