@@ -17,10 +17,12 @@ Status NotNeeded() { return Status::Cancelled("not needed any more"); }
 
 // The commits of one writing stage, as columns.
 Status AddWriter(const Plan& plan, int exchange, const Json& json, CommitLog* log) {
-  const int stage = json.at("stage").get<int>();
+  const int stage = json.at("stage").get<int>(), output = json.at("output").get<int>();
   const auto writers = WritersOf(plan, exchange);
-  const auto writer =
-      std::find_if(writers.begin(), writers.end(), [&](const ExchangeWriter& w) { return w.stage == stage; });
+  // One stage may write an exchange twice: a union of two branches.
+  const auto writer = std::find_if(writers.begin(), writers.end(), [&](const ExchangeWriter& w) {
+    return w.stage == stage && w.output == output;
+  });
   if (writer == writers.end())
     return BugError("an exchange is described with a stage that does not write it");
   const auto& partitions = json.at("partitions");
@@ -59,6 +61,7 @@ std::string DescribeExchange(const Plan& plan, const CommitLog& log, int exchang
       bytes.push_back(made.bytes[static_cast<size_t>(writer.output)]);
     }
     writers.push_back({{"stage", writer.stage},
+                       {"output", writer.output},
                        {"partitions", std::move(partitions)},
                        {"rows", std::move(rows)},
                        {"bytes", std::move(bytes)}});
