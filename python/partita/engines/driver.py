@@ -90,9 +90,7 @@ def run(
 
 
 class _Driver:
-    def __init__(
-        self, driven: native.Driver, engine: Engine, setup: Setup, poll: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, driven: native.Driver, engine: Engine, setup: Setup, poll: Callable[[], None] | None) -> None:
         self._driven = driven
         self._engine = engine
         self._setup = setup
@@ -169,7 +167,9 @@ class _Driver:
             return
         for key in self._copies.get(task, ()):
             running = self._running[key]
-            if not running.cancelled and not any(self._needed(other) for other in running.submission.tasks if other != task):
+            if not running.cancelled and not any(
+                self._needed(other) for other in running.submission.tasks if other != task
+            ):
                 running.cancelled = True
                 self._engine.cancel(key)
 

@@ -1,0 +1,346 @@
+"""The engine of Dask clusters: one worker in each of Dask's, put there by a plugin; submissions are futures.
+
+Addresses: `dask` takes the client that the program has, or the scheduler that Dask's configuration names
+(`DASK_SCHEDULER_ADDRESS`); `dask://host:8786`, `dask:tls://host:8786` and the like name a scheduler. Whatever made the
+cluster (dask-jobqueue, dask-kubernetes, a LocalCluster) is no matter. Annotations are followed: `resources`, `workers`,
+`priority`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
+import dask
+import distributed
+from distributed import Client, Future, KilledWorker, get_worker
+
+from ..errors import RunEnvironmentError, UserError
+from . import dask_plugins
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId
+from .dask_plugins import RunPlugin, SweepPlugin
+
+REACH_SECONDS = 15.0  # for the scheduler to answer
+OPEN_SECONDS = 60.0  # for the workers it has
+CLOSE_SECONDS = 15.0  # for the workers to give up what they hold
+GATHER_SECONDS = 10.0  # a worker that dies with results is waited for elsewhere
+PORT = 8786
+
+# The plugins are shipped with their code, so that a worker or a scheduler without the package can say what it lacks.
+cloudpickle.register_pickle_by_value(dask_plugins)
+
+
+@dataclass
+class _Worker:
+    """One that is ready, and the submissions that were given to it."""
+
+    slots: int
+    running: set[int] = field(default_factory=set)
+
+
+@dataclass
+class _Running:
+    submission: Submission
+    future: Future
+    address: str | None  # where it was sent; None: where Dask likes
+
+
+class Dask:
+    name = "dask"
+
+    def __init__(self, address: str = "", client: Client | None = None) -> None:
+        self._address = address
+        self._client: Client = client
+        self._own = client is None
+        self._run = f"partita-{secrets.token_hex(6)}"
+        self._workers: dict[str, _Worker] = {}
+        self._problems: dict[str, str] = {}
+        self._running: dict[int, _Running] = {}
+        self._descriptions: dict[int, Future] = {}
+        self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._annotations: dict[str, Any] = {}
+
+    def open(self, setup: Setup) -> None:
+        self._annotations = dict(dask.get_annotations())
+        if isinstance(wanted := self._annotations.get("workers"), str):
+            self._annotations["workers"] = [wanted]
+        if self._own:
+            self._connect()
+        self._client.subscribe_topic(self._run, self._hear)
+        self._client.register_plugin(SweepPlugin(self._run, self._client.id), name=self._run)
+        with contextlib.suppress(OSError):  # one that does not answer is not used
+            self._client.register_plugin(RunPlugin(self._run, dict(setup)), name=self._run)
+        self._greet()
+
+    def slots(self) -> int:
+        self._listen()
+        ready = sum(worker.slots for worker in self._workers.values())
+        if not self._is_adaptive():
+            return ready
+        # An adaptive cluster grows when there is more to do than it has workers for, and it may begin with none.
+        return max(1, 2 * ready)
+
+    def share(self, exchange: int, description: bytes) -> None:
+        # A task, not scattered data: when the worker that holds it dies, Dask makes it again.
+        self._descriptions[exchange] = self._client.submit(
+            _constant, description, key=(f"exchange-{self._run}", exchange), pure=False
+        )
+
+    def submit(self, submission: Submission) -> None:
+        address = self._choose(submission)
+        future = self._client.submit(
+            _run_tasks,
+            self._run,
+            submission.key,
+            submission.tasks,
+            submission.exchanges,
+            *(self._descriptions[x] for x in submission.exchanges),
+            key=(f"{submission.name}-{self._run}", submission.key),
+            pure=False,
+            retries=0,
+            # Where that worker is lost, Dask gives the task to another one.
+            workers=[address] if address else self._annotations.get("workers"),
+            allow_other_workers=address is not None and "workers" not in self._annotations,
+            resources=self._annotations.get("resources"),
+            priority=self._annotations.get("priority", 0),
+        )
+        self._running[submission.key] = _Running(submission, future, address)
+        if address:
+            self._workers[address].running.add(submission.key)
+        key = submission.key
+        future.add_done_callback(lambda _: self._done.put(key))
+
+    def cancel(self, key: int) -> None:
+        running = self._running.get(key)
+        if running is not None:  # its worker tells how it ended
+            told = self._client.run(_cancel_tasks, self._run, key, on_error="ignore", asynchronous=True)
+            asyncio.run_coroutine_threadsafe(_quietly(told), self._client.loop.asyncio_loop)
+
+    def wait(self, seconds: float) -> list[Event]:
+        self._listen()
+        if self._client.status != "running":
+            raise RunEnvironmentError(
+                f"the Dask scheduler at {self._address} is gone", hint="the same command resumes on another cluster"
+            )
+        keys: list[int] = []
+        with contextlib.suppress(queue.Empty):
+            keys.append(self._done.get(timeout=seconds))
+            while True:
+                keys.append(self._done.get_nowait())
+        return self._end([key for key in keys if key in self._running])
+
+    def close(self) -> None:
+        if self._client is None:
+            return
+        with contextlib.suppress(Exception):
+            self._client.cancel([running.future for running in self._running.values()], force=True)
+        self._running.clear()
+        self._descriptions.clear()
+        scheduler = self._client.scheduler
+        for remove in (scheduler.unregister_worker_plugin, scheduler.unregister_scheduler_plugin):
+            with contextlib.suppress(Exception):  # SweepPlugin does it when this client is gone
+                self._ask(remove(name=self._run), CLOSE_SECONDS)
+        with contextlib.suppress(Exception):
+            self._client.unsubscribe_topic(self._run)
+        if self._own:
+            self._client.close(timeout=CLOSE_SECONDS)
+
+    # -- the cluster ----
+
+    def _connect(self) -> None:
+        address = self._address or dask.config.get("scheduler-address", None)
+        if not address:
+            with contextlib.suppress(ValueError):
+                self._client = distributed.default_client()
+                self._own = False
+                self._address = self._client.scheduler.address
+                return
+            raise UserError(
+                "the engine dask was given no cluster",
+                hint="name its scheduler: dask://host:8786; or make a distributed.Client before",
+            )
+        self._address = address
+        try:
+            self._client = Client(address, timeout=REACH_SECONDS, set_as_default=False, name="partita")
+        except (OSError, ValueError) as error:
+            raise RunEnvironmentError(
+                f"the Dask scheduler at {address} cannot be reached: {_first_line(error)}",
+                hint="check the address; `dask scheduler` prints it when it starts",
+            ) from None
+
+    def _is_adaptive(self) -> bool:
+        return getattr(self._client.cluster, "_adaptive", None) is not None
+
+    def _greet(self) -> None:
+        """Waits for the workers that are there; one that refuses to work ends the run before it begins."""
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            known = set(self._ask(self._client.scheduler.ncores(), REACH_SECONDS))
+            if not known and not self._is_adaptive() and time.monotonic() > deadline - OPEN_SECONDS + REACH_SECONDS:
+                raise RunEnvironmentError(f"the Dask cluster at {self._address} has no workers", hint="start some")
+            # Asked for: what was said before the scheduler knew of the subscription was not sent.
+            for _, news in self._ask(self._client.scheduler.events(topic=self._run), REACH_SECONDS):
+                self._take(news)
+            if self._problems:
+                address, problem = next(iter(self._problems.items()))
+                raise RunEnvironmentError(f"the Dask worker at {address}: {problem}")
+            if known and known <= self._workers.keys():
+                return
+            if self._is_adaptive() and not known:
+                return
+            if time.monotonic() > deadline:
+                if self._workers:
+                    return
+                raise RunEnvironmentError(
+                    f"no worker of the Dask cluster at {self._address} was ready within {OPEN_SECONDS:.0f} seconds",
+                    hint="the workers' logs tell why",
+                )
+            time.sleep(0.02)
+
+    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Of the client's thread."""
+        self._news.put(event[1])
+
+    def _listen(self) -> None:
+        """What plugins said: workers that became ready, that cannot work, that left."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(self._news.get_nowait())
+
+    def _take(self, news: dict[str, Any]) -> None:
+        address, wanted = news["worker"], self._annotations.get("workers")
+        if news["what"] == "left":
+            self._problems.pop(address, None)
+            if worker := self._workers.pop(address, None):
+                for key in worker.running:
+                    self._running[key].address = None  # Dask gives it to another
+        elif news["what"] == "problem":
+            self._problems[address] = news["text"]
+        elif not wanted or address in wanted or news["name"] in wanted:
+            self._workers.setdefault(address, _Worker(news["slots"]))  # said twice while the run opens
+
+    def _choose(self, submission: Submission) -> str | None:
+        """The worker with the most free slots; of a copy another than the original's."""
+        original = self._running.get(submission.copy_of) if submission.copy_of is not None else None
+        addresses: Iterable[str] = [a for a in self._workers if original is None or a != original.address]
+        return max(
+            addresses or self._workers,
+            key=lambda a: self._workers[a].slots - len(self._workers[a].running),
+            default=None,
+        )
+
+    def _ask(self, coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
+        """Runs it in the client's thread; a TimeoutError when it takes longer."""
+        asked = asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
+        try:
+            return asked.result(seconds)
+        except TimeoutError:
+            asked.cancel()
+            raise
+
+    # -- ends ----
+
+    def _end(self, keys: list[int]) -> list[Event]:
+        finished = [key for key in keys if self._running[key].future.status == "finished"]
+        reports = self._gather(finished)
+        events: list[Event] = []
+        for key in keys:
+            running = self._running[key]
+            if key in finished and key not in reports:
+                self._done.put(key)  # later: its worker died with them, and Dask runs it again
+                continue
+            del self._running[key]
+            if running.address and running.address in self._workers:
+                self._workers[running.address].running.discard(key)
+            events.append(Ended(key, reports[key]) if key in reports else _lost(key, running.future))
+        return events
+
+    def _gather(self, keys: list[int]) -> dict[int, list[bytes]]:
+        if not keys:
+            return {}
+        futures = [self._running[key].future for key in keys]
+        try:
+            found = self._ask(self._client.gather(futures, errors="skip", asynchronous=True), GATHER_SECONDS)
+        except (TimeoutError, OSError):
+            return {}
+        if len(found) < len(keys):  # some were lost meanwhile; which, `skip` does not tell
+            return {} if len(keys) == 1 else {k: v for key in keys for k, v in self._gather([key]).items()}
+        return dict(zip(keys, found, strict=True))
+
+
+def make(name: str, address: str) -> Dask:
+    """`dask`, `dask://host:8786`, `dask:tls://host:8786`."""
+    if address.startswith("//"):
+        host = address.removeprefix("//").rstrip("/")
+        address = f"tcp://{host}" if ":" in host else f"tcp://{host}:{PORT}"
+    return Dask(address)
+
+
+# What runs in Dask's workers: both sides are of one build, so that names suffice.
+
+_adding = threading.Lock()
+
+
+def _constant(value: bytes) -> bytes:
+    return value
+
+
+def _run_tasks(
+    run: str, key: int, tasks: tuple[TaskId, ...], exchanges: tuple[int, ...], *descriptions: bytes
+) -> list[bytes]:
+    """The reports; without those of tasks that were cancelled before they began."""
+    plugin: Any = get_worker().plugins[run]
+    worker = plugin.wait()
+    with _adding:
+        for exchange, description in zip(exchanges, descriptions, strict=True):
+            if exchange not in plugin.known:
+                worker.add_exchange(exchange, description)
+                plugin.known.add(exchange)
+    reports: list[bytes] = []
+    plugin.running[key] = tasks
+    try:
+        for task in tasks:
+            if key in plugin.cancelled:
+                break
+            reports.extend(worker.run([task]))
+    finally:
+        del plugin.running[key]
+    return reports
+
+
+def _cancel_tasks(run: str, key: int, dask_worker: Any = None) -> None:
+    plugin = dask_worker.plugins.get(run)
+    if plugin is not None and plugin.worker is not None:
+        plugin.cancelled.add(key)
+        plugin.worker.cancel(plugin.running.get(key, ()))
+
+
+async def _quietly(coroutine: Any) -> None:
+    with contextlib.suppress(Exception):
+        await coroutine
+
+
+def _lost(key: int, future: Future) -> Lost:
+    if future.status != "error":
+        return Lost(key, f"Dask gave it up ({future.status})")
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return Lost(
+            key,
+            f"it killed the workers that ran it, the last at {error.last_worker.address}: perhaps they need more memory",
+            retriable=False,
+        )
+    return Lost(key, _first_line(error))
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
