@@ -24,27 +24,27 @@ def _session_cluster(kind: type[Cluster], package: str):
 
 
 @pytest.fixture(scope="session")
-def _ray_cluster():
+def whole_ray_cluster():
     yield from _session_cluster(RayCluster, "ray")
 
 
 @pytest.fixture(scope="session")
-def _dask_cluster():
+def whole_dask_cluster():
     yield from _session_cluster(DaskCluster, "distributed")
 
 
 @pytest.fixture
-def ray_cluster(_ray_cluster) -> RayCluster:
+def ray_cluster(whole_ray_cluster) -> RayCluster:
     """A Ray cluster of two whole nodes, whatever the test before did to it."""
-    _ray_cluster.repair()
-    return _ray_cluster
+    whole_ray_cluster.repair()
+    return whole_ray_cluster
 
 
 @pytest.fixture
-def dask_cluster(_dask_cluster) -> DaskCluster:
+def dask_cluster(whole_dask_cluster) -> DaskCluster:
     """A Dask cluster of two whole nodes, whatever the test before did to it."""
-    _dask_cluster.repair()
-    return _dask_cluster
+    whole_dask_cluster.repair()
+    return whole_dask_cluster
 
 
 @pytest.hookimpl(wrapper=True)
