@@ -1,0 +1,233 @@
+// Runs whose tasks are executed by workers of other processes, here played by this one: whatever is reported
+// twice, late or not at all, the output is the local engine's.
+#include "partita/session/remote_run.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <thread>
+
+#include "partita/base/json.h"
+
+namespace partita {
+namespace {
+
+namespace fs = std::filesystem;
+using Do = Instruction::Kind;
+
+class RemoteRunTest : public ::testing::Test {
+ protected:
+  RemoteRunTest() : folder_(fs::temp_directory_path() / ("partita-remote-" + Env::Default()->RandomHex(8))) {
+    fs::create_directories(folder_);
+    for (int file = 0; file < 4; ++file) {
+      std::ofstream out(folder_ / ("in-" + std::to_string(file) + ".csv"));
+      out << "id,k\n";
+      for (int row = 0; row < 100; ++row) out << file * 100 + row << "," << (row * 37) % 11 << "\n";
+    }
+    options_.memory_bytes = int64_t{128} << 20;
+    options_.threads = 2;
+  }
+  ~RemoteRunTest() override { fs::remove_all(folder_); }
+
+  CompiledPlan Compile(const std::string& out, const std::string& steps = "  - sort: {by: k}\n") {
+    auto pipeline = ParsePipelineYaml("steps:\n  - read_csv: {path: '" + (folder_ / "in-*.csv").string() +
+                                          "'}\n" + steps + "  - write_csv: {path: " + Out(out) + "}\n",
+                                      "test", {});
+    EXPECT_TRUE(pipeline.ok()) << pipeline.status();
+    auto compiled = session_.CompilePipeline(*pipeline);
+    EXPECT_TRUE(compiled.ok()) << compiled.status();
+    return *compiled;
+  }
+  std::string Out(const std::string& name) const { return (folder_ / name).string(); }
+
+  std::map<std::string, std::string> FilesOf(const std::string& name) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::directory_iterator(folder_ / name)) {
+      if (!entry.is_regular_file() || entry.path().filename() == "_manifest.json") continue;
+      std::ifstream in(entry.path());
+      files[entry.path().filename()] = {std::istreambuf_iterator<char>(in), {}};
+    }
+    return files;
+  }
+
+  std::map<std::string, std::string> Local(const std::string& steps = "  - sort: {by: k}\n") {
+    EXPECT_TRUE(session_.Run(Compile("local", steps), options_).ok());
+    return FilesOf("local");
+  }
+
+  // Runs every task; `each` may tell a report twice or lose it.
+  using Tell = std::function<std::vector<Instruction>(Coordinator*, TaskRunner*, TaskId)>;
+  Status Drive(RemoteRun* run, TaskRunner* runner, const Tell& tell) {
+    std::deque<Instruction> todo;
+    const auto add = [&](const std::vector<Instruction>& more) {
+      todo.insert(todo.end(), more.begin(), more.end());
+    };
+    add(run->coordinator()->Start(3));
+    for (int idle = 0; idle < 1000;) {
+      if (todo.empty()) {
+        add(run->coordinator()->OnTick());
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        ++idle;
+        continue;
+      }
+      const Instruction next = todo.front();
+      todo.pop_front();
+      if (next.kind == Do::kFinishRun) return Status::OK();
+      if (next.kind == Do::kFailRun) return next.status;
+      if (next.kind != Do::kStartTask) continue;
+      for (int exchange : ExchangesReadBy(run->compiled().plan, next.task.stage))
+        ARROW_RETURN_NOT_OK(runner->AddExchange(exchange, run->coordinator()->Describe(exchange)));
+      add(tell(run->coordinator(), runner, next.task));
+    }
+    return BugError("the run does not end");
+  }
+
+  static TaskReport Report(TaskRunner* runner, TaskId task) {
+    auto report = runner->Run(task);
+    EXPECT_TRUE(report.ok()) << report.status();
+    auto sent = TaskReport::FromText(report->ToText());
+    EXPECT_TRUE(sent.ok()) << sent.status();
+    return *sent;
+  }
+  static std::vector<Instruction> Honest(Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+    return coordinator->OnReport(Report(runner, task));
+  }
+
+  fs::path folder_;
+  Session session_{Env::Default()};
+  RunOptions options_;
+};
+
+TEST_F(RemoteRunTest, WritesWhatTheLocalEngineWrites) {
+  Observer observer;
+  auto run = session_.OpenRun(Compile("out"), options_, &observer);
+  ASSERT_TRUE(run.ok()) << run.status();
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(worker.ok()) << worker.status();
+  ASSERT_TRUE(Drive(run->get(), (*worker)->runner(), Honest).ok());
+  const auto result = (*run)->Finish(Status::OK());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->datasets[0].manifest.num_rows, 400);
+  EXPECT_EQ(FilesOf("out"), Local());
+  for (const auto& step : observer.steps()) {
+    if (step.op == "write_csv") EXPECT_EQ(step.rows_out.load(), 400);
+    if (step.op == "read_csv") EXPECT_EQ(step.rows_out.load(), 400);
+  }
+  EXPECT_EQ(observer.tasks_done.load(), observer.tasks_total.load());
+}
+
+TEST_F(RemoteRunTest, TheFirstOfTwoReportsCounts) {
+  auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  const auto twice = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+    const auto first = Report(runner, task), second = Report(runner, task);
+    auto next = coordinator->OnReport(first);
+    const auto nothing = coordinator->OnReport(second);
+    EXPECT_TRUE(nothing.empty());
+    for (const auto& output : second.end.outputs) {
+      for (const auto& file : output.files) EXPECT_FALSE(fs::exists(file.temporary)) << file.temporary;
+    }
+    return next;
+  };
+  ASSERT_TRUE(Drive(run->get(), (*worker)->runner(), twice).ok());
+  ASSERT_TRUE((*run)->Finish(Status::OK()).ok());
+  EXPECT_EQ(FilesOf("out"), Local());
+}
+
+TEST_F(RemoteRunTest, WhatIsLostRunsAgain) {
+  auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  std::map<TaskId, int> tries;
+  const auto loses = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+    const auto report = Report(runner, task);
+    if (++tries[task] == 1) return coordinator->OnLost(task, EnvironmentError("its worker is gone"));
+    return coordinator->OnReport(report);
+  };
+  ASSERT_TRUE(Drive(run->get(), (*worker)->runner(), loses).ok());
+  ASSERT_TRUE((*run)->Finish(Status::OK()).ok());
+  EXPECT_EQ(FilesOf("out"), Local());
+  EXPECT_FALSE(fs::exists(folder_ / "out" / "_partita" / "tmp"));
+}
+
+TEST_F(RemoteRunTest, AnotherDriverGoesOn) {
+  int committed = 0;
+  {
+    auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+    auto worker = session_.OpenWorker(Compile("out"), options_);
+    ASSERT_TRUE(run.ok() && worker.ok());
+    const auto dies = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+      if (committed == 3) return coordinator->Cancel();
+      ++committed;
+      return Honest(coordinator, runner, task);
+    };
+    EXPECT_TRUE(Drive(run->get(), (*worker)->runner(), dies).IsCancelled());
+    // No Finish: this driver was killed.
+  }
+  Observer observer;
+  auto run = session_.OpenRun(Compile("out"), options_, &observer);
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  EXPECT_EQ(observer.tasks_resumed.load(), 3);
+  ASSERT_TRUE(Drive(run->get(), (*worker)->runner(), Honest).ok());
+  ASSERT_TRUE((*run)->Finish(Status::OK()).ok());
+  EXPECT_EQ(FilesOf("out"), Local());
+}
+
+TEST_F(RemoteRunTest, AnErrorOfARowComesThrough) {
+  const std::string steps = "  - with_columns: {n: cast(k as bool)}\n    name: parse\n";
+  auto run = session_.OpenRun(Compile("out", steps), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out", steps), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  const auto bad = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+    auto report = Report(runner, task);
+    report.end.outputs.clear();
+    report.end.status = WithContext(DataError("no number"), {.step = "parse", .row = 7});
+    return coordinator->OnReport(std::move(report));
+  };
+  const Status ended = Drive(run->get(), (*worker)->runner(), bad);
+  EXPECT_EQ(KindOf(ended), ErrorKind::kData);
+  EXPECT_EQ(DetailOf(ended)->context.row, 7);
+  EXPECT_FALSE((*run)->Finish(ended).ok());
+  EXPECT_FALSE(fs::exists(folder_ / "out" / "_manifest.json"));
+}
+
+TEST_F(RemoteRunTest, ReportsOfFilesElsewhereAreRefused) {
+  auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  const std::string victim = (folder_ / "in-0.csv").string();
+  const auto hostile = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+    auto report = Report(runner, task);
+    for (auto& output : report.end.outputs) {
+      for (auto& file : output.files) file.temporary = victim;
+    }
+    return coordinator->OnReport(std::move(report));
+  };
+  EXPECT_EQ(KindOf(Drive(run->get(), (*worker)->runner(), hostile)), ErrorKind::kBug);
+  EXPECT_TRUE(fs::exists(victim));
+}
+
+TEST_F(RemoteRunTest, WorkersOfNoRunSayWhatIsMissing) {
+  const auto unseen = session_.OpenWorker(Compile("never"), options_);
+  EXPECT_EQ(KindOf(unseen.status()), ErrorKind::kEnvironment);
+  EXPECT_NE(MessageOf(unseen.status()).find("does not see"), std::string::npos);
+
+  auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out"), options_);
+  ASSERT_TRUE(run.ok() && worker.ok());
+  EXPECT_EQ(KindOf((*worker)->runner()->Run({1, 0}).status()), ErrorKind::kBug);  // told of no exchange
+  EXPECT_FALSE((*worker)->runner()->Run({9, 0}).ok());
+  for (const char* wrong :
+       {"", "{}", R"({"exchange":0,"writers":[{"stage":5}]})", R"({"exchange":1,"writers":[]})"})
+    EXPECT_FALSE((*worker)->runner()->AddExchange(0, wrong).ok()) << wrong;
+  const auto second = session_.OpenRun(Compile("out"), options_, nullptr);
+  EXPECT_EQ(KindOf(second.status()), ErrorKind::kEnvironment) << "the run is locked";
+}
+
+}  // namespace
+}  // namespace partita
