@@ -14,7 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypedDict
 
-from .._native import native, pa
+import pyarrow as pa
+
+from .._native import native
 from ..errors import RunEnvironmentError
 
 PROTOCOL = 1

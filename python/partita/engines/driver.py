@@ -139,8 +139,6 @@ class _Driver:
             self._speculate()
             for event in self._engine.wait(WAIT_SECONDS):
                 self._take(event)
-                if self._ended:
-                    return
             self._carry(self._driven.tick())
             if self._poll is not None:
                 self._poll()

@@ -51,7 +51,8 @@ class Processes:
         threads, memory = max(1, int(options["threads"]) // self._count), int(options["memory"]) // self._count
         kept = [pair for pair in setup["options"] if pair[0] not in ("memory", "threads")]
         pairs = [*kept, ("memory", str(memory)), ("threads", str(threads))]
-        self._setup = Setup(**{**setup, "options": pairs})  # type: ignore[typeddict-item]
+        self._setup = setup.copy()
+        self._setup["options"] = pairs
         for _ in range(self._count):
             self._launch()
         for worker in self._workers:
@@ -79,8 +80,8 @@ class Processes:
                     worker.pipe.send(("cancel", {}, self._tasks[key].tasks))
 
     def wait(self, seconds: float) -> list[Event]:
-        pipes = {worker.pipe: worker for worker in self._workers}
-        return [event for pipe in connection.wait(list(pipes), seconds) for event in self._receive(pipes[pipe])]
+        ready = connection.wait([worker.pipe for worker in self._workers], seconds)
+        return [event for worker in list(self._workers) if worker.pipe in ready for event in self._receive(worker)]
 
     def close(self) -> None:
         for worker in self._workers:

@@ -1,6 +1,6 @@
 """The engine of Ray clusters: one worker a node, an actor that holds the native module and the node's processors.
 
-Addresses: `ray` finds the cluster as Ray does (`RAY_ADDRESS`, or one that runs on this machine), `ray://host:6379` names
+Addresses: `ray` finds the cluster as Ray does (`RAY_ADDRESS`, or one on this machine), `ray://host:6379` names
 its head, `ray://host:10001` (or no port) goes through Ray Client. Where the program has called `ray.init`, that
 connection is used: so runtime environments ship code.
 """
@@ -8,6 +8,7 @@ connection is used: so runtime environments ship code.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
@@ -179,7 +180,7 @@ class Ray:
                 ) from None
         address = f"ray://{self._address}" if host and port == str(CLIENT_PORT) else self._address or "auto"
         try:
-            ray.init(address=address, logging_level="warning")
+            ray.init(address=address, logging_level=logging.WARNING)
         except (ConnectionError, RuntimeError, ImportError, ValueError) as error:
             raise RunEnvironmentError(
                 f"the Ray cluster at {self._address or 'this machine'} cannot be joined: {error}",
@@ -190,22 +191,18 @@ class Ray:
     def _look(self) -> None:
         """A worker for each node that has none."""
         self._looked = time.monotonic()
-        for facts in ray.nodes():
+        for facts in ray.nodes():  # type: ignore[no-untyped-call]
             node, cpus = facts["NodeID"], int(facts["Resources"].get("CPU", 0))
             if not facts["Alive"] or cpus < 1 or node in self._nodes or self._starts.get(node, 0) >= MOST_STARTS:
                 continue
             self._starts[node] = self._starts.get(node, 0) + 1
             memory = int(facts["Resources"].get("memory", 0) * MEMORY_SHARE)
-            actor = (
-                ray.remote(NodeWorker)
-                .options(
-                    name=None,
-                    num_cpus=cpus,
-                    max_concurrency=cpus + MORE_THREADS,
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-                )
-                .remote()
+            worker: Any = ray.remote(NodeWorker).options(
+                num_cpus=cpus,
+                max_concurrency=cpus + MORE_THREADS,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             )
+            actor = worker.remote()
             opening = actor.open.remote(self._setup, cpus, memory)
             self._nodes[node] = _Node(node, facts["NodeManagerAddress"], actor, opening)
 
