@@ -22,7 +22,7 @@ def engine_named(name: str, request: pytest.FixtureRequest) -> Engine:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`engine`: each; `driven`: those with a coordinator and workers; `clustered`: those whose workers are elsewhere."""
+    """`engine`: each; `driven`: those with a coordinator and workers; `clustered`: their workers are elsewhere."""
     for fixture, names in {
         "engine": ENGINES,
         "driven": ["processes", *CLUSTERS],

@@ -18,7 +18,8 @@ import numpy as np
 
 def center(batch):
     """Depends on how batches are cut: a wrong cut shows in the output."""
-    return {"id": batch["id"], "width": batch["width"] - batch["width"].mean(), "rows": np.full(len(batch["id"]), len(batch["id"]))}
+    ids, width = batch["id"], batch["width"]
+    return {"id": ids, "width": width - width.mean(), "rows": np.full(len(ids), len(ids))}
 
 
 def repeated(row):

@@ -1,4 +1,4 @@
-"""How runs end that do not go well: what users see, what is left, and what the next run does. The same on each engine."""
+"""How runs end that do not go well: what users see, what is left, what the next run does; alike on each engine."""
 
 import shutil
 import signal

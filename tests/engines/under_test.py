@@ -91,7 +91,7 @@ class Engine:
         finished = self.run(workspace, file, **options)
         assert 0 < finished.exit_code < 128, str(finished)
         assert re.match(r"(user|data|resource|environment) error", finished.stderr), str(finished)
-        assert 'engines/' not in finished.stderr, f"shows the machinery: {finished}"
+        assert "engines/" not in finished.stderr, f"shows the machinery: {finished}"
         return finished
 
     def run_many(self, folders: list[Path], seconds: float = 300) -> dict[Path, str]:

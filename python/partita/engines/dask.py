@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterable
@@ -77,8 +79,9 @@ class Dask:
             self._connect()
         self._client.subscribe_topic(self._run, self._hear)
         self._client.register_plugin(SweepPlugin(self._run, self._client.id), name=self._run)
+        paths = [os.path.abspath(path) for path in sys.path]  # "" is the folder the driver is in
         with contextlib.suppress(OSError):  # one that does not answer is not used
-            self._client.register_plugin(RunPlugin(self._run, dict(setup)), name=self._run)
+            self._client.register_plugin(RunPlugin(self._run, dict(setup), paths), name=self._run)
         self._greet()
 
     def slots(self) -> int:
@@ -336,7 +339,7 @@ def _lost(key: int, future: Future) -> Lost:
     if isinstance(error, KilledWorker):
         return Lost(
             key,
-            f"it killed the workers that ran it, the last at {error.last_worker.address}: perhaps they need more memory",
+            f"it killed the workers that ran it, the last at {error.last_worker.address}; do they need more memory?",
             retriable=False,
         )
     return Lost(key, _first_line(error))

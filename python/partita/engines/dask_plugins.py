@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 import threading
 from typing import Any
 
@@ -19,9 +21,10 @@ READY_SECONDS = 60.0
 class RunPlugin(WorkerPlugin):
     """Opens a run's worker in each worker of Dask, those that join later too, and tells the driver how that went."""
 
-    def __init__(self, run: str, setup: dict[str, Any]) -> None:
+    def __init__(self, run: str, setup: dict[str, Any], paths: list[str]) -> None:
         self.run = run
-        self.options = setup
+        self.run_setup = setup
+        self.paths = paths  # where the driver finds modules: functions that steps name, on shared storage
 
     async def setup(self, worker: Worker) -> None:
         self.worker: Any = None
@@ -29,6 +32,7 @@ class RunPlugin(WorkerPlugin):
         self.known: set[int] = set()  # exchanges
         self.running: dict[int, Any] = {}  # tasks, by submission
         self.cancelled: set[int] = set()
+        self.added: list[str] = []
         self.ready = threading.Event()
         try:
             self.worker = await asyncio.to_thread(self._open, worker)
@@ -43,17 +47,21 @@ class RunPlugin(WorkerPlugin):
             self._tell(worker, "problem", text=self.problem)
 
     def _open(self, worker: Worker) -> Any:
+        from partita._functions import set_runtime
         from partita.engines.worker import Worker as RunWorker
 
+        self.added = [path for path in self.paths if path not in sys.path and os.path.isdir(path)]
+        sys.path.extend(self.added)
+        set_runtime()
         # What Dask says of the worker is weaker than what the user gave.
-        given = {name for name, _ in self.options["options"]}
-        options = list(self.options["options"])
+        options = list(self.run_setup["options"])
+        given = {name for name, _ in options}
         if "threads" not in given:
             options.append(("threads", str(worker.state.nthreads)))
         limit_bytes = worker.memory_manager.memory_limit
         if "memory" not in given and limit_bytes:
             options.append(("memory", str(int(limit_bytes * MEMORY_SHARE))))
-        return RunWorker({**self.options, "options": options})  # type: ignore[typeddict-item]
+        return RunWorker({**self.run_setup, "options": options})  # type: ignore[typeddict-item]
 
     def _tell(self, worker: Worker, what: str, **more: Any) -> None:
         with contextlib.suppress(Exception):
@@ -69,6 +77,9 @@ class RunPlugin(WorkerPlugin):
     async def teardown(self, worker: Worker) -> None:
         self.ready.set()
         self.problem = "the run has ended"
+        for path in self.added:
+            with contextlib.suppress(ValueError):
+                sys.path.remove(path)
         self.cancelled.update(self.running)
         held, self.worker = self.worker, None
         if held is not None:
