@@ -75,8 +75,12 @@ Result<std::unique_ptr<Aggregate>> MakeAggregate(const AggregateSpec& spec,
       return MakeList(init);
     case AggregateFunction::kNUnique:
       return MakeUnique(init);
+    case AggregateFunction::kApproxNUnique:
+      return MakeApproxUnique(init);
     case AggregateFunction::kQuantile:
       return MakeQuantile(init);
+    case AggregateFunction::kApproxQuantile:
+      return MakeApproxQuantile(init);
     case AggregateFunction::kLargest:
     case AggregateFunction::kSmallest:
       return MakeKept(init);

@@ -39,8 +39,8 @@ class AggregateInput {
   std::shared_ptr<arrow::DataType> type_;
 };
 
-// Groups are numbered from 0. count, sum, mean, min, max, var, std, any, all and n_unique do not depend on
-// the order of updates and rows; first, last and list go by it. One caller at a time.
+// Groups are numbered from 0. first, last and list go by the order of updates and
+// rows, the others do not depend on it. One caller at a time.
 class Aggregate {
  public:
   virtual ~Aggregate() = default;

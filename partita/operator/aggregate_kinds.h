@@ -30,7 +30,9 @@ AggregatePtr MakeExtreme(const AggregateInit& init);
 AggregatePtr MakePick(const AggregateInit& init);
 AggregatePtr MakeList(const AggregateInit& init);
 AggregatePtr MakeUnique(const AggregateInit& init);
+AggregatePtr MakeApproxUnique(const AggregateInit& init);
 AggregatePtr MakeQuantile(const AggregateInit& init);
+AggregatePtr MakeApproxQuantile(const AggregateInit& init);
 AggregatePtr MakeKept(const AggregateInit& init);  // largest, smallest
 AggregatePtr MakeCorrelation(const AggregateInit& init);
 

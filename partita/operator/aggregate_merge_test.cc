@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 #include "partita/operator/aggregate_fixture.h"
@@ -72,7 +73,7 @@ std::vector<Column> Columns(std::mt19937_64* random, int64_t rows) {
   const auto pairs =
       *arrow::StructArray::Make(arrow::ArrayVector{bytes, doubles}, std::vector<std::string>{"0", "1"});
   std::vector<Column> columns = {{kCountRows, nullptr}, {kAny, flags}, {kAll, flags}, {kMin, flags}};
-  for (const auto function : {kCount, kMin, kMax, kFirst, kLast, kNUnique}) {
+  for (const auto function : {kCount, kMin, kMax, kFirst, kLast, kNUnique, kApproxNUnique}) {
     for (const auto& values : {doubles, ints, bytes, words, money}) columns.push_back({function, values});
   }
   for (const auto function : {kSum, kMean, kVar, kStd}) {
@@ -80,6 +81,7 @@ std::vector<Column> Columns(std::mt19937_64* random, int64_t rows) {
   }
   for (const auto& values : {doubles, ints, bytes}) {
     columns.push_back({kQuantile, values, 0.3});
+    columns.push_back({kApproxQuantile, values, 0.7});
     columns.push_back({kLargest, values, 3});
     columns.push_back({kSmallest, values, 1});
   }
@@ -174,7 +176,7 @@ TEST(AggregateMerge, StatesOfAnotherFunctionAreABug) {
 }
 
 ArrayPtr ComputeNumber(AggregateFunction function, double number, const ArrayPtr& values) {
-  auto budget = Budget::Make(8 * kMiB);
+  auto budget = Budget::Make(64 * kMiB);
   auto aggregate = NewOf({function, values, number}, budget->root());
   EXPECT_TRUE(aggregate->Update(values.get(), GroupList(static_cast<size_t>(values->length()), 0), 2).ok());
   auto result = aggregate->Finish(2, arrow::default_memory_pool());
@@ -205,6 +207,85 @@ TEST(Quantile, NaNIsGreaterThanInfinity) {
   EXPECT_EQ(at(0.1), -inf);
   EXPECT_EQ(at(0.6), inf);
   EXPECT_TRUE(std::isnan(at(0.9)));
+}
+
+// What is counted is the values with less than nine bits of theirs left, towards zero.
+TEST(ApproxQuantile, IsTheQuantileOfCutValues) {
+  std::mt19937_64 random(3);
+  arrow::DoubleBuilder exact, cut;
+  for (int i = 0; i < 2000; ++i) {
+    const double value = std::ldexp(static_cast<double>(random() >> 11), static_cast<int>(random() % 40) - 70) *
+                         (random() % 3 == 0 ? -1 : 1);
+    ASSERT_TRUE(exact.Append(value).ok());
+    ASSERT_TRUE(cut.Append(std::ldexp(std::trunc(std::ldexp(value, 8 - std::ilogb(value))), std::ilogb(value) - 8)).ok());
+  }
+  const ArrayPtr values = *exact.Finish(), cut_values = *cut.Finish();
+  for (const double q : {0.0, 0.01, 0.3, 0.5, 0.777, 1.0})
+    ExpectEqual(*ComputeNumber(kQuantile, q, cut_values), *ComputeNumber(kApproxQuantile, q, values));
+  const auto whole = Values(arrow::int16(), "[512, 3, null, -511, 0, 100]");
+  for (const double q : {0.0, 0.3, 0.5, 1.0})
+    ExpectEqual(*ComputeNumber(kQuantile, q, whole), *ComputeNumber(kApproxQuantile, q, whole));
+  const auto odd = Values(arrow::float64(), "[NaN, Inf, -Inf, 2, Inf, 1e-320]");
+  for (const double q : {0.0, 0.1, 0.25, 0.6, 0.9, 1.0}) {
+    const auto like = Values(arrow::float64(), "[NaN, Inf, -Inf, 2, Inf, 0]");
+    ExpectEqual(*ComputeNumber(kQuantile, q, like), *ComputeNumber(kApproxQuantile, q, odd));
+  }
+}
+
+TEST(ApproxUnique, IsNearWhateverTheNumber) {
+  for (const int64_t number : {0, 1, 2, 10, 100, 380, 390, 2000, 10'000, 200'000}) {
+    arrow::Int64Builder builder;
+    for (int64_t i = 0; i < 2 * number; ++i) ASSERT_TRUE(builder.Append(i % number * 7919).ok());
+    ASSERT_TRUE(builder.AppendNull().ok());
+    const auto result = ComputeNumber(kApproxNUnique, 0, *builder.Finish());
+    const auto found = static_cast<const arrow::Int64Array&>(*result).Value(0);
+    EXPECT_NEAR(static_cast<double>(found), static_cast<double>(number), 0.05 * static_cast<double>(number))
+        << number;
+    EXPECT_EQ(static_cast<const arrow::Int64Array&>(*result).Value(1), 0);
+  }
+}
+
+// Memory is refused in the middle of rows: with them once more, elsewhere, nothing is missing or counted twice.
+TEST(Approximate, TakesRowsAgainAfterARefusal) {
+  for (const auto function : {kApproxNUnique, kApproxQuantile}) {
+    auto budget = Budget::Make(kMiB), large = Budget::Make(256 * kMiB);
+    std::mt19937_64 random(6);
+    arrow::Int64Builder builder;
+    GroupList groups;
+    for (int i = 0; i < 100'000; ++i) {
+      ASSERT_TRUE(builder.Append(static_cast<int64_t>(random() % 1'000'000)).ok());
+      groups.push_back(static_cast<uint32_t>(random() % 300));
+    }
+    const Column column{function, *builder.Finish(), 0.9};
+    auto whole = NewOf(column, large->root()), merged = NewOf(column, large->root());
+    ASSERT_TRUE(Update(whole.get(), column, groups, 0, 100'000, 300).ok());
+    GroupList all(300);
+    std::iota(all.begin(), all.end(), 0);
+    const auto move = [&](std::unique_ptr<Aggregate>* part) {
+      const auto states = (*part)->Export(all, large->root().get());
+      ASSERT_TRUE(states.ok()) << states.status();
+      ASSERT_TRUE(merged->Merge(*states, all, 300).ok());
+      part->reset();
+      *part = NewOf(column, budget->root());
+      ASSERT_TRUE((*part)->Update(column.values->Slice(0, 0).get(), {}, 300).ok());
+    };
+    auto part = NewOf(column, budget->root());
+    ASSERT_TRUE(part->Update(column.values->Slice(0, 0).get(), {}, 300).ok());
+    int refusals = 0;
+    for (int64_t row = 0; row < 100'000; row += 1000) {
+      auto status = Update(part.get(), column, groups, row, row + 1000, 300);
+      if (status.IsOutOfMemory()) {
+        ++refusals;
+        move(&part);
+        status = Update(part.get(), column, groups, row, row + 1000, 300);
+      }
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    move(&part);
+    EXPECT_GT(refusals, 0);
+    ExpectEqual(**whole->Finish(300, arrow::default_memory_pool()),
+                **merged->Finish(300, arrow::default_memory_pool()));
+  }
 }
 
 TEST(Kept, AreInOrderAndNoMoreThanThereAre) {

@@ -35,7 +35,8 @@ constexpr NamedFunction kFunctions[] = {
     {"last", AggregateFunction::kLast},        {"list", AggregateFunction::kList},
     {"n_unique", AggregateFunction::kNUnique}, {"quantile", AggregateFunction::kQuantile},
     {"largest", AggregateFunction::kLargest},  {"smallest", AggregateFunction::kSmallest},
-    {"corr", AggregateFunction::kCorr},
+    {"corr", AggregateFunction::kCorr},        {"approx_n_unique", AggregateFunction::kApproxNUnique},
+    {"approx_quantile", AggregateFunction::kApproxQuantile},
 };
 constexpr NamedFunction kAliases[] = {
     {"avg", AggregateFunction::kMean},        {"average", AggregateFunction::kMean},
@@ -46,6 +47,7 @@ constexpr NamedFunction kAliases[] = {
     {"nunique", AggregateFunction::kNUnique}, {"count_distinct", AggregateFunction::kNUnique},
     {"median", AggregateFunction::kQuantile}, {"quantile_cont", AggregateFunction::kQuantile},
     {"top_k", AggregateFunction::kLargest},   {"bottom_k", AggregateFunction::kSmallest},
+    {"approx_count_distinct", AggregateFunction::kApproxNUnique},
 };
 
 std::string FunctionNames() {
@@ -78,9 +80,13 @@ bool IsMedian(std::string_view name) {
   return name.size() == 6 && (name[0] == 'm' || name[0] == 'M');  // of the names of quantile
 }
 
+bool IsQuantile(AggregateFunction function) {
+  return function == AggregateFunction::kQuantile || function == AggregateFunction::kApproxQuantile;
+}
+
 std::string ExampleArguments(AggregateFunction function) {
   if (function == AggregateFunction::kCorr) return "(column, column)";
-  return function == AggregateFunction::kQuantile ? "(column, 0.9)" : "(column, 10)";
+  return IsQuantile(function) ? "(column, 0.9)" : "(column, 10)";
 }
 
 std::string_view Trimmed(std::string_view text) {
@@ -123,6 +129,7 @@ bool IsNumber(arrow::Type::type id) {
 const char* OptionOf(AggregateFunction function) {
   switch (function) {
     case AggregateFunction::kQuantile:
+    case AggregateFunction::kApproxQuantile:
       return "q";
     case AggregateFunction::kLargest:
     case AggregateFunction::kSmallest:
@@ -140,7 +147,7 @@ Json OptionsOf(const AggregateSpec& aggregate) {
   if (option == nullptr) return options;
   if (aggregate.function == AggregateFunction::kCorr) {
     options[option] = aggregate.other;
-  } else if (aggregate.function == AggregateFunction::kQuantile) {
+  } else if (IsQuantile(aggregate.function)) {
     options[option] = aggregate.number;
   } else {
     options[option] = static_cast<int64_t>(aggregate.number);
@@ -150,13 +157,14 @@ Json OptionsOf(const AggregateSpec& aggregate) {
 
 Status CheckNumber(const AggregateSpec& aggregate) {
   const double number = aggregate.number;
-  if (aggregate.function == AggregateFunction::kQuantile) {
+  const std::string function(AggregateFunctionName(aggregate.function));
+  if (IsQuantile(aggregate.function)) {
     if (number >= 0 && number <= 1) return Status::OK();
-    return UserError("quantile is of a number from 0 to 1", "write quantile(" + aggregate.column + ", 0.9)");
+    return UserError(function + " is of a number from 0 to 1",
+                     "write " + function + "(" + aggregate.column + ", 0.9)");
   }
   if (number >= 1 && number <= static_cast<double>(kMaxKeptValues) && number == std::floor(number))
     return Status::OK();
-  const std::string function(AggregateFunctionName(aggregate.function));
   return UserError(function + " keeps from 1 to " + std::to_string(kMaxKeptValues) + " values of a group",
                    "write " + function + "(" + aggregate.column + ", 10)");
 }
@@ -368,9 +376,11 @@ Result<TypePtr> AggregateResultType(AggregateFunction function, const TypePtr& i
     case AggregateFunction::kList:
       return arrow::list(input);
     case AggregateFunction::kNUnique:
+    case AggregateFunction::kApproxNUnique:
       if (!IsKeyType(*input)) return NotAType(function, *input, "values that are not nested");
       return arrow::int64();
     case AggregateFunction::kQuantile:
+    case AggregateFunction::kApproxQuantile:
       if (!arrow::is_integer(input->id()) && !arrow::is_floating(input->id()))
         return NotAType(function, *input, "integers and floats");
       return arrow::float64();

@@ -224,7 +224,7 @@ StepSpec GroupBy() {
         .min = 1,
         .doc = "A map of new column to an aggregate like sum(v) or count(): count, sum, mean, "
                "min, max, var, std, any, all, first, last, list, n_unique, median, quantile(v, q), "
-               "largest(v, n), smallest(v, n), corr(v, w)."}},
+               "largest(v, n), smallest(v, n), corr(v, w), approx_n_unique, approx_quantile(v, q)."}},
       BindGroupBy);
 }
 

@@ -137,6 +137,22 @@ class Aggregations:
         """
         return self._aggregate("quantile", f"{float(q)!r}")
 
+    def approx_quantile(self, q: float) -> Aggregate:
+        """As `quantile`, of the values cut to nine significant bits: less than 0.4 % nearer to zero, in little memory.
+
+        A group holds its different cut values and how often each occurs, not all rows. Integers up to 512 are exact. The
+        result follows from the values alone, not from their order, the budget or the number of threads.
+
+        Args:
+            q: The part, from 0 to 1.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": [1, 1, 1], "v": [1.0, 2.0, 1000.1]})
+            >>> ds.group_by("k").agg(q=pt.col("v").approx_quantile(1)).take(9)
+            [{'k': 1, 'q': 1000.0}]
+        """
+        return self._aggregate("approx_quantile", f"{float(q)!r}")
+
     def largest(self, n: int) -> Aggregate:
         """A list of the largest values, the largest first. Of numbers and times.
 
@@ -169,3 +185,15 @@ class Aggregations:
     def n_unique(self) -> Aggregate:
         """The number of different values that are not null."""
         return self._aggregate("n_unique")
+
+    def approx_n_unique(self) -> Aggregate:
+        """About the number of different values that are not null, in up to 4 KiB a group: the standard error is 1.6 %.
+
+        The estimate follows from the values alone, not from their order, the budget or the number of threads.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": [1, 1, 1], "v": ["a", "b", "a"]})
+            >>> ds.group_by("k").agg(u=pt.col("v").approx_n_unique()).take(9)
+            [{'k': 1, 'u': 2}]
+        """
+        return self._aggregate("approx_n_unique")

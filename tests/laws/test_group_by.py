@@ -35,6 +35,8 @@ AGGREGATES = {
     "low": ("smallest(value, 2)", "coalesce(min(value, 2), [])"),
     "r": ("corr(small, value)", "corr(small, value)"),
     "u": ("n_unique(word)", "count(DISTINCT word)"),
+    "au": ("approx_n_unique(word)", "count(DISTINCT word)"),  # so few are counted right
+    "aq": ("approx_quantile(small, 0.25)", "quantile_cont(small, 0.25)"),  # integers up to 512 are exact
 }
 
 
@@ -194,6 +196,34 @@ def test_many_runs_under_a_kernel_limit(workspace, groups):
     assert workspace.digests("out") == expected
 
 
+@pytest.mark.parametrize("shape", ["skewed", "many"])
+def test_approximations_are_as_near_as_they_say(workspace, shape):
+    """And the same for any memory and number of threads, although states go through many runs."""
+    count = 60_000
+    r = np.random.default_rng(12)
+    key = np.where(r.random(count) < 0.5, 0, r.integers(0, 30 if shape == "skewed" else 20_000, count))
+    table = pa.table({"k": pa.array(key), "v": pa.array(r.lognormal(0, 4, count) * r.choice([1, -1], count)), "w": r.integers(0, 50_000, count)})
+    write(workspace, table, 3)
+    aggregates = {"u": "approx_n_unique(w)", "q": "approx_quantile(v, 0.9)", "m": "approx_quantile(v, 0.5)"}
+    expected = group(workspace, ["k"], aggregates, threads=1, memory="1GiB")
+    for threads, memory in [(2, "64MiB"), (3, "96MiB")]:
+        assert group(workspace, ["k"], aggregates, threads=threads, memory=memory) == expected
+    found = pa.concat_tables([pq.read_table(path) for path in workspace.dataset("out").files()])
+    database = duckdb.connect()
+    database.register("t", table)
+    exact = {
+        row[0]: row[1:]
+        for row in database.sql(
+            "SELECT k, count(DISTINCT w), quantile_disc(v, 0.9), quantile_cont(v, 0.9), count(*) FROM t GROUP BY k"
+        ).fetchall()
+    }
+    for k, u, q in zip(*(found[name].to_pylist() for name in ("k", "u", "q")), strict=True):
+        unique, _, quantile, rows_ = exact[k]
+        assert u == pytest.approx(unique, rel=0.08, abs=1)  # five standard errors
+        if rows_ > 1000:
+            assert q == pytest.approx(quantile, rel=1 / 128)
+
+
 def mix(x: int) -> int:
     x ^= x >> 30
     x = x * 0xBF58476D1CE4E5B9 % 2**64
@@ -243,6 +273,8 @@ def test_keys_with_one_hash_are_groups_apart(workspace):
         ("quantile(value)", "takes 2"),
         ("quantile(value, 1.5)", "from 0 to 1"),
         ("median(value, 0.5)", "takes 1"),
+        ("approx_quantile(value, -1)", "approx_quantile is of a number from 0 to 1"),
+        ("approx_quantile(word, 0.5)", "integers and floats"),
         ("largest(value, 0)", "from 1 to 1000"),
         ("largest(word, 2)", "numbers and times"),
         ("median(word)", "integers and floats"),
