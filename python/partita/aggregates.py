@@ -140,8 +140,8 @@ class Aggregations:
     def approx_quantile(self, q: float) -> Aggregate:
         """As `quantile`, of the values cut to nine significant bits: less than 0.4 % nearer to zero, in little memory.
 
-        A group holds its different cut values and how often each occurs, not all rows. Integers up to 512 are exact. The
-        result follows from the values alone, not from their order, the budget or the number of threads.
+        A group holds its different cut values and how often each occurs, not all rows. Integers up to 512 are exact.
+        The result follows from the values alone, not from their order, the budget or the number of threads.
 
         Args:
             q: The part, from 0 to 1.

@@ -92,7 +92,9 @@ def group(workspace, by: list[str], aggregates: dict[str, str], **options) -> di
 def same(ours: object, theirs: object) -> bool:
     if isinstance(ours, list) and isinstance(theirs, list):
         return len(ours) == len(theirs) and all(same(a, b) for a, b in zip(ours, theirs, strict=True))
-    if ours is None or theirs is None:  # the correlation of less than two rows, and with what does not vary: null, or NaN
+    if (
+        ours is None or theirs is None
+    ):  # the correlation of less than two rows, and with what does not vary: null, or NaN
         return all(v is None or (isinstance(v, float) and math.isnan(v)) for v in (ours, theirs))
     if isinstance(ours, float) and isinstance(theirs, float):
         return ours == pytest.approx(theirs, rel=1e-9, abs=1e-9, nan_ok=True)
@@ -202,7 +204,13 @@ def test_approximations_are_as_near_as_they_say(workspace, shape):
     count = 60_000
     r = np.random.default_rng(12)
     key = np.where(r.random(count) < 0.5, 0, r.integers(0, 30 if shape == "skewed" else 20_000, count))
-    table = pa.table({"k": pa.array(key), "v": pa.array(r.lognormal(0, 4, count) * r.choice([1, -1], count)), "w": r.integers(0, 50_000, count)})
+    table = pa.table(
+        {
+            "k": pa.array(key),
+            "v": pa.array(r.lognormal(0, 4, count) * r.choice([1, -1], count)),
+            "w": r.integers(0, 50_000, count),
+        }
+    )
     write(workspace, table, 3)
     aggregates = {"u": "approx_n_unique(w)", "q": "approx_quantile(v, 0.9)", "m": "approx_quantile(v, 0.5)"}
     expected = group(workspace, ["k"], aggregates, threads=1, memory="1GiB")
