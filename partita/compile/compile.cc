@@ -106,7 +106,7 @@ PlanNode Freeze(DraftNode node) {
       out.version = node.component->spec->version;
       out.args = node.component->args;
       // Rows of several inputs may stand at the same place; what tells them apart depends on no step behind.
-      if (out.op == compile::kSampleOp) out.args["input"] = node.flow;
+      if (out.op == compile::kSampleOp || out.op == compile::kLocalShuffleOp) out.args["input"] = node.flow;
       break;
   }
   return out;

@@ -39,6 +39,7 @@ inline constexpr char kUnionOp[] = "union";
 inline constexpr char kLimitOp[] = "limit";
 inline constexpr char kCollectOp[] = "collect";
 inline constexpr char kSampleOp[] = "sample";
+inline constexpr char kLocalShuffleOp[] = "local_shuffle";
 inline constexpr char kJoinOp[] = "join";
 inline constexpr char kZipOp[] = "zip";
 inline constexpr char kAsofOp[] = "join_asof";

@@ -19,7 +19,7 @@ std::vector<int> SamePartitions(const Graph& graph, int step) {
     const bool below =
         std::any_of(candidate.inputs.begin(), candidate.inputs.end(), [&](int input) { return seen[input]; });
     if (!below || candidate.spec->name == kLimitOp || candidate.spec->is_exchange ||
-        candidate.spec->name == kSampleOp) {
+        candidate.spec->name == kSampleOp || candidate.spec->name == kLocalShuffleOp) {
       continue;
     }
     seen[i] = true;

@@ -131,8 +131,8 @@ TableSize SizeAtMost(const Graph& graph, const std::vector<BoundStep>& bound, co
         size = Known({Plus(size.rows, one.rows), Plus(size.bytes, one.bytes)});
         if (size.rows < 0) break;
       }
-    } else if (op == "filter" || op == kSampleOp || op == "sort" || op == "random_shuffle" ||
-               op == "repartition" || op == "distinct") {
+    } else if (op == "filter" || op == kSampleOp || op == kLocalShuffleOp || op == "sort" ||
+               op == "random_shuffle" || op == "repartition" || op == "distinct") {
       size = in;
     } else if (op == kLimitOp) {
       size = Known(Limited(in, GetIntOr(step.args, "n", -1).ValueOr(-1), schema));

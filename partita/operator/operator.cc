@@ -3,6 +3,7 @@
 #include <map>
 
 #include "partita/operator/filter.h"
+#include "partita/operator/local_shuffle.h"
 #include "partita/operator/probe.h"
 #include "partita/operator/project.h"
 #include "partita/operator/sample.h"
@@ -33,13 +34,15 @@ const TransformFactory* FindTransform(std::string_view name) {
 
 void RegisterBuiltinTransforms() {
   static const bool done = [] {
-    TransformFactory filter, join, project, sample;
+    TransformFactory filter, join, local_shuffle, project, sample;
     filter.make = MakeFilter;
     join.make = MakeProbe;
+    local_shuffle.make_async = MakeLocalShuffle;
     project.make = MakeProject;
     sample.make = MakeSample;
     (void)RegisterTransform("filter", std::move(filter));
     (void)RegisterTransform("join", std::move(join));
+    (void)RegisterTransform("local_shuffle", std::move(local_shuffle));
     (void)RegisterTransform("project", std::move(project));
     (void)RegisterTransform("sample", std::move(sample));
     return true;

@@ -135,6 +135,22 @@ std::vector<StepSpec> BuiltinTransforms() {
                   .doc = "Samples of one seed share no row where their ranges from offset to offset + "
                          "fraction do not overlap."}},
                 BindSample),
+      Transform(
+          "local_shuffle",
+          "Puts rows that follow each other in a random order: less random than random_shuffle, but the "
+          "rows stay in their partition and nothing is written to disk.",
+          {{.name = "buffer_rows",
+            .type = ArgType::kInt,
+            .default_json = "10000",
+            .min = 2,
+            .max = 4e9,
+            .doc = "How many rows change places with each other; they are in memory together."},
+           {.name = "seed",
+            .type = ArgType::kInt,
+            .default_json = "0",
+            .min = 0,
+            .doc = "The same seed gives the same order."}},
+          BindAsIs),
       Transform("limit", "Keeps the first rows, in the order of the dataset.",
                 {{.name = "n", .type = ArgType::kInt, .required = true, .min = 0, .doc = "Number of rows."}},
                 BindAsIs),

@@ -129,6 +129,15 @@ steps:
   - repartition: {n: 3}
   - write_jsonl: out/b
 """,
+    "local_shuffle": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 500}
+  - filter: width % 7 <> 3
+  - local_shuffle: {buffer_rows: 60, seed: 5}
+  - write_parquet: out/a
+  - local_shuffle: {buffer_rows: 100}
+  - write_jsonl: out/b
+""",
     "distinct": """
 steps:
   - read_parquet: {path: in/parquet, rows_per_partition: 400}
