@@ -1,5 +1,6 @@
-// Input and output around the page cache (O_DIRECT), for files that do not fit what a run leaves to the kernel: pages that
-// are reclaimed before anybody reads them cost more processor time than the copy. Private to this room.
+// Input and output around the page cache (O_DIRECT), for files that do not fit what a run leaves to the
+// kernel: pages that are reclaimed before anybody reads them cost more processor time than the copy. Private
+// to this room.
 #pragma once
 
 #include <condition_variable>
@@ -16,8 +17,9 @@ namespace partita {
 // Is the file on a file system that is known to do this well? Network file systems are left to their caches.
 bool IsOnLocalDisk(int fd);
 
-// Everything behind `offset` of a file that is written in order. Bytes are copied to one of two buffers; while one fills,
-// the other is on its way to disk. One thread at a time. The file descriptor is the caller's, who does not use it meanwhile.
+// Everything behind `offset` of a file that is written in order. Bytes are copied to one of two buffers;
+// while one fills, the other is on its way to disk. One thread at a time. The file descriptor is the
+// caller's, who does not use it meanwhile.
 class DirectWriter {
  public:
   // Null: the file system refuses. `offset` is a multiple of kDirectAlignment.

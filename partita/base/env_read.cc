@@ -152,13 +152,15 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   }
 
   static bool IsAligned(int64_t position, int64_t nbytes, const void* out) {
-    return (position | nbytes | static_cast<int64_t>(reinterpret_cast<uintptr_t>(out))) % kDirectAlignment == 0;
+    return (position | nbytes | static_cast<int64_t>(reinterpret_cast<uintptr_t>(out))) % kDirectAlignment ==
+           0;
   }
 
   int64_t ReadDirect(int64_t position, int64_t nbytes, uint8_t* out) {
     int64_t done = 0;
     while (done < nbytes) {
-      const ssize_t got = pread(direct_fd_, out + done, std::min(nbytes - done, kReadChunkBytes), position + done);
+      const ssize_t got =
+          pread(direct_fd_, out + done, std::min(nbytes - done, kReadChunkBytes), position + done);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return done;
       done += got;

@@ -19,8 +19,8 @@ namespace {
 
 // Smaller writes are joined; larger ones go straight to the kernel.
 constexpr int64_t kBufferBytes = 64 << 10;
-// A file of bounded page cache goes around it behind so many windows: then it is large, and writing it so costs less
-// processor time than taking pages and dropping them.
+// A file of bounded page cache goes around it behind so many windows: then it is large, and writing it so
+// costs less processor time than taking pages and dropping them.
 constexpr int64_t kCachedWindows = 2;
 
 class LocalOutput : public arrow::io::OutputStream {
@@ -166,7 +166,7 @@ class LocalWriteFile final : public LocalOutput {
   }
 
   int64_t window_bytes_;
-  int64_t direct_from_;         // where the page cache is left
+  int64_t direct_from_;  // where the page cache is left
   std::unique_ptr<DirectWriter> direct_;
   int64_t written_ = 0;         // bytes the kernel has, through the page cache
   int64_t window_start_ = 0;    // of the window being written

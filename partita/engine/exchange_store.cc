@@ -17,8 +17,9 @@
 namespace partita {
 namespace {
 
-// The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more than half of
-// what it may, and a guess that is too high costs some reclaimed pages, one that is too low waits for the disk.
+// The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
+// than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
+// waits for the disk.
 int64_t PageCacheLeft(const MachineLimits& limits, int64_t budget_bytes) {
   int64_t bytes = limits.available_bytes;
   if (limits.cgroup_limit_bytes > 0)

@@ -102,7 +102,7 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
-  int64_t cache_bytes_ = 0;  // page cache for exchanged files
+  int64_t cache_bytes_ = 0;                                 // page cache for exchanged files
   mutable std::vector<std::atomic<int64_t>> cached_bytes_;  // by exchange, of a file; -1: not asked for yet
   std::vector<int64_t> scan_partitions_;
   std::map<int, std::shared_ptr<JoinTable>> tables_;

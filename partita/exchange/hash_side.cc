@@ -164,8 +164,10 @@ Status HashSide::Load(arrow::MemoryPool* pool) {
     auto batch = file->Finish(std::move(read), place, pool);
     if (batch.ok()) {
       auto prepared = Prepare(place, std::move(*batch), pool);
-      if (prepared.ok()) frame = std::move(*prepared);
-      else batch = prepared.status();
+      if (prepared.ok())
+        frame = std::move(*prepared);
+      else
+        batch = prepared.status();
     }
     if (!batch.ok()) {
       // Those behind it are no longer in line: they are read again.

@@ -48,9 +48,9 @@ Result<RunSlice> RunGroups::Merge(std::vector<RunSlice> group, const OperatorCon
   files_.push_back(path);
   const int64_t cached_bytes = group[0].cached_bytes;
   ARROW_ASSIGN_OR_RAISE(auto writer, RunFileWriter::Open(env_, path, schema_, cached_bytes));
-  // A bound by key alone stays: a reader may ask where the range begins. One at a row of a run does not: other rows stand
-  // there now, and all of them are in the range.
-  const auto kept = [&](std::optional<RunBound> RunSlice::* bound) -> std::optional<RunBound> {
+  // A bound by key alone stays: a reader may ask where the range begins. One at a row of a run does not:
+  // other rows stand there now, and all of them are in the range.
+  const auto kept = [&](std::optional<RunBound> RunSlice::*bound) -> std::optional<RunBound> {
     const auto& first = group.front().*bound;
     const auto& last = group.back().*bound;
     const bool same = first && last && first->tie == last->tie && first->tie != 0;

@@ -13,6 +13,9 @@ namespace partita {
 namespace {
 
 constexpr char kKeyColumn[] = "__key";
+// A run is at most a quarter of what its task has written before it, and this at least: other workers read on
+// while it is sorted and written, but for the last nobody has anything to read.
+constexpr int64_t kFirstRunBytes = 32 << 20;
 constexpr uint64_t kSampleSeed = 0x70617274697461ULL;
 
 bool StoresKey(const PlanExchange& exchange) { return exchange.kind != PlanExchange::Kind::kSort; }
@@ -49,7 +52,7 @@ class SortedSink final : public Sink {
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
     if (block.num_rows() == 0) return Status::OK();
     // A run whose writing was refused half-way is finished before anything is added.
-    if (held_bytes_ >= init_.hold_bytes || sorted_) ARROW_RETURN_NOT_OK(Flush(ctx));
+    if (held_bytes_ >= RunBytes() || sorted_) ARROW_RETURN_NOT_OK(Flush(ctx));
     Status status = Hold(block, ctx);
     if (status.IsOutOfMemory() && !held_.empty()) {
       ARROW_RETURN_NOT_OK(Flush(ctx));
@@ -155,12 +158,16 @@ class SortedSink final : public Sink {
     batches_.clear();
     keys_.clear();
     seen_.clear();
-    cushion_.Release();  // items_memory_ is kept for the next run: fresh pages cost more than what is done in them
+    cushion_.Release();  // items_memory_ is kept for the next run: fresh pages cost more than what is done in
+                         // them
     held_bytes_ = 0;
     num_items_ = flushed_ = 0;
     sorted_ = false;
   }
 
+  int64_t RunBytes() const {
+    return std::min(init_.hold_bytes, std::max(kFirstRunBytes, written_bytes_ / 4));
+  }
   int64_t CushionBytes() const { return 3 * FrameBytes(init_.hold_bytes); }
 
   // Writes what is held as a run. After a refusal it goes on where it stopped.
@@ -193,6 +200,7 @@ class SortedSink final : public Sink {
       flushed_ += count;
     }
     writer_->EndRun();
+    written_bytes_ += held_bytes_;
     Drop();
     return Status::OK();
   }
@@ -264,6 +272,7 @@ class SortedSink final : public Sink {
   std::unordered_set<const void*> seen_;
   Reservation cushion_;  // for what writing a frame needs
   int64_t held_bytes_ = 0;
+  int64_t written_bytes_ = 0;  // of runs, as they were held
   std::unique_ptr<arrow::ResizableBuffer> items_memory_;
   size_t num_items_ = 0, flushed_ = 0;
   bool sorted_ = false;  // the items are in order, and being written

@@ -10,7 +10,7 @@
 namespace partita {
 namespace {
 
-constexpr size_t kMaxFanIn = 128;  // each run has a frame in memory
+constexpr size_t kMaxFanIn = 128;             // each run has a frame in memory
 constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
 
@@ -25,7 +25,8 @@ class SortedSource final : public Source {
   SortedSource(SortedSourceInit init, KeysOf keys_of)
       : init_(std::move(init)),
         keys_of_(std::move(keys_of)),
-        groups_(init_.env, RunSchema(*init_.exchange), keys_of_, init_.scratch, FrameBytes(init_.hold_bytes)) {
+        groups_(init_.env, RunSchema(*init_.exchange), keys_of_, init_.scratch,
+                FrameBytes(init_.hold_bytes)) {
     slices_ = init_.shares->SlicesOf(init_.partition);
     left_ = init_.exchange->limit >= 0 ? init_.exchange->limit : INT64_MAX;
   }
@@ -35,7 +36,8 @@ class SortedSource final : public Source {
     if (!merger_) {
       ARROW_RETURN_NOT_OK(groups_.Reduce(FanIn(), &slices_, ctx));
       const int64_t window_bytes = std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes);
-      merger_ = std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_, window_bytes);
+      merger_ =
+          std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_, window_bytes);
     }
     if (left_ == 0) return std::nullopt;
     ARROW_ASSIGN_OR_RAISE(auto batch, merger_->Next(ctx.target_block_bytes, ctx.pool.get()));

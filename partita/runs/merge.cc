@@ -122,7 +122,9 @@ RunMerger::RunMerger(Env* env, std::vector<RunSlice> slices, std::shared_ptr<arr
     fringe_bytes_ += longest;
     runs_.push_back(std::move(run));
   }
-  const auto first = [&](const FrameRef& ref) -> const KeyPoint& { return runs_[ref.run].place(ref.frame).first; };
+  const auto first = [&](const FrameRef& ref) -> const KeyPoint& {
+    return runs_[ref.run].place(ref.frame).first;
+  };
   std::sort(order_.begin(), order_.end(), [&](const FrameRef& a, const FrameRef& b) {
     if (const int c = ComparePoints(first(a), first(b)); c != 0) return c < 0;
     return std::tie(a.run, a.frame) < std::tie(b.run, b.frame);
@@ -232,7 +234,8 @@ Status RunMerger::TakeWindow(arrow::MemoryPool* pool) {
     const Status status = TakeUpTo(cut, pool);
     if (!status.IsOutOfMemory()) return status;
     if (cut.frame == nullptr) {
-      const auto any = std::find_if(runs_.begin(), runs_.end(), [](const Run& run) { return !run.frames.empty(); });
+      const auto any =
+          std::find_if(runs_.begin(), runs_.end(), [](const Run& run) { return !run.frames.empty(); });
       const Frame& frame = any->frames.front();
       cut = {&frame, frame.end - 1, static_cast<size_t>(any - runs_.begin())};
     }
@@ -277,7 +280,8 @@ Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
   emitted_ = 0;
   if (count == 0) return Status::OK();
   // About one item a bucket, where keys are spread evenly.
-  const int shift = std::max(0, static_cast<int>(std::bit_width(last - low)) - static_cast<int>(std::bit_width(count)));
+  const int shift =
+      std::max(0, static_cast<int>(std::bit_width(last - low)) - static_cast<int>(std::bit_width(count)));
   const size_t buckets = static_cast<size_t>((last - low) >> shift) + 1;
   const size_t bytes = 2 * count * sizeof(Item) + (buckets + 1) * sizeof(uint32_t);
   if (!memory_ || memory_->size() < static_cast<int64_t>(bytes)) {
@@ -299,9 +303,10 @@ Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
   return Status::OK();
 }
 
-// The stable sort of `count` items to `sorted`: by the leading bits of their distance to `low`, then by comparison within
-// buckets. What is in a bucket are sequences of runs behind each other, each ascending.
-void RunMerger::SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count, size_t buckets) {
+// The stable sort of `count` items to `sorted`: by the leading bits of their distance to `low`, then by
+// comparison within buckets. What is in a bucket are sequences of runs behind each other, each ascending.
+void RunMerger::SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count,
+                          size_t buckets) {
   auto* ends = reinterpret_cast<uint32_t*>(sorted + count);
   std::fill(ends, ends + buckets + 1, 0);
   for (size_t i = 0; i < count; ++i) ++ends[((items[i].hi - low) >> shift) + 1];

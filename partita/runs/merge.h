@@ -1,7 +1,7 @@
-// Merging sorted runs: the rows of a key range of many runs as one stream in (key, run) order. Not row by row: frames are
-// loaded in the order of their first keys until there is a window, whose rows are put in order at once. The disk reads the
-// frames behind it meanwhile. Memory: one frame a run, the window, what is read ahead, and the block that is given out.
-// One thread at a time.
+// Merging sorted runs: the rows of a key range of many runs as one stream in (key, run) order. Not row by
+// row: frames are loaded in the order of their first keys until there is a window, whose rows are put in
+// order at once. The disk reads the frames behind it meanwhile. Memory: one frame a run, the window, what is
+// read ahead, and the block that is given out. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -82,7 +82,7 @@ class RunMerger {
   int64_t window_bytes_;
   std::map<std::string, std::unique_ptr<RunFileReader>> files_;
   std::vector<Run> runs_;
-  std::vector<FrameRef> order_;  // all frames, by first key: as they are loaded
+  std::vector<FrameRef> order_;           // all frames, by first key: as they are loaded
   size_t next_load_ = 0, next_read_ = 0;  // in order_
   int64_t loaded_bytes_ = 0, ahead_bytes_ = 0;
   int64_t fringe_bytes_ = 0;  // one frame of each run
