@@ -17,6 +17,7 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "partita/base/env_errno.h"
 #include "partita/base/env_files.h"
@@ -88,6 +89,34 @@ Result<std::vector<std::string>> ReadNames(Fd fd, const std::string& path) {
 
 // Removes `name` in the directory `parent` with everything below it. Relative to descriptors and without
 // following links, so nobody can redirect it while it runs.
+// Removes large files, several at a time: letting go of a file's pages takes long. What fails is tried again by
+// the caller, one after the other.
+void RemoveLargeFiles(int parent, const std::vector<std::string>& names) {
+  constexpr int64_t kLargeBytes = 32 << 20;
+  constexpr size_t kMaxThreads = 4;
+  std::vector<const std::string*> large;
+  for (const std::string& name : names) {
+    struct stat info;
+    if (fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+        info.st_size >= kLargeBytes) {
+      large.push_back(&name);
+    }
+  }
+  if (large.size() < 2) return;
+  std::atomic<size_t> next{0};
+  const auto remove = [&] {
+    for (size_t i = next++; i < large.size(); i = next++) unlinkat(parent, large[i]->c_str(), 0);
+  };
+  std::vector<std::thread> threads;
+  try {
+    while (threads.size() + 1 < std::min(kMaxThreads, large.size())) threads.emplace_back(remove);
+  } catch (const std::system_error&) {
+    // Those that did start, and this one, do it.
+  }
+  remove();
+  for (auto& thread : threads) thread.join();
+}
+
 Status RemoveBelow(int parent, const std::string& name, const std::string& path) {
   if (unlinkat(parent, name.c_str(), 0) == 0 || IsMissing(errno)) return Status::OK();
   const int refused = errno;
@@ -100,6 +129,7 @@ Status RemoveBelow(int parent, const std::string& name, const std::string& path)
   Fd listing(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
   if (!listing.ok()) return ErrnoStatus(errno, "remove", path);
   ARROW_ASSIGN_OR_RAISE(const auto names, ReadNames(std::move(listing), path));
+  RemoveLargeFiles(fd.get(), names);
   for (const std::string& child : names) {
     ARROW_RETURN_NOT_OK(RemoveBelow(fd.get(), child, path + "/" + child));
   }

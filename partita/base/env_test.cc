@@ -5,12 +5,14 @@
 #include <arrow/memory_pool.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -79,6 +81,66 @@ TEST_F(EnvTest, OneWriteLargerThanManyWindows) {
   ASSERT_TRUE(file->Write(bytes.data(), static_cast<int64_t>(bytes.size())).ok());
   ASSERT_TRUE(file->Close().ok());
   EXPECT_TRUE(Read(path) == bytes);
+}
+
+TEST_F(EnvTest, FilesThatGoAroundThePageCacheReadBack) {
+  const std::string bytes = Pattern(5'000'001);
+  for (const int64_t cached : {int64_t{0}, int64_t{1}, int64_t{1'000'000}, int64_t{9'000'000}}) {
+    const std::string path = Path("direct" + std::to_string(cached));
+    auto file = env_->OpenWrite(path, {.window_bytes = 0, .cached_bytes = cached}).ValueOrDie();
+    size_t at = 0;
+    for (size_t step = 1; at < bytes.size(); step = step * 7 % 300'007 + 1) {
+      const size_t n = std::min(step, bytes.size() - at);
+      ASSERT_TRUE(file->Write(bytes.data() + at, static_cast<int64_t>(n)).ok());
+      at += n;
+    }
+    ASSERT_TRUE(file->Close().ok());
+    EXPECT_TRUE(Read(path) == bytes) << cached;
+
+    auto in = env_->OpenRead(path, {.cached_bytes = cached}).ValueOrDie();
+    auto memory = arrow::AllocateBuffer(3 * kDirectAlignment, kDirectAlignment).ValueOrDie();
+    const auto size = static_cast<int64_t>(bytes.size());
+    for (int64_t page :
+         {int64_t{0}, int64_t{1}, int64_t{500}, size / kDirectAlignment - 2, size / kDirectAlignment}) {
+      const int64_t place = page * kDirectAlignment;
+      const int64_t got = in->ReadAt(place, memory->size(), memory->mutable_data()).ValueOrDie();
+      EXPECT_EQ(got, std::min(memory->size(), size - place)) << "short at the end alone";
+      EXPECT_EQ(std::memcmp(memory->data(), bytes.data() + place, static_cast<size_t>(got)), 0) << page;
+    }
+    char odd[100];
+    EXPECT_EQ(in->ReadAt(2'000'001, 100, odd).ValueOrDie(), 100);
+    EXPECT_EQ(std::memcmp(odd, bytes.data() + 2'000'001, 100), 0);
+  }
+}
+
+TEST_F(EnvTest, AWriteAroundThePageCacheThatFailsIsAnError) {
+  // In a process of its own: the limit of a file's size stands for a full disk.
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{2 << 20, 2 << 20};
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(1);
+    auto file = env_->OpenWrite(Path("limited"), {.window_bytes = 0, .cached_bytes = 0}).ValueOrDie();
+    const std::string bytes = Pattern(1 << 20);
+    Status status;
+    for (int i = 0; i < 5 && status.ok(); ++i) status = file->Write(bytes.data(), 1 << 20);
+    const bool failed = !status.ok() && !file->Close().ok();
+    _exit(failed ? 0 : 2);
+  }
+  int state = 0;
+  ASSERT_EQ(waitpid(child, &state, 0), child);
+  EXPECT_TRUE(WIFEXITED(state) && WEXITSTATUS(state) == 0) << state;
+}
+
+TEST_F(EnvTest, RemovesManyLargeFiles) {
+  for (int i = 0; i < 9; ++i) {
+    Write(Path("large" + std::to_string(i)), "x");
+    std::filesystem::resize_file(Path("large" + std::to_string(i)), 64 << 20);
+  }
+  Write(Path("small"), "x");
+  ASSERT_TRUE(env_->RemoveTree(dir_).ok());
+  EXPECT_FALSE(env_->Stat(dir_).ValueOrDie().exists);
 }
 
 TEST_F(EnvTest, FlushShowsBytesToReaders) {

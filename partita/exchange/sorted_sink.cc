@@ -3,7 +3,6 @@
 #include <arrow/api.h>
 
 #include <algorithm>
-#include <queue>
 #include <unordered_set>
 
 #include "partita/block/logical_bytes.h"
@@ -66,9 +65,8 @@ class SortedSink final : public Sink {
   Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(Open());
     ARROW_RETURN_NOT_OK(Flush(ctx));
-    std::vector<SampledRow> sample;
-    for (; !sample_.empty(); sample_.pop()) sample.push_back(sample_.top());
-    ARROW_RETURN_NOT_OK(writer_->Close(std::move(sample)));
+    CutSample();
+    ARROW_RETURN_NOT_OK(writer_->Close(std::move(sample_)));
     OutputFile file;
     file.path = init_.name;
     file.temporary = temporary_;
@@ -90,10 +88,6 @@ class SortedSink final : public Sink {
   }
 
  private:
-  struct Later {
-    bool operator()(const SampledRow& a, const SampledRow& b) const { return a.hash < b.hash; }
-  };
-
   Status Open() {
     if (writer_) return Status::OK();
     ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
@@ -247,16 +241,20 @@ class SortedSink final : public Sink {
     for (const auto& item : items) {
       const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
                                        held_[item.batch].ordinals.At(item.row));
-      if (sample_.size() == kSampledRows) {
-        if (hash < sample_.top().hash) {
-          sample_.pop();
-          sample_.push({hash, PointOfItem(item), run, rank});
-        }
-      } else {
-        sample_.push({hash, PointOfItem(item), run, rank});
-      }
+      if (hash < sampled_below_) sample_.push_back({hash, PointOfItem(item), run, rank});
+      if (sample_.size() == 2 * kSampledRows) CutSample();
       ++rank;
     }
+  }
+
+  // The rows with the smallest hashes stay.
+  void CutSample() {
+    if (sample_.size() <= kSampledRows) return;
+    const auto last = sample_.begin() + (kSampledRows - 1);
+    std::nth_element(sample_.begin(), last, sample_.end(),
+                     [](const SampledRow& a, const SampledRow& b) { return a.hash < b.hash; });
+    sampled_below_ = last->hash;
+    sample_.resize(kSampledRows);
   }
 
   SortedSinkInit init_;
@@ -275,8 +273,9 @@ class SortedSink final : public Sink {
   int64_t written_bytes_ = 0;  // of runs, as they were held
   std::unique_ptr<arrow::ResizableBuffer> items_memory_;
   size_t num_items_ = 0, flushed_ = 0;
-  bool sorted_ = false;  // the items are in order, and being written
-  std::priority_queue<SampledRow, std::vector<SampledRow>, Later> sample_;  // largest hash on top
+  bool sorted_ = false;                  // the items are in order, and being written
+  std::vector<SampledRow> sample_;       // up to twice as many rows as are kept
+  uint64_t sampled_below_ = UINT64_MAX;  // the hash from which on no row is kept
 };
 
 }  // namespace
