@@ -81,7 +81,8 @@ std::vector<int64_t> FirstRows(const RowKeys& keys) {
     const uint64_t next = HashKey(keys.prefix(row), keys.whole(row));
     if (next != hash) open.clear();
     hash = next;
-    auto it = std::find_if(open.begin(), open.end(), [&](int64_t other) { return SameKey(keys, other, row); });
+    auto it =
+        std::find_if(open.begin(), open.end(), [&](int64_t other) { return SameKey(keys, other, row); });
     if (it == open.end()) it = open.insert(open.end(), row);
     first[static_cast<size_t>(row)] = *it;
   }

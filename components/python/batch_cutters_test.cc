@@ -27,7 +27,9 @@ TEST(CutByGroups, EndsBatchesBehindGroupsWhateverTheBlocks) {
   // Rows in the order of their hashes, as an exchange leaves them: found by asking the cutter itself.
   auto budget = Budget::Make(1 << 20);
   const auto schema = Keyed({}).batch->schema();
-  const auto cutter = [&](int64_t rows) { return CutByGroups(*schema, {"k"}, rows, budget->root()).ValueOrDie(); };
+  const auto cutter = [&](int64_t rows) {
+    return CutByGroups(*schema, {"k"}, rows, budget->root()).ValueOrDie();
+  };
   std::vector<int64_t> order;
   for (int64_t key = 0; key < 40; ++key) {
     // Insertion: before the first key that may not stand behind it.

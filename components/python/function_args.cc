@@ -110,8 +110,21 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   ARROW_RETURN_NOT_OK(ParseBatchSize(args, &out));
   ARROW_ASSIGN_OR_RAISE(out.by, GetStringsOr(args, "by", {}));
   ARROW_ASSIGN_OR_RAISE(out.batch_format, GetStringOr(args, "batch_format", "numpy"));
+  ARROW_ASSIGN_OR_RAISE(const std::string compute, GetStringOr(args, "compute", "processes"));
+  out.compute = compute == "inline"    ? FunctionArgs::Compute::kInline
+                : compute == "threads" ? FunctionArgs::Compute::kThreads
+                                       : FunctionArgs::Compute::kProcesses;
   ARROW_ASSIGN_OR_RAISE(out.max_workers, GetIntOr(args, "concurrency", 0));
   ARROW_ASSIGN_OR_RAISE(out.min_workers, GetIntOr(args, "min_concurrency", 0));
+  if (out.compute != FunctionArgs::Compute::kProcesses) {
+    for (const char* arg : {"timeout", "memory", "min_concurrency"}) {
+      if (args.contains(arg) && !args.at(arg).is_null() && args.at(arg) != 0) {
+        return UserError(std::string(arg) + " needs a process that can be ended: the function runs in " +
+                             (compute == "inline" ? "this one" : "threads"),
+                         "leave out `" + std::string(arg) + "` or `compute`");
+      }
+    }
+  }
   if (out.max_workers > 0 && out.min_workers > out.max_workers) {
     return UserError("min_concurrency is larger than concurrency");
   }
@@ -187,11 +200,20 @@ StepSpec FunctionSpec(FunctionKind kind) {
       {.name = "fn_constructor_kwargs",
        .type = ArgType::kJson,
        .doc = "A map of keyword arguments of the class."},
+      {.name = "compute",
+       .type = ArgType::kString,
+       .default_json = "\"processes\"",
+       .choices = {"processes", "threads", "inline"},
+       .doc = "Where it runs: in worker processes; in threads of the process that runs the pipeline, for "
+              "functions "
+              "that let go of Python's lock; inline: in one such thread, for debuggers. `partita run` has "
+              "processes "
+              "alone."},
       {.name = "concurrency",
        .type = ArgType::kInt,
        .min = 1,
        .max = 1024,
-       .doc = "Worker processes at most; null: as many as the run has threads."},
+       .doc = "Worker processes or threads at most; null: as many as the run has threads."},
       {.name = "min_concurrency",
        .type = ArgType::kInt,
        .default_json = "0",
@@ -224,8 +246,8 @@ StepSpec FunctionSpec(FunctionKind kind) {
   spec.args.insert(spec.args.end(), shared.begin(), shared.end());
   for (ArgSpec& arg : spec.args) {
     // They change how long it takes and what it may need, never a row.
-    arg.is_physical = arg.name == "concurrency" || arg.name == "min_concurrency" || arg.name == "memory" ||
-                      arg.name == "retries";
+    arg.is_physical = arg.name == "compute" || arg.name == "concurrency" || arg.name == "min_concurrency" ||
+                      arg.name == "memory" || arg.name == "retries";
   }
   spec.least_bytes = 32 << 20;
   spec.bind = [kind](const Json& args, const std::shared_ptr<arrow::Schema>& input) {

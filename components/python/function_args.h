@@ -22,6 +22,7 @@ struct FunctionArgs {
   int64_t batch_bytes = 0;                // logical bytes of a batch; 0: rows count
   std::vector<std::string> by;            // map_groups: the key columns
   std::string batch_format;
+  enum class Compute { kProcesses, kThreads, kInline } compute = Compute::kProcesses;
   int64_t max_workers = 0;  // 0: as many as the run has threads
   int64_t min_workers = 0;
   int64_t memory_bytes = 0;

@@ -10,6 +10,7 @@
 #include "components/python/batch_call.h"
 #include "components/python/batch_codec.h"
 #include "components/python/batch_cutters.h"
+#include "components/python/local_pool.h"
 #include "components/python/process_pool.h"
 #include "components/python/python_command.h"
 #include "partita/base/json.h"
@@ -26,7 +27,8 @@ constexpr int64_t kLeasedShare = 8;  // of the budget
 
 class FunctionStep final : public AsyncTransform {
  public:
-  FunctionStep(FunctionKind kind, FunctionArgs args, const TransformInit& init, ProcessPoolOptions pool)
+  FunctionStep(FunctionKind kind, FunctionArgs args, const TransformInit& init, int most_workers,
+               std::unique_ptr<FunctionPool> pool)
       : kind_(kind),
         args_(std::move(args)),
         input_(init.input),
@@ -34,8 +36,8 @@ class FunctionStep final : public AsyncTransform {
         memory_(init.pool),
         keeps_going_(init.keeps_going),
         to_caller_(init.to_caller),
-        most_workers_(pool.max_workers),
-        pool_(std::make_unique<ProcessPool>(std::move(pool))) {}
+        most_workers_(most_workers),
+        pool_(std::move(pool)) {}
 
   int64_t rows_in_flight() const override { return 0; }
   int64_t batch_rows() const override { return args_.batch_rows; }
@@ -161,8 +163,7 @@ class FunctionStep final : public AsyncTransform {
       case BatchSearch::Next::kNotOfARow:
         break;
     }
-    Finish(call,
-           call->Located(call->last_error, "; it fails on these rows together, on none of them alone"));
+    Finish(call, call->Located(call->last_error, "; it fails on these rows together, on none of them alone"));
   }
 
   Result<Block> BlockOf(BatchCall* call, const WorkerAnswer& answer) {
@@ -241,7 +242,7 @@ class FunctionStep final : public AsyncTransform {
   const bool keeps_going_, to_caller_;
   const int64_t most_workers_;
   std::atomic<int64_t> output_guess_{0};
-  std::unique_ptr<ProcessPool> pool_;  // last: its thread calls the rest
+  std::unique_ptr<FunctionPool> pool_;  // last: its threads call the rest
 };
 
 Json Named(const Json& args, const char* name, Json empty) {
@@ -253,16 +254,6 @@ Json Named(const Json& args, const char* name, Json empty) {
 
 Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, const TransformInit& init) {
   ARROW_ASSIGN_OR_RAISE(FunctionArgs args, ParseFunctionArgs(kind, *init.args));
-  ProcessPoolOptions pool;
-  pool.step = init.step;
-  pool.command = PythonCommand();
-  pool.max_workers = static_cast<int>(args.max_workers > 0 ? args.max_workers : init.threads);
-  pool.min_workers = static_cast<int>(std::min<int64_t>(args.min_workers, pool.max_workers));
-  pool.memory_bytes = args.memory_bytes;
-  pool.timeout_s = args.timeout_s;
-  pool.pool = init.pool;
-  pool.env = init.env;
-  pool.observer = init.observer;
   ARROW_ASSIGN_OR_RAISE(const std::string schema, EncodeSchema(init.output ? *init.output : *init.input));
   Json setup = {{"kind", std::string(FunctionStepName(kind))},
                 {"step", init.step},
@@ -276,15 +267,37 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                 {"fn_kwargs", Named(*init.args, "fn_kwargs", Json::object())},
                 {"fn_constructor_args", Named(*init.args, "fn_constructor_args", Json::array())},
                 {"fn_constructor_kwargs", Named(*init.args, "fn_constructor_kwargs", Json::object())}};
+  std::shared_ptr<const std::string> payload;
   if (args.fn.starts_with(kPayloadPrefix)) {
-    pool.payload = FindPayload(args.fn);
-    if (pool.payload == nullptr) {
+    payload = FindPayload(args.fn);
+    if (payload == nullptr) {
       return UserError("the plan does not hold the code of this function",
                        "run the script that made the plan");
     }
   }
-  pool.setup = CanonicalJson(setup);
-  return std::unique_ptr<AsyncTransform>(new FunctionStep(kind, std::move(args), init, std::move(pool)));
+  const auto most = static_cast<int>(args.compute == FunctionArgs::Compute::kInline ? 1
+                                     : args.max_workers > 0                         ? args.max_workers
+                                                                                    : init.threads);
+  std::unique_ptr<FunctionPool> pool;
+  if (args.compute != FunctionArgs::Compute::kProcesses && HasLocalHost()) {
+    pool = std::make_unique<LocalPool>(LocalPoolOptions{CanonicalJson(setup), payload, most, init.pool});
+  } else {
+    ProcessPoolOptions options;
+    options.step = init.step;
+    options.command = PythonCommand();
+    options.setup = CanonicalJson(setup);
+    options.payload = payload;
+    options.max_workers = most;
+    options.min_workers = static_cast<int>(std::min<int64_t>(args.min_workers, most));
+    options.memory_bytes = args.memory_bytes;
+    options.timeout_s = args.timeout_s;
+    options.pool = init.pool;
+    options.env = init.env;
+    options.observer = init.observer;
+    pool = std::make_unique<ProcessPool>(std::move(options));
+  }
+  return std::unique_ptr<AsyncTransform>(
+      new FunctionStep(kind, std::move(args), init, most, std::move(pool)));
 }
 
 }  // namespace partita

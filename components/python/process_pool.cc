@@ -314,7 +314,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
         worker->needs_since_ns = Now();
         Need(worker, worker->needs_bytes);
       } else if (!worker->jobs.empty() && worker->jobs.front().id == words->value("id", int64_t{-1})) {
-        Done(worker, op, *words);
+        Done(worker, *words);
       }
     }
   }
@@ -374,7 +374,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     if (!SendMessage(worker->socket, CanonicalJson(words), fds).ok()) Kill(worker, "its socket is broken");
   }
 
-  void Done(Worker* worker, const std::string& op, const Json& words) {
+  void Done(Worker* worker, const Json& words) {
     const int64_t now = Now();
     RunningJob running = std::move(worker->jobs.front());
     worker->jobs.pop_front();
@@ -391,43 +391,8 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
       worker->kept.push_back(segments_->Abandon(running.job.input));
     }
     if (running.answered) return;
-    WorkerAnswer answer = AnswerOf(op, words, std::move(running.output));
+    WorkerAnswer answer = AnswerOf(words, std::move(running.output), refusal_);
     Answer(std::move(running.job), std::move(answer));
-  }
-
-  WorkerAnswer AnswerOf(const std::string& op, const Json& words, SegmentPool::Lease output) {
-    WorkerAnswer answer;
-    if (op == "done") {
-      answer.output_bytes = words.value("bytes", int64_t{0});
-      answer.origins_at = words.value("origins_at", int64_t{-1});
-      answer.origins_count = words.value("origins", int64_t{0});
-      const int64_t size = output == nullptr ? 0 : output->memory->size();
-      const bool fits = answer.output_bytes >= 0 && answer.output_bytes <= size &&
-                        (answer.origins_at < 0 || (answer.origins_count >= 0 && answer.origins_at % 4 == 0 &&
-                                                   answer.origins_at <= size &&
-                                                   answer.origins_count <= (size - answer.origins_at) / 4));
-      if (!fits)
-        return {.kind = Kind::kError, .error = BugError("a worker's answer points outside its memory")};
-      answer.output = std::move(output);
-    } else if (op == "bad_rows") {
-      answer.kind = Kind::kBadRows;
-      for (const auto& row : words.value("rows", Json::array())) {
-        if (row.is_array() && row.size() == 2 && row[0].is_number_integer() && row[1].is_string())
-          answer.bad_rows.emplace_back(row[0].get<int64_t>(), row[1].get<std::string>());
-      }
-    } else if (op == "refused") {
-      answer.kind = Kind::kRefused;
-      answer.error = refusal_.ok() ? OutOfMemoryError("a result does not fit in the budget") : refusal_;
-    } else if (op == "memory") {
-      answer.kind = Kind::kMemory;
-      answer.error = ResourceError(words.value("text", "out of memory"),
-                                   "give the step more with memory, or fewer rows with batch_size");
-    } else {
-      answer.kind = Kind::kError;
-      answer.error = words.value("data", false) ? DataError(words.value("text", "failed"))
-                                                : UserError(words.value("text", "failed"));
-    }
-    return answer;
   }
 
   // ---- time

@@ -10,17 +10,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "components/python/segment_pool.h"
-#include "partita/base/cancel.h"
-#include "partita/base/json_fwd.h"
+#include "components/python/function_pool.h"
 #include "partita/observe/observe.h"
-#include "partita/operator/operator.h"
 
 namespace partita {
 
@@ -37,44 +32,16 @@ struct ProcessPoolOptions {
   Observer* observer = nullptr;  // may be null
 };
 
-struct WorkerAnswer {
-  enum class Kind {
-    kDone,     // output (null: no rows) and, of steps that tell them, origins
-    kBadRows,  // per-row functions: which rows failed, and why
-    kError,    // the function raised
-    kMemory,   // it ran out of the memory that the step gave it
-    kRefused,  // the budget has no room for the result
-    kDied,     // the process ended or was ended: `error` says how
-    kFatal,    // no worker can be had: every job fails so
-    kCancelled,
-  } kind = Kind::kDone;
-  SegmentPool::Lease output;
-  int64_t output_bytes = 0;                    // of the Arrow stream at its start
-  int64_t origins_at = -1, origins_count = 0;  // int32 each: the input row of every output row
-  std::vector<std::pair<int64_t, std::string>> bad_rows;
-  Status error;
-};
-
-struct WorkerJob {
-  SegmentPool::Lease input;
-  int64_t input_bytes = 0, rows = 0;
-  std::vector<int64_t> groups;  // rows of each group that the function gets alone; empty: all at once
-  int64_t output_bytes_guess = 0;
-  int64_t partition = -1, first_row = -1, last_row = -1;  // for people
-  CancelToken cancel;
-  std::function<void(WorkerAnswer)> done;  // once, from the pool's thread; brief
-};
-
-class ProcessPool {
+class ProcessPool final : public FunctionPool {
  public:
   explicit ProcessPool(ProcessPoolOptions options);
-  ~ProcessPool();  // what is under way ends as cancelled; no process is left
+  ~ProcessPool() override;  // no process is left
   ProcessPool(const ProcessPool&) = delete;
   ProcessPool& operator=(const ProcessPool&) = delete;
 
-  void Submit(WorkerJob job);
-  SegmentPool* segments() const;
-  std::vector<InFlight> Slowest(int n) const;
+  void Submit(WorkerJob job) override;
+  SegmentPool* segments() const override;
+  std::vector<InFlight> Slowest(int n) const override;
 
  private:
   class Loop;

@@ -6,9 +6,8 @@
 namespace partita {
 
 void RegisterPythonComponents() {
-  for (const FunctionKind kind :
-       {FunctionKind::kMapBatches, FunctionKind::kMap, FunctionKind::kFlatMap, FunctionKind::kFilterRows,
-        FunctionKind::kMapGroups}) {
+  for (const FunctionKind kind : {FunctionKind::kMapBatches, FunctionKind::kMap, FunctionKind::kFlatMap,
+                                  FunctionKind::kFilterRows, FunctionKind::kMapGroups}) {
     TransformFactory factory;
     factory.make_async = [kind](const TransformInit& init) { return MakeFunctionStep(kind, init); };
     Status status = RegisterStep(FunctionSpec(kind));

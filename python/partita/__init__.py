@@ -12,7 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
-from ._functions import Actors, FunctionOptions, Tasks, set_runtime
+from ._functions import Actors, FunctionOptions, Inline, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
@@ -63,6 +63,7 @@ __all__ = [
     "Expr",
     "FunctionOptions",
     "GroupBy",
+    "Inline",
     "Mixture",
     "Options",
     "PartitaError",
@@ -76,6 +77,7 @@ __all__ = [
     "Sink",
     "StepStats",
     "Tasks",
+    "Threads",
     "UserError",
     "WrittenDataset",
     "WrittenFile",

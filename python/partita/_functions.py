@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import importlib.machinery
 import json
@@ -50,6 +51,32 @@ class Actors:
 
 
 @dataclass(frozen=True)
+class Threads:
+    """At most `n` threads of this process, for functions that let go of the interpreter's lock; None: as many as the
+    run has threads. A class is made once in each.
+
+    Args:
+        n: Threads at most.
+
+    Example:
+        >>> pt.range(3).map_batches(lambda batch: {"x": batch["id"] * 2}, compute=pt.Threads(2)).take(2)
+        [{'x': 0}, {'x': 2}]
+    """
+
+    n: int | None = None
+
+
+@dataclass(frozen=True)
+class Inline:
+    """One thread of this process, where debuggers see the function: `breakpoint()` and `pdb` work.
+
+    Example:
+        >>> pt.range(3).map_batches(lambda batch: {"x": batch["id"] * 2}, compute=pt.Inline()).take(2)
+        [{'x': 0}, {'x': 2}]
+    """
+
+
+@dataclass(frozen=True)
 class Tasks:
     """At most `n` worker processes; None: as many as the run has threads.
 
@@ -69,7 +96,8 @@ class FunctionOptions(TypedDict, total=False):
         fn_kwargs: Keyword arguments of every call.
         fn_constructor_args: Arguments of the class.
         fn_constructor_kwargs: Keyword arguments of the class.
-        compute: `pt.Actors(min, max)` or `pt.Tasks(n)`: how many worker processes.
+        compute: `pt.Actors(min, max)` or `pt.Tasks(n)`: how many worker processes. `pt.Threads(n)`: threads of this
+            process. `pt.Inline()`: one of them, for debuggers.
         concurrency: The same as a number, or as (least, most).
         memory: Bytes (`"512MiB"`) that a worker may allocate beside what it has after its start: claimed from the
             budget, and more is an error.
@@ -90,7 +118,7 @@ class FunctionOptions(TypedDict, total=False):
     fn_kwargs: Mapping[str, Any] | None
     fn_constructor_args: Sequence[Any] | None
     fn_constructor_kwargs: Mapping[str, Any] | None
-    compute: Actors | Tasks | None
+    compute: Actors | Tasks | Threads | Inline | None
     concurrency: int | tuple[int, int] | None
     memory: int | str | None
     timeout: float | str | None
@@ -117,6 +145,15 @@ class Function:
 def set_runtime() -> None:
     """Tells the engine which Python runs functions, and what it can import."""
     native.set_python_runtime(sys.executable, str(_WORKER), _sys_path())
+    native.set_local_host(_start_local)
+
+
+def _start_local(jobs: native.LocalJobs) -> None:
+    from .worker import local  # NumPy is loaded when it is needed
+
+    atexit.unregister(native.end_local)  # once
+    atexit.register(native.end_local)
+    local.start(jobs)
 
 
 def _sys_path() -> list[str]:
@@ -217,9 +254,11 @@ def _quoted(name: str) -> str:
 
 def physical(options: FunctionOptions) -> dict[str, Any]:
     """The arguments of a step that say how it runs; what is as it is by default is left out."""
-    least, most = _workers(options.get("compute"), options.get("concurrency"))
+    compute = options.get("compute")
+    least, most = _workers(compute, options.get("concurrency"))
     retries = options.get("retries", 1)
     return {
+        "compute": "inline" if isinstance(compute, Inline) else "threads" if isinstance(compute, Threads) else None,
         "concurrency": most,
         "min_concurrency": least or None,
         "memory": options.get("memory"),
@@ -230,18 +269,21 @@ def physical(options: FunctionOptions) -> dict[str, Any]:
 
 
 def _workers(
-    compute: Actors | Tasks | None, concurrency: int | tuple[int, int] | None
+    compute: Actors | Tasks | Threads | Inline | None, concurrency: int | tuple[int, int] | None
 ) -> tuple[int | None, int | None]:
     """(least, most) worker processes."""
     if compute is not None and concurrency is not None:
         raise UserError("compute and concurrency say the same: give one of them")
     if isinstance(compute, Actors):
         return compute.min, compute.max if compute.max is not None else max(compute.min, 1)
-    if isinstance(compute, Tasks):
+    if isinstance(compute, Inline):
+        return None, None
+    if isinstance(compute, Tasks | Threads):
         return None, compute.n
     if compute is not None:
         raise UserError(
-            f"compute must be pt.Actors(min, max) or pt.Tasks(n), not {compute!r}", hint="or use concurrency=4"
+            f"compute must be pt.Actors(min, max), pt.Tasks(n), pt.Threads(n) or pt.Inline(), not {compute!r}",
+            hint="or use concurrency=4",
         )
     if isinstance(concurrency, tuple):
         return concurrency
@@ -269,8 +311,13 @@ def infer_schema(
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, sample.schema) as writer:
         writer.write_batch(sample)
-    text = json.dumps(setup).encode() + b"\n" + payload + sink.getvalue().to_pybytes()
-    answer = _ask(text)
+    stream = sink.getvalue().to_pybytes()
+    if args.get("compute") == "inline":
+        from .worker.infer import answered
+
+        answer = answered(setup, payload, stream)  # debuggers see it here, too
+    else:
+        answer = _ask(json.dumps(setup).encode() + b"\n" + payload + stream)
     name = function.name if function is not None else args["fn"]
     hint = "say what it returns: schema={'column': 'type', …}"
     if "error" in answer:

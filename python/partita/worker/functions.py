@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -222,15 +223,14 @@ async def _gathered(results: list[Any]) -> list[Any]:
 
 # -- Coroutines ----
 
-_loop: asyncio.AbstractEventLoop | None = None
+_own = threading.local()
 
 
 def _run(coroutine: Any) -> Any:
     """On the worker's one event loop: what a class opened in one call is there in the next."""
-    global _loop
-    if _loop is None:
-        _loop = asyncio.new_event_loop()
-    return _loop.run_until_complete(coroutine)
+    if not hasattr(_own, "loop"):
+        _own.loop = asyncio.new_event_loop()
+    return _own.loop.run_until_complete(coroutine)
 
 
 async def _collected(generator: Any) -> list[Any]:

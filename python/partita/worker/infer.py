@@ -40,13 +40,8 @@ def _first_group(batch: pa.RecordBatch, keys: list[str]) -> pa.RecordBatch:
     return batch.take(pa.array([place for place, row in enumerate(rows) if row == rows[0]], pa.int64()))
 
 
-def infer(answer_to: int) -> None:
-    source = sys.stdin.buffer
-    setup = json.loads(source.readline())
-    payload = source.read(setup["payload_bytes"])
-    stream = source.read()
-    sys.path[:] = setup["sys_path"]
-    answer: dict[str, Any]
+def answered(setup: dict[str, Any], payload: bytes, stream: bytes) -> dict[str, Any]:
+    """The columns that the function returns for the batch in `stream`, or what went wrong."""
     try:
         function = load(setup, payload, None)
         view = memoryview(bytearray(stream))
@@ -54,11 +49,20 @@ def infer(answer_to: int) -> None:
             batch = reader.read_next_batch()
         made = _made(function, setup, batch, view)
         schema = pa.schema([]) if made is None else made.schema
-        answer = {"schema": base64.b64encode(schema.serialize()).decode(), "rows": 0 if made is None else len(made)}
+        return {"schema": base64.b64encode(schema.serialize()).decode()}
     except errors.BadRowsError as bad:
-        answer = {"error": errors.full_text(bad.rows[0][1])}
+        return {"error": errors.full_text(bad.rows[0][1])}
     except BaseException as error:
-        answer = {"error": errors.full_text(error)}
+        return {"error": errors.full_text(error)}
+
+
+def infer(answer_to: int) -> None:
+    source = sys.stdin.buffer
+    setup = json.loads(source.readline())
+    payload = source.read(setup["payload_bytes"])
+    stream = source.read()
+    sys.path[:] = setup["sys_path"]
+    answer = answered(setup, payload, stream)
     with os.fdopen(answer_to, "w") as out:
         json.dump(answer, out)
     sys.stdout.flush()

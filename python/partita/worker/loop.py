@@ -19,15 +19,11 @@ import sys
 from collections import deque
 from typing import Any, NoReturn
 
-import numpy as np
 import pyarrow as pa
 
-from . import errors
-from .functions import Rows, load
-from .server import LONGEST_MESSAGE
-
-_ALIGNMENT = 64
-_OPTIONS = pa.ipc.IpcWriteOptions(use_threads=False)
+from . import batch, errors
+from .batch import LONGEST_MESSAGE, LeftError
+from .functions import load
 
 
 def work(driver: socket.socket) -> NoReturn:
@@ -38,7 +34,7 @@ def work(driver: socket.socket) -> NoReturn:
             stream.reconfigure(line_buffering=True, write_through=False)  # workers share the pipe: a line is one write
     try:
         _Worker(driver).run()
-    except _LeftError:
+    except LeftError:
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
     except BaseException:
@@ -48,14 +44,6 @@ def work(driver: socket.socket) -> NoReturn:
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(code)
-
-
-class _LeftError(Exception):
-    """The driver wants no more of this worker."""
-
-
-class _RefusedError(Exception):
-    """The budget has no room for the result."""
 
 
 class _Worker:
@@ -68,15 +56,15 @@ class _Worker:
         try:
             self._driver.send(json.dumps(message).encode())
         except OSError:
-            raise _LeftError from None
+            raise LeftError from None
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         try:
             text, descriptors, _, _ = socket.recv_fds(self._driver, LONGEST_MESSAGE, 16)
         except OSError:
-            raise _LeftError from None
+            raise LeftError from None
         if not text:
-            raise _LeftError
+            raise LeftError
         return json.loads(text), descriptors
 
     def run(self) -> None:
@@ -105,7 +93,7 @@ class _Worker:
         while True:
             message, descriptors = self._messages.popleft() if self._messages else self._receive()
             if message["op"] == "exit":
-                raise _LeftError
+                raise LeftError
             self._batch(function, message, descriptors, keeps_going=setup["keeps_going"])
 
     # -- One batch ----
@@ -116,64 +104,17 @@ class _Worker:
         queue = deque(descriptors)
         source = self._map(message["in"], queue)
         target = self._map(message["out"], queue) if "out" in message else None
+
+        def space(size: int) -> memoryview:
+            return memoryview(target if target is not None and len(target) >= size else self._ask_for(size))
+
         own_references = sys.getrefcount(source)
         view = memoryview(source)[: message["bytes"]]
-        answer: dict[str, Any]
-        try:
-            rows = self._call(function, view, message)
-            answer = self._put(rows, target)
-            del rows
-        except _LeftError:
-            raise
-        except _RefusedError:
-            answer = {"op": "refused"}
-        except errors.BadRowsError as bad:
-            texts = [errors.text(error, short=keeps_going) for _, error in bad.rows]
-            shown = list(zip((row for row, _ in bad.rows), texts, strict=True))
-            answer = {"op": "bad_rows", "rows": _that_fit(shown)}
-            bad.clear()
-        except (MemoryError, pa.ArrowMemoryError) as error:
-            answer = {"op": "memory", "text": errors.text(error, short=keeps_going)}
-            errors.forget(error)
-        except BaseException as error:
-            is_data = getattr(error, "kind", None) == "data"
-            answer = {"op": "error", "text": errors.text(error, short=keeps_going), "data": is_data}
-            errors.forget(error)
+        answer = batch.run(function, view, message.get("groups", ()), space, keeps_going=keeps_going)
         kept = not _released(view, source, own_references)
         if kept:
             self._mapped.pop(message["in"]["seg"], None)  # whoever holds on to it has it mapped
         self._say({**answer, "id": message["id"], "kept": kept})
-
-    def _call(self, function: Any, view: memoryview, message: dict[str, Any]) -> Rows:
-        with pa.ipc.open_stream(pa.py_buffer(view)) as reader:
-            batch = reader.read_next_batch()
-        assert batch.num_rows == message["rows"]
-        result: Rows = function(batch, view, message.get("groups", ()))
-        return result
-
-    def _put(self, rows: Rows, target: mmap.mmap | None) -> dict[str, Any]:
-        if rows.batch is None:
-            if rows.origins is None or len(rows.origins) == 0:
-                return {"op": "done", "bytes": 0}
-            size = 0
-        elif rows.batch.num_rows == 0:
-            return {"op": "done", "bytes": 0}
-        else:
-            measure = pa.MockOutputStream()
-            _write(rows.batch, measure)
-            size = measure.size()
-        origins = None if rows.origins is None else np.ascontiguousarray(rows.origins, dtype=np.int32)
-        origins_at = -(-size // _ALIGNMENT) * _ALIGNMENT
-        total = size if origins is None else origins_at + origins.nbytes
-        if target is None or len(target) < total:
-            target = self._ask_for(total)
-        if rows.batch is not None:
-            _write(rows.batch, pa.FixedSizeBufferWriter(pa.py_buffer(memoryview(target)[:size])))
-        answer = {"op": "done", "bytes": size}
-        if origins is not None:
-            np.frombuffer(target, dtype=np.int32, count=len(origins), offset=origins_at)[:] = origins
-            answer.update(origins_at=origins_at, origins=len(origins))
-        return answer
 
     def _ask_for(self, size: int) -> mmap.mmap:
         self._say({"op": "need", "bytes": size})
@@ -182,7 +123,7 @@ class _Worker:
             if message["op"] == "out":
                 return self._map(message, deque(descriptors))
             if message["op"] == "refused":
-                raise _RefusedError
+                raise batch.RefusedError
             self._messages.append((message, descriptors))
 
     def _map(self, words: dict[str, Any], descriptors: deque[int]) -> mmap.mmap:
@@ -191,23 +132,6 @@ class _Worker:
             self._mapped[words["seg"]] = mmap.mmap(descriptor, words["size"])
             os.close(descriptor)
         return self._mapped[words["seg"]]
-
-
-def _that_fit(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """As many as one message takes; the others fail again without them."""
-    size = 0
-    fit: list[tuple[int, str]] = []
-    for row, text in rows:
-        size += len(json.dumps(text)) + 32
-        if fit and size > LONGEST_MESSAGE // 2:
-            break
-        fit.append((row, text))
-    return fit
-
-
-def _write(batch: pa.RecordBatch, sink: Any) -> None:
-    with pa.ipc.new_stream(sink, batch.schema, options=_OPTIONS) as writer:
-        writer.write_batch(batch)
 
 
 def _released(view: memoryview, source: mmap.mmap, own_references: int) -> bool:

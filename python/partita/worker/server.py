@@ -18,7 +18,7 @@ import time
 from typing import Any
 
 SOCKET = 3
-LONGEST_MESSAGE = 128 << 10
+LONGEST_MESSAGE = 128 << 10  # as in batch.py, which is loaded later
 _PR_SET_PDEATHSIG = 1
 _LEAVE_SECONDS = 1.0
 
