@@ -50,10 +50,12 @@ class Cluster(ABC):
         self.room = Room()
         self.home = self.room.folder / "home"
         self.home.mkdir()
+        self.others: list[Host] = []
+        self._guests: list[Host] = []
+        self._environment_of: dict[Host, dict[str, str]] = {}
         try:
             self.head = self.room.add("head")
             self._start_head(self.head)
-            self.others: list[Host] = []
             self.repair()
         except BaseException:
             self.close()
@@ -77,25 +79,30 @@ class Cluster(ABC):
     def environment(self, **more: str) -> dict[str, str]:
         return environment(**self.variables, **more)
 
-    def add_node(self, name: str = "", **limits: int) -> Host:
-        """A new node; the cluster knows it when this returns."""
+    def add_node(self, name: str = "", env: Mapping[str, str] | None = None, **limits: int) -> Host:
+        """A node until the test ends; the cluster knows it when this returns. `env`: what is other there."""
         host = self.room.add(name, **limits)
-        self._start_node(host)
         self.others.append(host)
+        self._guests.append(host)
+        self._environment_of[host] = dict(env or {})
+        self._start_node(host)
         return host
 
     def kill_node(self, host: Host) -> None:
         """Pulls the plug of a node (not of the head)."""
         host.kill()
         self.others.remove(host)
+        if host in self._guests:
+            self._guests.remove(host)
 
     def repair(self) -> None:
-        """Makes it again what it was: as many nodes, connected, at full speed. Between tests; costs nothing when nothing happened."""
+        """Makes it again what it was, between tests; costs nothing when nothing happened."""
         assert self._head_is_well(), f"the head of the {self.kind} cluster died; its logs are in {self.head.folder}"
-        while len(self.others) > self.size - 1:
-            self.kill_node(self.others[-1])
+        for host in list(self._guests):
+            self.kill_node(host)
         while len(self.others) < self.size - 1:
             self.add_node()
+            self._guests.clear()
 
     def start(
         self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None, **popen: Any
@@ -119,7 +126,12 @@ class Cluster(ABC):
         log = host.folder / f"{name}.log"
         with open(log, "wb") as out:
             process = host.start(
-                command, env=self.environment(), stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+                command,
+                cwd=self.home,
+                env={**self.environment(), **self._environment_of.get(host, {})},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
             )
 
         def is_up() -> bool:

@@ -1,4 +1,4 @@
-"""Law 1 over engines: each writes the bytes of the local one (data, manifests, quarantine), and fails where it fails."""
+"""Law 1 over engines: each writes the bytes of the local one (data, manifests, quarantine), and fails as it does."""
 
 import re
 import shutil
