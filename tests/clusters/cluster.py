@@ -14,13 +14,6 @@ from binary import binary_path
 
 from .hosts import Host, Room, wait_for
 
-ENVIRONMENT = Path(sys.prefix)
-
-
-def program(name: str) -> Path:
-    """A program of the environment that tests run in."""
-    return ENVIRONMENT / "bin" / name
-
 
 def package_folder() -> Path | None:
     """The Python package of the build whose binary is tested."""
@@ -43,10 +36,14 @@ class Cluster(ABC):
 
     kind: str
     address: str  # as --engine takes it, from the head
-    python: Path = Path(sys.executable)
+    cpus = 2  # that a node says it has
 
-    def __init__(self, size: int = 2):
+    def __init__(self, size: int = 2, prefix: Path = Path(sys.prefix), **limits: int):
+        """`prefix`: the Python environment of all its processes; `limits`: of each host, see `Room.add`."""
         self.size = size
+        self.prefix = prefix
+        self.python = prefix / "bin" / "python"
+        self._limits = limits
         self.room = Room()
         self.home = self.room.folder / "home"
         self.home.mkdir()
@@ -54,7 +51,7 @@ class Cluster(ABC):
         self._guests: list[Host] = []
         self._environment_of: dict[Host, dict[str, str]] = {}
         try:
-            self.head = self.room.add("head")
+            self.head = self.room.add("head", **limits)
             self._start_head(self.head)
             self.repair()
         except BaseException:
@@ -71,6 +68,10 @@ class Cluster(ABC):
     @abstractmethod
     def _head_is_well(self) -> bool: ...
 
+    def program(self, name: str) -> Path:
+        """Of the cluster's environment."""
+        return self.prefix / "bin" / name
+
     @property
     def variables(self) -> Mapping[str, str]:
         """Environment variables that each process of this kind of cluster needs."""
@@ -81,7 +82,7 @@ class Cluster(ABC):
 
     def add_node(self, name: str = "", env: Mapping[str, str] | None = None, **limits: int) -> Host:
         """A node until the test ends; the cluster knows it when this returns. `env`: what is other there."""
-        host = self.room.add(name, **limits)
+        host = self.room.add(name, **{**self._limits, **limits})
         self.others.append(host)
         self._guests.append(host)
         self._environment_of[host] = dict(env or {})

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .cluster import Cluster, program
+from .cluster import Cluster
 from .hosts import Host
 
 _PORT = 8786
 _START_SECONDS = 60
-_THREADS = 2
 
 
 class DaskCluster(Cluster):
     kind = "dask"
+    memory_limit = "2GB"
 
     @property
     def scheduler(self) -> str:
@@ -35,14 +35,15 @@ class DaskCluster(Cluster):
         }
 
     def _start_head(self, host: Host) -> None:
-        scheduler = [program("dask"), "scheduler", "--host", host.address, "--port", str(_PORT), "--no-dashboard"]
+        scheduler = [self.program("dask"), "scheduler", "--host", host.address, "--port", str(_PORT), "--no-dashboard"]
         self._daemon(host, "scheduler", scheduler, "Scheduler at:", _START_SECONDS)
         self._start_node(host)
 
     def _start_node(self, host: Host) -> None:
         worker = [
-            program("dask"), "worker", self.scheduler, "--host", host.address, "--nworkers", "1", "--nthreads", str(_THREADS),
-            "--memory-limit", "2GB", "--local-directory", str(host.disk), "--name", host.name, "--no-dashboard",
+            self.program("dask"), "worker", self.scheduler, "--host", host.address, "--nworkers", "1",
+            "--nthreads", str(self.cpus), "--memory-limit", self.memory_limit, "--local-directory", str(host.disk),
+            "--name", host.name, "--no-dashboard",
         ]  # fmt: skip
         self._daemon(host, "worker", worker, "Registered to:", _START_SECONDS)
 

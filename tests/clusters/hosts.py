@@ -44,10 +44,10 @@ def wait_for(what: str, condition: Any, seconds: float, poll_s: float = 0.05) ->
 
 
 class _Cgroup:
-    """A memory and a cpu group of version 1; with none to be had it limits nothing, and says so."""
+    """Memory, cpu and cpuacct groups of version 1; with none to be had they limit nothing, and say so."""
 
     def __init__(self, name: str):
-        self.folders = {kind: CGROUPS / kind / name for kind in ("memory", "cpu")}
+        self.folders = {kind: CGROUPS / kind / name for kind in ("memory", "cpu", "cpuacct")}
         try:
             for kind, folder in self.folders.items():
                 if not (folder.parent / "cgroup.procs").exists():
@@ -73,8 +73,11 @@ class _Cgroup:
             quota_us = int(cpus * _CPU_PERIOD_US) if cpus > 0 else -1
             (self.folders["cpu"] / "cpu.cfs_quota_us").write_text(str(quota_us))
 
+    def text(self, kind: str, name: str) -> str:
+        return (self.folders[kind] / name).read_text() if self.folders else ""
+
     def value(self, kind: str, name: str) -> int:
-        return int((self.folders[kind] / name).read_text()) if self.folders else 0
+        return int(self.text(kind, name) or 0)
 
     def processes(self) -> list[int]:
         folder = self.folders.get("memory")
@@ -208,6 +211,17 @@ class Host:
     def heal(self) -> None:
         """Ends `cut_off`."""
         self._room.switch(f"ip link set {self._port} master bridge")
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of all that ran here."""
+        return self._cgroup.value("cpuacct", "cpuacct.usage") / 1e9
+
+    @property
+    def memory_bytes(self) -> int:
+        """Anonymous and shared memory that is held here now, without page cache."""
+        text = self._cgroup.text("memory", "memory.stat")
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("rss ", "shmem ")))
 
     def slow(self, cpus: float) -> None:
         """The host has so much of one CPU; 0: no limit."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .cluster import Cluster, program
+from .cluster import Cluster
 from .hosts import MIB, Host
 
 _PORT = 6379
 _START_SECONDS = 120  # about ten when the machine is idle
-_CPUS = 2
-_OBJECT_STORE = 160 * MIB
 
 
 class RayCluster(Cluster):
     kind = "ray"
+    object_store_bytes = 160 * MIB
 
     @property
     def gcs(self) -> str:
@@ -44,8 +43,8 @@ class RayCluster(Cluster):
 
     def _ray(self, host: Host, *more: str) -> None:
         command = [
-            program("ray"), "start", "--block", "--disable-usage-stats", f"--node-ip-address={host.address}",
-            f"--num-cpus={_CPUS}", f"--object-store-memory={_OBJECT_STORE}", f"--temp-dir={host.folder}", *more,
+            self.program("ray"), "start", "--block", "--disable-usage-stats", f"--node-ip-address={host.address}",
+            f"--num-cpus={self.cpus}", f"--object-store-memory={self.object_store_bytes}", f"--temp-dir={host.folder}", *more,
         ]  # fmt: skip
         self._daemon(host, "ray", command, "Ray runtime started", _START_SECONDS)
 
