@@ -204,10 +204,12 @@ class _Driver:
         return max(1, min(BATCH_MOST, int(BATCH_SECONDS / max(seconds, 1e-4))))
 
     def _submit(self) -> None:
-        free = self._engine.slots() - len(self._running)
+        slots = self._engine.slots()
+        free = slots - len(self._running)
         for stage in reversed(self._stages):  # later stages drain what earlier ones made
             while free > 0 and stage.waiting:
-                count = min(self._batch(stage), math.ceil(len(stage.waiting) / free))
+                # Ever smaller shares of what is left, so that all end together.
+                count = min(self._batch(stage), math.ceil(len(stage.waiting) / (2 * slots)))
                 tasks = tuple(stage.waiting.popleft() for _ in range(count))
                 self._start(stage, tasks)
                 free -= 1
@@ -256,7 +258,7 @@ class _Driver:
         if isinstance(event, Ended):
             seconds = (time.monotonic() - running.began) / len(tasks)
             if not running.cancelled:
-                self._stages[tasks[0][0]].seconds.append(seconds)
+                self._stages[tasks[0][0]].seconds.extend([seconds] * len(tasks))
             for report in event.reports:
                 self._carry(self._driven.report(report))
             tasks = tasks[len(event.reports) :]

@@ -27,8 +27,8 @@ from .contract import Ended, Event, Lost, Setup, Submission, TaskId
 
 LOOK_SECONDS = 2.0  # between looks for nodes that joined
 REACH_SECONDS = 10.0  # for the head to answer at all
-OPEN_SECONDS = 90.0  # for the first worker
-JOIN_SECONDS = 20.0  # for the others, once one is ready
+OPEN_SECONDS = 30.0  # for the first worker, before a word is said; a busy cluster is waited for
+JOIN_SECONDS = 10.0  # for all of them; work starts with those that are there
 MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
 CLIENT_PORT = 10001
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
@@ -95,6 +95,7 @@ class Ray:
         self._address = address
         self._connected = False  # by us
         self._setup: Any = None
+        self._threads = 0  # of a worker, where the user said so
         self._nodes: dict[str, _Node] = {}
         self._starts: dict[str, int] = {}
         self._running: dict[int, _Running] = {}
@@ -105,23 +106,34 @@ class Ray:
         if not ray.is_initialized():
             self._connect()
         self._setup = ray.put(setup)
+        self._threads = int(dict(setup["options"]).get("threads", 0))
         self._look()
         if not self._nodes:
             raise RunEnvironmentError(f"the Ray cluster at {self._address} has no node with processors")
-        deadline = time.monotonic() + OPEN_SECONDS
-        ready_at = None
+        self._wait_for_workers()
+
+    def _wait_for_workers(self) -> None:
+        """For all of them for a while, for one as long as the cluster has other work."""
+        began = time.monotonic()
+        warned = False
         while any(node.opening is not None for node in self._nodes.values()):
             self._greet(0.1, strict=True)
-            now = time.monotonic()
-            if ready_at is None and self.slots() > 0:
-                ready_at = now
-            if now > deadline or (ready_at is not None and now > ready_at + JOIN_SECONDS):
-                break
+            seconds = time.monotonic() - began
+            if self.slots() > 0:
+                if seconds > JOIN_SECONDS:
+                    return
+            elif seconds > OPEN_SECONDS and not warned:
+                warned = True
+                free = ray.available_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+                warnings.warn(
+                    f"no node of the Ray cluster has started a worker for {seconds:.0f} seconds; "
+                    f"{free:g} of its processors are free",
+                    stacklevel=2,
+                )
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                self._look()
         if self.slots() == 0:
-            raise RunEnvironmentError(
-                f"no worker started on the Ray cluster at {self._address} within {OPEN_SECONDS:.0f} seconds",
-                hint="are its processors free? `ray status` tells",
-            )
+            raise RunEnvironmentError("no worker started on the Ray cluster", hint="`ray status` tells more")
 
     def slots(self) -> int:
         return sum(node.slots for node in self._nodes.values())
@@ -196,6 +208,7 @@ class Ray:
             if not facts["Alive"] or cpus < 1 or node in self._nodes or self._starts.get(node, 0) >= MOST_STARTS:
                 continue
             self._starts[node] = self._starts.get(node, 0) + 1
+            cpus = min(cpus, self._threads or cpus)
             memory = int(facts["Resources"].get("memory", 0) * MEMORY_SHARE)
             worker: Any = ray.remote(NodeWorker).options(
                 num_cpus=cpus,
@@ -219,13 +232,16 @@ class Ray:
                 node.slots = ray.get(reference)
                 continue
             except PartitaError as error:
-                failure = _as_raised(error)
+                failure: PartitaError | None = _as_raised(error)
             except RayActorError as error:
-                failure = _actor_failure(node, error)
-                self._drop(node)
-            if strict and failure is not None:
+                failure = _lacks_package(node, error)
+                if failure is None:  # lost before it began: started again while the node lives
+                    self._drop(node)
+                    continue
+            assert failure is not None
+            if strict:
                 raise failure
-            self._starts[node.id] = MOST_STARTS  # it stays in `_nodes`, without slots
+            # It stays in `_nodes`, without slots.
             warnings.warn(f"the Ray node {node.address} is not used: {failure}", stacklevel=2)
 
     def _end(self, key: int) -> list[Event]:
@@ -256,14 +272,13 @@ def _as_raised(error: PartitaError) -> PartitaError:
     return cause if isinstance(cause, PartitaError) else error
 
 
-def _actor_failure(node: _Node, error: RayActorError) -> PartitaError:
-    text = str(error)
-    if "No module named 'partita" in text:
-        return RunEnvironmentError(
-            f"the Ray node {node.address} has no package partita",
-            hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
-        )
-    return RunEnvironmentError(f"the worker on the Ray node {node.address} did not start: {_first_line(error)}")
+def _lacks_package(node: _Node, error: RayActorError) -> PartitaError | None:
+    if "No module named 'partita" not in str(error):
+        return None
+    return RunEnvironmentError(
+        f"the Ray node {node.address} has no package partita",
+        hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
+    )
 
 
 def make(name: str, address: str) -> Ray:
