@@ -22,14 +22,7 @@ std::shared_ptr<arrow::RecordBatch> FixedKeys(const std::vector<std::string>& ke
                                   {column});
 }
 
-uint64_t Mix(uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
+// MixBits turned back.
 uint64_t Unmix(uint64_t x) {
   x ^= (x >> 31) ^ (x >> 62);
   x *= 0x319642b2d24d8ec3ULL;
@@ -41,7 +34,7 @@ uint64_t Unmix(uint64_t x) {
 // The 15 bytes behind the marker that make the hash what it is for {hi, lo}.
 std::string Colliding(uint64_t seed, uint64_t hash) {
   const uint64_t hi = uint64_t{1} << 56 | (seed & 0xffffffffffffff);
-  const uint64_t lo = Unmix(Mix(hi + 0x9e3779b97f4a7c15ULL) ^ Unmix(hash)) - 0xd1b54a32d192ed03ULL;
+  const uint64_t lo = Unmix(MixBits(hi + 0x9e3779b97f4a7c15ULL) ^ Unmix(hash)) - 0xd1b54a32d192ed03ULL;
   std::string bytes;
   for (int shift = 48; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(hi >> shift));
   for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(lo >> shift));

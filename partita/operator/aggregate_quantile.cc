@@ -138,11 +138,7 @@ class Quantile final : public AggregateBase {
   // The values of each group side by side.
   void Order() {
     if (is_ordered_) return;
-    int64_t at = 0;
-    for (uint32_t g = 0; g < num_groups(); ++g) {  // a refused Grow may have left more counts than ends
-      ends_[g] = at;
-      at += counts_[g];
-    }
+    BeginSideBySide(counts_, num_groups(), &ends_);
     for (size_t i = 0; i < values_.size(); ++i) {
       FetchAhead({groups_.begin(), groups_.size()}, static_cast<int64_t>(i), ends_);
       ordered_.begin()[ends_[groups_[i]]++] = values_[i];

@@ -102,6 +102,17 @@ class GroupVector {
   size_t dropped_ = 0, size_ = 0, capacity_ = 0;  // dropped_: values in front that are gone
 };
 
+// Where the values of each group begin, were those of all groups side by side; returns how many there are.
+inline int64_t BeginSideBySide(const GroupVector<int64_t>& counts, uint32_t num_groups,
+                               GroupVector<int64_t>* begins) {
+  int64_t at = 0;
+  for (uint32_t g = 0; g < num_groups; ++g) {  // a refused Grow may have left more counts than begins
+    (*begins)[g] = at;
+    at += counts[g];
+  }
+  return at;
+}
+
 // States of many groups lie far apart: fetches those of a row to come while others are worked on. Always
 // inlined: g++ drops calls that do nothing but fetch.
 template <typename... States>

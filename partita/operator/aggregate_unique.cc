@@ -14,14 +14,6 @@
 namespace partita {
 namespace {
 
-uint64_t Mix(uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea, Flood 2014)
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 // One set of (group, encoded value) for all groups: open addressing, linear probing, at most two thirds full.
 // An encoding of up to 16 bytes is the prefix; a longer one lies in `long_bytes_`, after its length.
 class Unique final : public AggregateBase {
@@ -169,8 +161,8 @@ class Unique final : public AggregateBase {
 
   // Where a probe for the slot's key begins.
   size_t Home(const Slot& slot, std::string_view long_key) const {
-    uint64_t hash = Mix(slot.prefix.hi + slot.group * 0x9e3779b97f4a7c15ULL);
-    hash = Mix(hash ^ Mix(slot.prefix.lo + 0xd1b54a32d192ed03ULL));
+    uint64_t hash = MixBits(slot.prefix.hi + slot.group * 0x9e3779b97f4a7c15ULL);
+    hash = MixBits(hash ^ MixBits(slot.prefix.lo + 0xd1b54a32d192ed03ULL));
     if (!long_key.empty()) hash = Checksum64(long_key.data(), static_cast<int64_t>(long_key.size()), hash);
     return hash & (slots_.size() - 1);
   }
@@ -237,12 +229,7 @@ class Unique final : public AggregateBase {
   // The slots of each group side by side.
   void Order() {
     if (is_ordered_) return;
-    int64_t at = 0;
-    for (uint32_t g = 0; g < num_groups(); ++g) {  // a refused Grow may have left more counts than ends
-      ends_[g] = at;
-      at += counts_[g];
-    }
-    by_group_.SetSize(static_cast<size_t>(at));
+    by_group_.SetSize(static_cast<size_t>(BeginSideBySide(counts_, num_groups(), &ends_)));
     for (size_t slot = 0; slot < slots_.size(); ++slot) {
       if (slots_[slot].group <= first_group_) continue;  // free, or of a finished group
       by_group_[static_cast<size_t>(ends_[slots_[slot].group - first_group_ - 1]++)] =

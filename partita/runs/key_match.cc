@@ -93,13 +93,6 @@ bool Same(const MatchKeys::Column& a, int64_t i, const MatchKeys::Column& b, int
          std::memcmp(a.values + i * a.width, b.values + j * b.width, static_cast<size_t>(a.width)) == 0;
 }
 
-// The finaliser of SplitMix64 (Steele, Lea, Flood, 2014).
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
-}
-
 template <typename Offset>
 uint64_t HashText(const Offset* offsets, const uint8_t* bytes, int64_t row) {
   return Checksum64(bytes + offsets[row], static_cast<int64_t>(offsets[row + 1] - offsets[row]));
@@ -111,7 +104,7 @@ uint64_t HashOf(const MatchKeys::Column& column, int64_t row) {
   uint64_t value = 0;
   if (column.width > 8) return Checksum64(column.values + row * column.width, column.width);
   std::memcpy(&value, column.values + row * column.width, static_cast<size_t>(column.width));
-  return Mix(value + 0x9e3779b97f4a7c15ULL);
+  return MixBits(value + 0x9e3779b97f4a7c15ULL);
 }
 
 }  // namespace
@@ -167,10 +160,10 @@ uint64_t MatchHash(const MatchKeys& keys, int64_t row) {
     const auto whole = keys.encoded.whole(row);
     if (whole.size() > 16) return Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
     const auto& prefix = keys.encoded.prefix(row);
-    return Mix(Mix(prefix.hi + 0x9e3779b97f4a7c15ULL) ^ prefix.lo);
+    return MixBits(MixBits(prefix.hi + 0x9e3779b97f4a7c15ULL) ^ prefix.lo);
   }
   uint64_t hash = 0;
-  for (const auto& column : keys.columns) hash = Mix(hash) ^ HashOf(column, row);
+  for (const auto& column : keys.columns) hash = MixBits(hash) ^ HashOf(column, row);
   return hash;
 }
 

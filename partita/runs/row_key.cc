@@ -11,7 +11,6 @@
 #include <limits>
 #include <utility>
 
-#include "partita/base/digest.h"
 #include "partita/pipeline/keys.h"
 #include "partita/runs/key_writer.h"
 
@@ -72,14 +71,6 @@ int64_t FillOffsets(const std::vector<KeyWriterPtr>& columns, int64_t rows, int6
   });
   offsets[rows] = at;
   return longest;
-}
-
-uint64_t Mix(uint64_t x) {  // the finaliser of splitmix64 (Steele, Lea, Flood 2014)
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
 }
 
 }  // namespace
@@ -161,13 +152,6 @@ Result<RowKeys> KeyEncoder::Encode(const arrow::RecordBatch& batch, arrow::Memor
   return keys;
 }
 
-uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole) {
-  // An encoding hashes the same whether its batch has longer ones or not.
-  if (whole.size() > 16) return Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
-  const uint64_t hash = Mix(prefix.hi + 0x9e3779b97f4a7c15ULL);
-  return Mix(hash ^ Mix(prefix.lo + 0xd1b54a32d192ed03ULL));
-}
-
 Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
   RowKeys hashed;
   hashed.rows = keys.rows;
@@ -179,9 +163,9 @@ Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
 }
 
 uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal) {
-  uint64_t key = Mix(seed + 0x9e3779b97f4a7c15ULL);
-  key = Mix(key ^ Mix((static_cast<uint64_t>(input) << 48) ^ static_cast<uint64_t>(partition)));
-  return Mix(key + static_cast<uint64_t>(ordinal) * 0x9e3779b97f4a7c15ULL);
+  uint64_t key = MixBits(seed + 0x9e3779b97f4a7c15ULL);
+  key = MixBits(key ^ MixBits((static_cast<uint64_t>(input) << 48) ^ static_cast<uint64_t>(partition)));
+  return MixBits(key + static_cast<uint64_t>(ordinal) * 0x9e3779b97f4a7c15ULL);
 }
 
 Result<RowKeys> NumberKeys(std::span<const uint64_t> numbers, arrow::MemoryPool* pool) {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "partita/base/digest.h"
 #include "partita/base/error.h"
 
 namespace arrow {
@@ -63,8 +64,22 @@ class KeyEncoder {
   std::vector<KeyColumn> columns_;
 };
 
+// A bijection whose every bit depends on all bits: the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
+inline uint64_t MixBits(uint64_t x) {
+  x ^= x >> 30;
+  x *= 0xbf58476d1ce4e5b9ULL;
+  x ^= x >> 27;
+  x *= 0x94d049bb133111ebULL;
+  return x ^ (x >> 31);
+}
+
 // A 64-bit hash of a key, the same on every machine. `whole` as in RowKeys.
-uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole);
+inline uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole) {
+  // An encoding hashes the same whether its batch has longer ones or not.
+  if (whole.size() > 16) return Checksum64(whole.data(), static_cast<int64_t>(whole.size()));
+  const uint64_t hash = MixBits(prefix.hi + 0x9e3779b97f4a7c15ULL);
+  return MixBits(hash ^ MixBits(prefix.lo + 0xd1b54a32d192ed03ULL));
+}
 // The hash of each key, as keys of their own: hi is the hash, lo is 0.
 Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool);
 
