@@ -46,7 +46,7 @@ class FloatMoment final : public AggregateBase {
   explicit FloatMoment(const AggregateInit& init)
       : AggregateBase(init.input, init.output, init.pool),
         function_(init.function),
-        counts_(init.pool),
+        counts_(init.function == AggregateFunction::kSum, init.pool),
         sums_(init.pool),
         squares_(init.pool),
         square_rests_(init.pool) {}
@@ -114,7 +114,7 @@ class FloatMoment final : public AggregateBase {
 
  public:
   Types state_types() const override {
-    Types types = {arrow::int64()};
+    Types types = {counts_.state_type()};
     for (int sum = 0; sum < (with_squares() ? 3 : 1); ++sum) ExactSums::AddStateTypes(&types);
     return types;
   }
@@ -122,7 +122,7 @@ class FloatMoment final : public AggregateBase {
  protected:
   Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
     Arrays states(1);
-    ARROW_ASSIGN_OR_RAISE(states[0], GatherStates(arrow::int64(), counts_, groups, pool));
+    ARROW_ASSIGN_OR_RAISE(states[0], counts_.Export(groups, pool));
     ARROW_RETURN_NOT_OK(sums_.Export(groups, pool, &states));
     if (!with_squares()) return states;
     ARROW_RETURN_NOT_OK(squares_.Export(groups, pool, &states));
@@ -136,8 +136,7 @@ class FloatMoment final : public AggregateBase {
       ARROW_RETURN_NOT_OK(squares_.ReserveFor(*states[4], groups));
       ARROW_RETURN_NOT_OK(square_rests_.ReserveFor(*states[6], groups));
     }
-    const StateColumn<int64_t> counts(*states[0]);
-    for (size_t i = 0; i < groups.size(); ++i) counts_[groups[i]] += counts[i];
+    counts_.Merge(*states[0], groups);
     sums_.Merge(*states[1], *states[2], groups);
     if (!with_squares()) return Status::OK();
     squares_.Merge(*states[3], *states[4], groups);
@@ -179,7 +178,7 @@ class FloatMoment final : public AggregateBase {
         squares_.FetchAhead(groups, row);
         square_rests_.FetchAhead(groups, row);
       }
-      partita::FetchAhead(groups, row, counts_);
+      counts_.FetchAhead(groups, row);
       const uint32_t group = groups[static_cast<size_t>(row)];
       DoublePair sum = sums_.Load(group), squares, rests;
       if constexpr (kSquares) {
@@ -203,7 +202,7 @@ class FloatMoment final : public AggregateBase {
         squares_.Store(group, squares);
         square_rests_.Store(group, rests);
       }
-      counts_[group] += count;
+      counts_.Add(group, count);
     }
   }
 
@@ -234,7 +233,7 @@ class FloatMoment final : public AggregateBase {
   }
 
   const AggregateFunction function_;
-  GroupVector<int64_t> counts_;
+  GroupCounts counts_;
   // A square has twice the bits of a double. Its rounded value and the rest are summed apart, so that pairs
   // can hold both.
   ExactSums sums_, squares_, square_rests_;

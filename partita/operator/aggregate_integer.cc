@@ -26,7 +26,7 @@ class IntegerMoment final : public AggregateBase {
   explicit IntegerMoment(const AggregateInit& init)
       : AggregateBase(init.input, init.output, init.pool),
         function_(init.function),
-        counts_(init.pool),
+        counts_(init.function == AggregateFunction::kSum, init.pool),
         sums_(init.pool),
         squares_(init.pool) {}
   int64_t size_bytes() const override {
@@ -91,7 +91,7 @@ class IntegerMoment final : public AggregateBase {
 
  public:
   Types state_types() const override {
-    Types types = {arrow::int64(), arrow::fixed_size_binary(sizeof(__int128))};
+    Types types = {counts_.state_type(), arrow::fixed_size_binary(sizeof(__int128))};
     if (with_squares()) types.push_back(arrow::fixed_size_binary(sizeof(Squares)));
     return types;
   }
@@ -100,7 +100,7 @@ class IntegerMoment final : public AggregateBase {
   Result<Arrays> States(Groups groups, arrow::MemoryPool* pool) override {
     const auto types = state_types();
     Arrays states(types.size());
-    ARROW_ASSIGN_OR_RAISE(states[0], GatherStates(types[0], counts_, groups, pool));
+    ARROW_ASSIGN_OR_RAISE(states[0], counts_.Export(groups, pool));
     ARROW_ASSIGN_OR_RAISE(states[1], GatherStates(types[1], sums_, groups, pool));
     if (with_squares()) {
       ARROW_ASSIGN_OR_RAISE(states[2], GatherStates(types[2], squares_, groups, pool));
@@ -109,12 +109,9 @@ class IntegerMoment final : public AggregateBase {
   }
 
   Status AddStates(const Arrays& states, Groups groups) override {
-    const StateColumn<int64_t> counts(*states[0]);
+    counts_.Merge(*states[0], groups);
     const StateColumn<__int128> sums(*states[1]);
-    for (size_t i = 0; i < groups.size(); ++i) {
-      counts_[groups[i]] += counts[i];
-      sums_[groups[i]] += sums[i];
-    }
+    for (size_t i = 0; i < groups.size(); ++i) sums_[groups[i]] += sums[i];
     if (!with_squares()) return Status::OK();
     const StateColumn<Squares> squares(*states[2]);
     for (size_t i = 0; i < groups.size(); ++i) squares_[groups[i]].template Add<3>(squares[i].limbs);
@@ -144,7 +141,8 @@ class IntegerMoment final : public AggregateBase {
   void AddRuns(const T* values, const ValidRows& valid, Groups groups) {
     const auto rows = static_cast<int64_t>(groups.size());
     for (int64_t row = 0; row < rows;) {
-      FetchAhead(groups, row, sums_, counts_);
+      FetchAhead(groups, row, sums_);
+      counts_.FetchAhead(groups, row);
       const uint32_t group = groups[Index(row)];
       __int128 sum = 0;
       int64_t count = 0;
@@ -154,7 +152,7 @@ class IntegerMoment final : public AggregateBase {
         ++count;
       } while (++row < rows && groups[Index(row)] == group);
       sums_[group] += sum;
-      counts_[group] += count;
+      counts_.Add(group, count);
     }
   }
 
@@ -192,7 +190,7 @@ class IntegerMoment final : public AggregateBase {
   }
 
   const AggregateFunction function_;
-  GroupVector<int64_t> counts_;
+  GroupCounts counts_;
   GroupVector<__int128> sums_;
   GroupVector<Squares> squares_;
 };

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <arrow/array.h>
+#include <arrow/type.h>
 #include <arrow/util/bit_util.h>
 
 #include <algorithm>
@@ -221,6 +222,59 @@ class StateColumn {
 
  private:
   const uint8_t* bytes_;
+};
+
+// How many values each group has; for who only asks whether there are any, a byte a group.
+class GroupCounts {
+ public:
+  GroupCounts(bool only_any, const std::shared_ptr<BudgetPool>& pool)
+      : only_any_(only_any), counts_(pool), any_(pool) {}
+
+  Status Resize(size_t size) { return only_any_ ? any_.Resize(size) : counts_.Resize(size); }
+  void DropFront(size_t count) {
+    counts_.DropFront(count);
+    any_.DropFront(count);
+  }
+  int64_t size_bytes() const { return counts_.size_bytes() + any_.size_bytes(); }
+
+  void Add(uint32_t group, int64_t count) {
+    if (only_any_) {
+      any_[group] |= static_cast<uint8_t>(count != 0);
+    } else {
+      counts_[group] += count;
+    }
+  }
+  // Where only_any: 1 for many.
+  int64_t operator[](size_t group) const { return only_any_ ? any_[group] : counts_[group]; }
+
+  [[gnu::always_inline]] void FetchAhead(std::span<const uint32_t> groups, int64_t row) const {
+    if (only_any_) {
+      partita::FetchAhead(groups, row, any_);
+    } else {
+      partita::FetchAhead(groups, row, counts_);
+    }
+  }
+
+  std::shared_ptr<arrow::DataType> state_type() const { return only_any_ ? arrow::uint8() : arrow::int64(); }
+  Result<std::shared_ptr<arrow::Array>> Export(std::span<const uint32_t> groups,
+                                               arrow::MemoryPool* pool) const {
+    return only_any_ ? GatherStates(arrow::uint8(), any_, groups, pool)
+                     : GatherStates(arrow::int64(), counts_, groups, pool);
+  }
+  void Merge(const arrow::Array& states, std::span<const uint32_t> groups) {
+    if (only_any_) {
+      const StateColumn<uint8_t> any(states);
+      for (size_t i = 0; i < groups.size(); ++i) any_[groups[i]] |= any[i];
+    } else {
+      const StateColumn<int64_t> counts(states);
+      for (size_t i = 0; i < groups.size(); ++i) counts_[groups[i]] += counts[i];
+    }
+  }
+
+ private:
+  bool only_any_;
+  GroupVector<int64_t> counts_;
+  GroupVector<uint8_t> any_;
 };
 
 // `values` as an array of `type`, null where `is_null(i)`.
