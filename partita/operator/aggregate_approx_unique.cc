@@ -31,7 +31,8 @@ struct Register {
 
 Register RegisterOf(uint64_t hash) {
   const uint64_t rest = hash << kIndexBits | uint64_t{1} << (kIndexBits - 1);
-  return {static_cast<uint32_t>(hash >> (64 - kIndexBits)), static_cast<uint32_t>(std::countl_zero(rest)) + 1};
+  return {static_cast<uint32_t>(hash >> (64 - kIndexBits)),
+          static_cast<uint32_t>(std::countl_zero(rest)) + 1};
 }
 
 double Sigma(double x) {
@@ -221,10 +222,10 @@ class ApproxUnique final : public AggregateBase {
   }
 
   const std::shared_ptr<arrow::Schema> schema_;
-  Few few_;                           // by group: 1 + the index and the rank of registers that are not 0
-  GroupVector<uint32_t> places_;      // by group: 1 + the place of all its registers; 0: they are few
+  Few few_;                       // by group: 1 + the index and the rank of registers that are not 0
+  GroupVector<uint32_t> places_;  // by group: 1 + the place of all its registers; 0: they are few
   GroupVector<uint8_t> registers_;
-  GroupVector<uint32_t> free_;        // places that finished groups have left
+  GroupVector<uint32_t> free_;  // places that finished groups have left
 };
 
 }  // namespace

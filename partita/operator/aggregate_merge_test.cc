@@ -214,10 +214,13 @@ TEST(ApproxQuantile, IsTheQuantileOfCutValues) {
   std::mt19937_64 random(3);
   arrow::DoubleBuilder exact, cut;
   for (int i = 0; i < 2000; ++i) {
-    const double value = std::ldexp(static_cast<double>(random() >> 11), static_cast<int>(random() % 40) - 70) *
-                         (random() % 3 == 0 ? -1 : 1);
+    const double value =
+        std::ldexp(static_cast<double>(random() >> 11), static_cast<int>(random() % 40) - 70) *
+        (random() % 3 == 0 ? -1 : 1);
     ASSERT_TRUE(exact.Append(value).ok());
-    ASSERT_TRUE(cut.Append(std::ldexp(std::trunc(std::ldexp(value, 8 - std::ilogb(value))), std::ilogb(value) - 8)).ok());
+    ASSERT_TRUE(
+        cut.Append(std::ldexp(std::trunc(std::ldexp(value, 8 - std::ilogb(value))), std::ilogb(value) - 8))
+            .ok());
   }
   const ArrayPtr values = *exact.Finish(), cut_values = *cut.Finish();
   for (const double q : {0.0, 0.01, 0.3, 0.5, 0.777, 1.0})
@@ -245,7 +248,8 @@ TEST(ApproxUnique, IsNearWhateverTheNumber) {
   }
 }
 
-// Memory is refused in the middle of rows: with them once more, elsewhere, nothing is missing or counted twice.
+// Memory is refused in the middle of rows: with them once more, elsewhere, nothing is missing or counted
+// twice.
 TEST(Approximate, TakesRowsAgainAfterARefusal) {
   for (const auto function : {kApproxNUnique, kApproxQuantile}) {
     auto budget = Budget::Make(kMiB), large = Budget::Make(256 * kMiB);

@@ -80,7 +80,8 @@ class FileScan final : public Source {
     request.schema = file_schema_;
     request.filter = filter_;
     // Hive columns are put between those of the file, by the source's schema.
-    if (file_schema_->num_fields() == init_.source->schema->num_fields()) request.may_encode = init_.may_encode;
+    if (file_schema_->num_fields() == init_.source->schema->num_fields())
+      request.may_encode = init_.may_encode;
     request.args = &init_.source->args;
     request.env = ctx.env;
     request.pool = ctx.pool;

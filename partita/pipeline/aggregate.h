@@ -15,13 +15,13 @@
 //   first, last   any                    the column's type: of the group's first or last row, null or not
 //   list       any                       list<T>: all values in row order, nulls too
 //   n_unique   what has an order         int64: the number of different values; null is none
-//   approx_n_unique   what has an order  int64: an estimate of that from a sketch of up to 4 KiB a group, with
-//                                        a standard error of 1.6 %
-//   quantile(v, q), median(v)   integers, floats   float64: between the two values next to (n - 1) q, linearly
-//   approx_quantile(v, q)       integers, floats   float64: the same of values cut to nine significant bits,
-//                                        towards zero: by less than 1/256; integers up to 512 stay whole
-//   largest(v, n), smallest(v, n)   numbers, times   list<T>: so many at most, in their order; [] of no value
-//   corr(v, w)   numbers                 float64: Pearson's correlation of the rows that have both values
+//   approx_n_unique   what has an order  int64: an estimate of that from up to 4 KiB a group, with a
+//                                        standard error of 1.6 %
+//   quantile(v, q), median(v)   integers, floats   float64: linear between the values next to (n - 1) q
+//   approx_quantile(v, q)   integers, floats       float64: the same of values cut to nine significant
+//                                        bits, towards zero: by less than 1/256, integers up to 512 not
+//   largest(v, n), smallest(v, n)   numbers, times   list<T>: so many at most, in their order; [] of none
+//   corr(v, w)   integers, floats        float64: Pearson's correlation of the rows that have both values
 //
 // Nulls are left out of sum, mean, var, std, min, max, any, all and those below n_unique; of no value at all
 // (for var, std and corr: of less than two) the result is null. NaN is greater than all numbers. corr is NaN

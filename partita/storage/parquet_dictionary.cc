@@ -22,8 +22,7 @@ Result<std::shared_ptr<arrow::Array>> TextDictionary(const std::shared_ptr<arrow
                                                      arrow::MemoryPool* pool) {
   int64_t bytes = 0;
   for (int32_t i = 0; i < size; ++i) bytes += values[i].len;
-  if (bytes > std::numeric_limits<int32_t>::max())
-    return Status::Invalid("a dictionary of more than 2 GiB");
+  if (bytes > std::numeric_limits<int32_t>::max()) return Status::Invalid("a dictionary of more than 2 GiB");
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> offset_buffer,
                         arrow::AllocateBuffer((int64_t{size} + 1) * 4, pool));
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> data, arrow::AllocateBuffer(bytes, pool));
@@ -106,8 +105,10 @@ class DictionaryFieldReader final : public FieldReader {
       if (!opened) return nullptr;
     }
     rows = std::min(rows, rows_of_group_ - row_);
-    const bool nullable = file_->file->metadata->schema()->Column(Field().column_index)->max_definition_level() > 0;
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(rows * 4, file_->pool));
+    const bool nullable =
+        file_->file->metadata->schema()->Column(Field().column_index)->max_definition_level() > 0;
+    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer,
+                          arrow::AllocateBuffer(rows * 4, file_->pool));
     std::shared_ptr<arrow::Buffer> levels;
     if (nullable) {
       ARROW_ASSIGN_OR_RAISE(levels, arrow::AllocateBuffer(rows * 2, file_->pool));
@@ -119,9 +120,8 @@ class DictionaryFieldReader final : public FieldReader {
     int64_t done = 0, present = 0;
     while (done < rows) {
       int64_t some = 0;
-      const int64_t got =
-          Reader()->ReadBatchWithDictionary(rows - done, nullable ? level + done : nullptr, nullptr,
-                                            indices + present, &some, &values, &size);
+      const int64_t got = Reader()->ReadBatchWithDictionary(
+          rows - done, nullable ? level + done : nullptr, nullptr, indices + present, &some, &values, &size);
       if (got <= 0) return Status::Invalid("a column ends at row ", row_ + done, " of ", rows_of_group_);
       done += got;
       present += some;

@@ -15,16 +15,17 @@ constexpr int64_t kRows = 3000;
 std::shared_ptr<arrow::RecordBatch> SomeRows() {
   std::mt19937_64 random(8);
   const auto word = [&](int64_t i) {
-    return i % 7 == 2 ? std::string("\x01null") : std::string(random() % 5, 'a') + std::to_string(random() % 9);
+    return i % 7 == 2 ? std::string("\x01null")
+                      : std::string(random() % 5, 'a') + std::to_string(random() % 9);
   };
   const auto text = Strings(kRows, word);
   const auto unlike = Strings(kRows, [](int64_t i) { return "text " + std::to_string(i); });
   const auto number = ValueOf(arrow::compute::Cast(Ints(kRows, [&](int64_t) { return random() % 40; }),
                                                    arrow::int32(), arrow::compute::CastOptions::Safe()))
                           .make_array();
-  const auto schema = arrow::schema({arrow::field("text", arrow::utf8()), arrow::field("unlike", arrow::utf8()),
-                                     arrow::field("number", arrow::int32(), /*nullable=*/false),
-                                     arrow::field("long", arrow::int64())});
+  const auto schema = arrow::schema(
+      {arrow::field("text", arrow::utf8()), arrow::field("unlike", arrow::utf8()),
+       arrow::field("number", arrow::int32(), /*nullable=*/false), arrow::field("long", arrow::int64())});
   return arrow::RecordBatch::Make(schema, kRows,
                                   {text, unlike, number, Ints(kRows, [](int64_t i) { return i / 300; })});
 }
@@ -114,7 +115,8 @@ TEST_F(ParquetDictionaryTest, LosesNothingWhenMemoryIsRefused) {
     // All but a little is somebody else's, for a while.
     (void)held.Resize(0);
     const int64_t free = budget->limit_bytes() - budget->root()->bytes_allocated();
-    if (random() % 2 == 0) (void)held.Resize(std::max<int64_t>(0, free - static_cast<int64_t>(random() % 20000)));
+    if (random() % 2 == 0)
+      (void)held.Resize(std::max<int64_t>(0, free - static_cast<int64_t>(random() % 20000)));
     auto next = reader->Next();
     if (!next.ok()) {
       ASSERT_TRUE(next.status().IsOutOfMemory()) << next.status();
