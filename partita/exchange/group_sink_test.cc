@@ -19,12 +19,21 @@ namespace {
 
 using BatchPtr = std::shared_ptr<arrow::RecordBatch>;
 
-const std::vector<std::pair<std::string, std::string>> kAggregates = {
-    {"n", "count()"},           {"s", "sum(v)"},          {"lo", "min(w)"},
-    {"f", "first(w)"},          {"l", "last(v)"},         {"u", "n_unique(w)"},
-    {"m", "median(v)"},         {"top", "largest(v, 2)"}, {"d", "std(v)"},
-    {"all", "any(b)"},          {"i", "mean(i)"},         {"r", "corr(v, i)"},
-    {"many", "largest(i, 300)"}};
+const std::vector<std::pair<std::string, std::string>> kAggregates = {{"n", "count()"},
+                                                                      {"s", "sum(v)"},
+                                                                      {"lo", "min(w)"},
+                                                                      {"f", "first(w)"},
+                                                                      {"l", "last(v)"},
+                                                                      {"u", "n_unique(w)"},
+                                                                      {"m", "median(v)"},
+                                                                      {"top", "largest(v, 2)"},
+                                                                      {"d", "std(v)"},
+                                                                      {"all", "any(b)"},
+                                                                      {"i", "mean(i)"},
+                                                                      {"r", "corr(v, i)"},
+                                                                      {"many", "largest(i, 300)"},
+                                                                      {"au", "approx_n_unique(w)"},
+                                                                      {"aq", "approx_quantile(v, 0.4)"}};
 
 std::shared_ptr<arrow::Schema> RowSchema() {
   return arrow::schema({arrow::field("k", arrow::utf8()), arrow::field("v", arrow::float64()),
@@ -49,6 +58,24 @@ BatchPtr Rows(uint64_t seed, int64_t rows, uint64_t groups) {
   }
   return arrow::RecordBatch::Make(RowSchema(), rows,
                                   {*k.Finish(), *v.Finish(), *w.Finish(), *b.Finish(), *i.Finish()});
+}
+
+constexpr int64_t kSegmentRows = 700;
+
+// The rows with their key as codes, a dictionary for each kSegmentRows, as row groups have them; every third
+// segment has values.
+std::vector<BatchPtr> Encoded(const BatchPtr& rows) {
+  std::vector<BatchPtr> segments;
+  for (int64_t begin = 0; begin < rows->num_rows(); begin += kSegmentRows) {
+    const auto segment = rows->Slice(begin, kSegmentRows);
+    segments.push_back(segment);
+    if (segments.size() % 3 == 0) continue;
+    arrow::StringDictionary32Builder builder;
+    EXPECT_TRUE(builder.AppendArray(*segment->column(0)).ok());
+    const std::shared_ptr<arrow::Array> codes = *builder.Finish();
+    segments.back() = *segment->SetColumn(0, arrow::field("k", codes->type()), codes);
+  }
+  return segments;
 }
 
 Plan PlanOf() {
@@ -184,6 +211,7 @@ class GroupSinkTest : public testing::Test {
     std::mt19937_64 random(seed);
     int64_t slice = 3000;
     Reservation other;
+    const auto encoded = seed % 2 == 0 ? std::vector<BatchPtr>() : Encoded(rows);
     for (int64_t at = 0; at < rows->num_rows();) {
       other.Release();
       const auto share = static_cast<double>(random() % 1000) / 1000;
@@ -193,9 +221,14 @@ class GroupSinkTest : public testing::Test {
         other = *std::move(taken);
       }
       slice = std::min(slice, rows->num_rows() - at);
+      auto block = rows->Slice(at, slice);
+      if (!encoded.empty()) {
+        slice = std::min(slice, kSegmentRows - at % kSegmentRows);
+        block = encoded[static_cast<size_t>(at / kSegmentRows)]->Slice(at % kSegmentRows, slice);
+      }
       int64_t taken = 0;
-      const Status status = sink->Write({rows->Slice(at, slice), RowOrdinals::Range(at, slice)},
-                                        ContextOf(budget->root()), &taken);
+      const Status status =
+          sink->Write({block, RowOrdinals::Range(at, slice)}, ContextOf(budget->root()), &taken);
       at += taken;
       if (status.ok()) {
         slice = 3000;
