@@ -161,7 +161,9 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   init.attempt = attempt;
   init.input_index = output.input_index;
   init.partition = partition;
-  init.hold_bytes = HoldBytes();
+  // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader joins and groups.
+  // Fewer, longer runs are read in longer pieces.
+  init.hold_bytes = HoldBytes() / 2 * 3;
   init.cached_bytes = CachedBytes(output.target);
   return MakeSortedSink(std::move(init));
 }

@@ -23,9 +23,8 @@ namespace {
 constexpr int64_t kLeastHeadroomBytes = 256 << 10;
 constexpr int64_t kHeadroomUnitBytes = 2 << 20;
 constexpr int64_t kHeadroomFactor = 2;
-// Pages go to the spill folder when they hold more than this and this part of what is still free.
+// Pages go to the spill folder when they hold more than this and more than what is still free.
 constexpr int64_t kLeastStagedBytes = 4 << 20;
-constexpr int64_t kFreeShare = 4;
 // Open rows come in slices of blocks: many small ones are joined.
 constexpr size_t kMaxOpenSlices = 32;
 
@@ -208,7 +207,7 @@ class ParquetWriter final : public FileWriter {
   Status StageIfLarge() {
     const int64_t free_bytes = request_.pool->budget()->available_bytes();
     if (!stage_.usable() ||
-        encoder_->memory_bytes() <= std::max(kLeastStagedBytes, free_bytes / kFreeShare)) {
+        encoder_->memory_bytes() <= std::max(kLeastStagedBytes, free_bytes)) {
       return Status::OK();
     }
     return encoder_->Stage();
