@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "partita/exchange/uncommitted_file.h"
 #include "partita/runs/framed_file.h"
 
 namespace partita {
@@ -11,11 +12,9 @@ namespace {
 
 class ExchangeSink final : public Sink {
  public:
-  ExchangeSink(Env* env, std::string folder, std::string name, std::string attempt,
+  ExchangeSink(Env* env, std::string folder, std::string name, const std::string& attempt,
                std::shared_ptr<arrow::Schema> schema)
-      : env_(env), folder_(std::move(folder)), name_(std::move(name)), schema_(std::move(schema)) {
-    temporary_ = JoinPath(folder_, name_ + ".tmp-" + attempt);
-  }
+      : env_(env), file_(env, std::move(folder), std::move(name), attempt), schema_(std::move(schema)) {}
   ~ExchangeSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
@@ -29,37 +28,27 @@ class ExchangeSink final : public Sink {
   Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(Open());  // an empty share is a file too
     ARROW_RETURN_NOT_OK(writer_->Close());
-    OutputFile file;
-    file.path = name_;
-    file.temporary = temporary_;
-    file.rows = writer_->rows();
-    file.size_bytes = writer_->size_bytes();
-    writer_.reset();
-    finished_ = true;
-    return std::vector<OutputFile>{std::move(file)};
+    const auto writer = std::move(writer_);
+    return std::vector<OutputFile>{file_.Finish(writer->rows(), writer->size_bytes())};
   }
 
   void Abort() override {
-    if (finished_) return;
     writer_.reset();
-    if (opened_) (void)env_->RemoveFile(temporary_);
-    opened_ = false;
+    file_.Remove();
   }
 
  private:
   Status Open() {
     if (writer_) return Status::OK();
-    ARROW_RETURN_NOT_OK(env_->CreateDirs(folder_));
-    ARROW_ASSIGN_OR_RAISE(writer_, FramedFileWriter::Open(env_, temporary_, schema_));
-    opened_ = true;
+    ARROW_ASSIGN_OR_RAISE(const std::string path, file_.Create());
+    ARROW_ASSIGN_OR_RAISE(writer_, FramedFileWriter::Open(env_, path, schema_));
     return Status::OK();
   }
 
   Env* env_;
-  std::string folder_, name_, temporary_;
+  UncommittedFile file_;
   std::shared_ptr<arrow::Schema> schema_;
   std::unique_ptr<FramedFileWriter> writer_;
-  bool opened_ = false, finished_ = false;
 };
 
 class ExchangeSource final : public Source {

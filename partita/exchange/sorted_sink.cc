@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "partita/block/logical_bytes.h"
+#include "partita/exchange/uncommitted_file.h"
 #include "partita/runs/sort_rows.h"
 
 namespace partita {
@@ -43,9 +44,10 @@ int64_t NewBytes(const arrow::ArrayData& data, std::unordered_set<const void*>* 
 class SortedSink final : public Sink {
  public:
   SortedSink(SortedSinkInit init, KeyEncoder encoder)
-      : init_(std::move(init)), encoder_(std::move(encoder)), schema_(RunSchema(*init_.exchange)) {
-    temporary_ = JoinPath(init_.folder, init_.name + ".tmp-" + init_.attempt);
-  }
+      : init_(std::move(init)),
+        encoder_(std::move(encoder)),
+        schema_(RunSchema(*init_.exchange)),
+        file_(init_.env, init_.folder, init_.name, init_.attempt) {}
   ~SortedSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
@@ -67,22 +69,14 @@ class SortedSink final : public Sink {
     ARROW_RETURN_NOT_OK(Flush(ctx));
     CutSample();
     ARROW_RETURN_NOT_OK(writer_->Close(std::move(sample_)));
-    OutputFile file;
-    file.path = init_.name;
-    file.temporary = temporary_;
-    file.rows = writer_->index().rows;
-    file.size_bytes = writer_->size_bytes();
-    writer_.reset();
     items_memory_.reset();
-    finished_ = true;
-    return std::vector<OutputFile>{std::move(file)};
+    const auto writer = std::move(writer_);
+    return std::vector<OutputFile>{file_.Finish(writer->index().rows, writer->size_bytes())};
   }
 
   void Abort() override {
-    if (finished_) return;
     writer_.reset();
-    if (opened_) (void)init_.env->RemoveFile(temporary_);
-    opened_ = false;
+    file_.Remove();
     Drop();
     items_memory_.reset();
   }
@@ -90,9 +84,8 @@ class SortedSink final : public Sink {
  private:
   Status Open() {
     if (writer_) return Status::OK();
-    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
-    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, schema_, init_.cached_bytes));
-    opened_ = true;
+    ARROW_ASSIGN_OR_RAISE(const std::string path, file_.Create());
+    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, path, schema_, init_.cached_bytes));
     return Status::OK();
   }
 
@@ -260,9 +253,8 @@ class SortedSink final : public Sink {
   SortedSinkInit init_;
   KeyEncoder encoder_;
   std::shared_ptr<arrow::Schema> schema_;
-  std::string temporary_;
+  UncommittedFile file_;
   std::unique_ptr<RunFileWriter> writer_;
-  bool opened_ = false, finished_ = false;
 
   std::vector<Block> held_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of held_

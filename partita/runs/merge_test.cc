@@ -86,8 +86,9 @@ class MergeTest : public ::testing::Test {
     return slices;
   }
 
-  std::vector<Row> Merge(std::vector<RunSlice> slices, int64_t target_bytes = 1000) {
-    RunMerger merger(Env::Default(), std::move(slices), schema_, Keys());
+  std::vector<Row> Merge(std::vector<RunSlice> slices, int64_t target_bytes = 1000,
+                         int64_t window_bytes = 10'000) {
+    RunMerger merger(Env::Default(), std::move(slices), schema_, Keys(), window_bytes);
     std::vector<Row> rows;
     while (true) {
       auto batch = merger.Next(target_bytes, pool_).ValueOrDie();
@@ -135,6 +136,25 @@ TEST_F(MergeTest, GivesRowsInKeyAndRunOrder) {
       EXPECT_EQ(Merge(SlicesOf(Write(runs, frame_rows))), Sorted(runs)) << seed << " " << frame_rows;
     }
   }
+}
+
+TEST_F(MergeTest, KeysThatDifferBehindWhatTheIndexKeeps) {
+  // First keys in the index are cut at 1 KiB: all of these look the same there.
+  std::mt19937 random(11);
+  std::vector<std::vector<Row>> runs(5);
+  int64_t number = 0;
+  for (auto& run : runs) {
+    for (int i = 0; i < 100; ++i)
+      run.emplace_back(std::string(kMaxPointBytes + 8, 'k') + std::to_string(random() % 50), number++);
+  }
+  for (size_t frame_rows : {1, 7, 1000}) EXPECT_EQ(Merge(SlicesOf(Write(runs, frame_rows))), Sorted(runs));
+}
+
+TEST_F(MergeTest, WindowsOfAnySizeGiveTheSame) {
+  const auto runs = RandomRuns(5, 3, 5);
+  const auto path = Write(runs, 20);
+  for (int64_t window_bytes : {int64_t{1}, int64_t{5000}, int64_t{1} << 30})
+    EXPECT_EQ(Merge(SlicesOf(path), 1000, window_bytes), Sorted(runs)) << window_bytes;
 }
 
 TEST_F(MergeTest, RangesPartTheRows) {
