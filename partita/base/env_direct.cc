@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -20,6 +21,8 @@ namespace {
 
 constexpr int64_t kBufferBytes = 1 << 20;
 constexpr long kXfsMagic = 0x58465342;  // not in linux/magic.h everywhere
+
+std::atomic<int> writers{0};
 
 }  // namespace
 
@@ -38,14 +41,21 @@ DirectWriter::Memory DirectWriter::NewBuffer() {
 
 std::unique_ptr<DirectWriter> DirectWriter::Make(int fd, const std::string& path, int64_t offset) {
   const int flags = fcntl(fd, F_GETFL);
-  if (offset % kDirectAlignment != 0 || flags < 0 || !IsOnLocalDisk(fd)) return nullptr;
+  if (offset % kDirectAlignment != 0 || flags < 0 || writers >= kMaxWriters || !IsOnLocalDisk(fd))
+    return nullptr;
   auto writer = std::unique_ptr<DirectWriter>(new DirectWriter(fd, path, offset));
   writer->filling_ = NewBuffer();
   if (!writer->filling_ || fcntl(fd, F_SETFL, flags | O_DIRECT) != 0) return nullptr;
   return writer;
 }
 
+DirectWriter::DirectWriter(int fd, std::string path, int64_t offset)
+    : fd_(fd), path_(std::move(path)), offset_(offset) {
+  ++writers;
+}
+
 DirectWriter::~DirectWriter() {
+  --writers;
   if (!thread_.joinable()) return;
   {
     std::lock_guard lock(mutex_);

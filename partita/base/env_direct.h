@@ -22,7 +22,9 @@ bool IsOnLocalDisk(int fd);
 // caller's, who does not use it meanwhile.
 class DirectWriter {
  public:
-  // Null: the file system refuses. `offset` is a multiple of kDirectAlignment.
+  static constexpr int kMaxWriters = 16;
+  // Null: the file system refuses, or kMaxWriters are there already: their buffers are in no budget. `offset`
+  // is a multiple of kDirectAlignment.
   static std::unique_ptr<DirectWriter> Make(int fd, const std::string& path, int64_t offset);
   // Waits for what is under way; what was not finished is lost.
   ~DirectWriter();
@@ -38,7 +40,7 @@ class DirectWriter {
   };
   using Memory = std::unique_ptr<uint8_t, Unmap>;
 
-  DirectWriter(int fd, std::string path, int64_t offset) : fd_(fd), path_(std::move(path)), offset_(offset) {}
+  DirectWriter(int fd, std::string path, int64_t offset);
   static Memory NewBuffer();
   Status Submit();
   Status Wait();

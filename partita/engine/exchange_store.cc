@@ -17,6 +17,9 @@
 namespace partita {
 namespace {
 
+// Of each file: small ones never wait for the disk.
+constexpr int64_t kLeastCachedBytes = 1 << 20;
+
 // The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
 // than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
 // waits for the disk.
@@ -91,7 +94,7 @@ int64_t ExchangeStore::CachedBytes(int exchange) const {
     files += source.kind == PlanSource::Kind::kScan ? scan_partitions_[static_cast<size_t>(writer.stage)]
                                                     : PartitionsOf(source.exchange);
   }
-  known = cache_bytes_ / std::max<int64_t>(1, exchanges * files);
+  known = std::max(kLeastCachedBytes, cache_bytes_ / std::max<int64_t>(1, exchanges * files));
   return known;
 }
 
@@ -161,8 +164,8 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   init.attempt = attempt;
   init.input_index = output.input_index;
   init.partition = partition;
-  // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader joins and groups.
-  // Fewer, longer runs are read in longer pieces.
+  // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader
+  // joins and groups. Fewer, longer runs are read in longer pieces.
   init.hold_bytes = HoldBytes() / 2 * 3;
   init.cached_bytes = CachedBytes(output.target);
   return MakeSortedSink(std::move(init));
@@ -188,12 +191,14 @@ Result<const GroupStates*> ExchangeStore::StatesOf(int exchange) const {
 }
 
 Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange) {
+  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
   std::lock_guard lock(mutex_);
   auto& known = shares_[static_cast<size_t>(exchange)];
   if (known) return known;
   const auto committed = CommittedOf(exchange);
   std::vector<SortedShare> shares;
-  const int64_t cached_bytes = CachedBytes(exchange);
+  // Groups are written through the page cache.
+  const int64_t cached_bytes = states != nullptr ? INT64_MAX : CachedBytes(exchange);
   for (const auto& share : committed) {
     shares.push_back({PathOf(exchange, share.input_index, share.partition), share.input_index,
                       share.partition, cached_bytes});
