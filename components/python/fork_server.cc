@@ -39,32 +39,42 @@ Status ForkServer::Start() {
 
 Status ForkServer::Fork(int64_t id, const Descriptor& socket) {
   const Json words = {{"op", "fork"}, {"id", id}};
-  return SendMessage(socket_, CanonicalJson(words), {socket.get()}).status();
+  return SendMessage(has_template() ? template_ : socket_, CanonicalJson(words), {socket.get()}).status();
+}
+
+void ForkServer::ForkFrom(Descriptor socket, int pid) {
+  template_ = std::move(socket);
+  template_pid_ = pid;
 }
 
 bool ForkServer::Hear() {
-  while (socket_.valid()) {
-    auto message = ReceiveMessage(socket_);
+  if (template_.valid() && !HearFrom(&template_)) template_.Close();
+  if (!socket_.valid() || HearFrom(&socket_)) return true;
+  socket_.Close();
+  ReadLog();
+  log_.Close();  // at its end it would be readable for ever
+  return false;
+}
+
+bool ForkServer::HearFrom(Descriptor* socket) {
+  while (true) {
+    auto message = ReceiveMessage(*socket);
     if (message.ok() && message->none) return true;
-    if (!message.ok() || message->end) {
-      socket_.Close();
-      ReadLog();
-      log_.Close();  // at its end it would be readable for ever
-      return false;
-    }
+    if (!message.ok() || message->end) return false;
     const auto words = ParseJson(message->text);
     if (!words.ok() || !words->is_object()) continue;
     const int pid = static_cast<int>(words->value("pid", int64_t{-1}));
     if (words->value("op", "") == "forked") forked_[words->value("id", int64_t{-1})] = pid;
     if (words->value("op", "") == "exited") ends_[pid] = static_cast<int>(words->value("code", int64_t{0}));
   }
-  return true;
 }
 
 bool ForkServer::WaitForEnd(int pid, int* code) {
   constexpr int kTries = 100, kTryMs = 10;
   for (int i = 0; i < kTries && pid > 0 && !ends_.contains(pid) && socket_.valid(); ++i) {
-    (void)WaitReadable({socket_.get()}, kTryMs);
+    std::vector<int> fds = {socket_.get()};
+    if (template_.valid()) fds.push_back(template_.get());
+    (void)WaitReadable(fds, kTryMs);
     (void)Hear();
   }
   const auto end = ends_.find(pid);
@@ -99,7 +109,7 @@ std::string ForkServer::LogTail() const {
 
 std::vector<int> ForkServer::descriptors() const {
   std::vector<int> fds;
-  for (const Descriptor* one : {&socket_, &log_}) {
+  for (const Descriptor* one : {&socket_, &template_, &log_}) {
     if (one->valid()) fds.push_back(one->get());
   }
   return fds;
@@ -109,6 +119,7 @@ void ForkServer::End(const std::vector<int>& workers, double seconds) {
   if (pid_ <= 0) return;
   Env* env = Env::Default();
   const int64_t start = env->MonotonicNanos();
+  if (template_.valid()) (void)SendMessage(template_, R"({"op":"exit"})", {}, /*wait=*/false);
   if (socket_.valid()) (void)SendMessage(socket_, R"({"op":"exit"})", {}, /*wait=*/false);
   constexpr int kLookMs = 2;
   while (!TryReap(pid_).ended) {
@@ -118,6 +129,7 @@ void ForkServer::End(const std::vector<int>& workers, double seconds) {
         KillGroup(worker);
         SendSignal(worker, SIGKILL);
       }
+      if (template_pid_ > 0) SendSignal(template_pid_, SIGKILL);
       SendSignal(pid_, SIGKILL);
     }
     (void)WaitReadable({}, kLookMs);

@@ -22,6 +22,10 @@ class ForkServer {
   bool is_started() const { return pid_ > 0; }
   // A worker that has `socket` as its own; its pid comes with Hear.
   Status Fork(int64_t id, const Descriptor& socket);
+  // Workers are forked by the process behind `socket` from now on, which has the function ready and so shares
+  // its memory with them, until it ends.
+  void ForkFrom(Descriptor socket, int pid);
+  bool has_template() const { return template_.valid(); }
 
   // Takes what it has said: forked() and ends() know more. False: it is gone.
   bool Hear();
@@ -44,11 +48,13 @@ class ForkServer {
 
  private:
   void TellLine(std::string line);
+  bool HearFrom(Descriptor* socket);  // false: its end
 
   const std::string step_;
   const std::vector<std::string> command_;
   int pid_ = -1;
-  Descriptor socket_, log_;
+  Descriptor socket_, template_, log_;
+  int template_pid_ = -1;
   std::map<int64_t, int> forked_;
   std::map<int, int> ends_;
   std::string log_rest_;

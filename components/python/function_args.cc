@@ -63,10 +63,9 @@ Status CheckFn(const std::string& fn) {
 Result<StepBinding> Bind(FunctionKind kind, const Json& args, const std::shared_ptr<arrow::Schema>& input) {
   ARROW_ASSIGN_OR_RAISE(const FunctionArgs parsed, ParseFunctionArgs(kind, args));
   if (kind == FunctionKind::kMapGroups) ARROW_RETURN_NOT_OK(CheckKeys("map_groups", parsed.by, *input));
-  ARROW_ASSIGN_OR_RAISE(const bool deterministic, GetBoolOr(args, "deterministic", true));
   StepBinding binding;
   binding.reads_all = true;
-  binding.is_volatile = !deterministic;
+  binding.is_volatile = !parsed.deterministic;
   if (parsed.schema == nullptr) {
     binding.output = input;
     return binding;
@@ -109,6 +108,7 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   }
   ARROW_RETURN_NOT_OK(ParseBatchSize(args, &out));
   ARROW_ASSIGN_OR_RAISE(out.by, GetStringsOr(args, "by", {}));
+  ARROW_ASSIGN_OR_RAISE(out.per_row, GetBoolOr(args, "per_row", false));
   ARROW_ASSIGN_OR_RAISE(out.batch_format, GetStringOr(args, "batch_format", "numpy"));
   ARROW_ASSIGN_OR_RAISE(const std::string compute, GetStringOr(args, "compute", "processes"));
   out.compute = compute == "inline"    ? FunctionArgs::Compute::kInline
@@ -117,7 +117,7 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   ARROW_ASSIGN_OR_RAISE(out.max_workers, GetIntOr(args, "concurrency", 0));
   ARROW_ASSIGN_OR_RAISE(out.min_workers, GetIntOr(args, "min_concurrency", 0));
   if (out.compute != FunctionArgs::Compute::kProcesses) {
-    for (const char* arg : {"timeout", "memory", "min_concurrency"}) {
+    for (const char* arg : {"timeout", "memory", "min_concurrency", "num_gpus"}) {
       if (args.contains(arg) && !args.at(arg).is_null() && args.at(arg) != 0) {
         return UserError(std::string(arg) + " needs a process that can be ended: the function runs in " +
                              (compute == "inline" ? "this one" : "threads"),
@@ -129,6 +129,9 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
     return UserError("min_concurrency is larger than concurrency");
   }
   ARROW_ASSIGN_OR_RAISE(out.memory_bytes, GetIntOr(args, "memory", 0));
+  ARROW_ASSIGN_OR_RAISE(out.cpus, GetDoubleOr(args, "num_cpus", 1));
+  ARROW_ASSIGN_OR_RAISE(out.gpus, GetDoubleOr(args, "num_gpus", 0));
+  ARROW_ASSIGN_OR_RAISE(out.deterministic, GetBoolOr(args, "deterministic", true));
   ARROW_ASSIGN_OR_RAISE(out.timeout_s, GetDoubleOr(args, "timeout", 0));
   ARROW_ASSIGN_OR_RAISE(out.retries, GetIntOr(args, "retries", 1));
   return out;
@@ -193,6 +196,14 @@ StepSpec FunctionSpec(FunctionKind kind) {
          .doc = "What the function gets: a dict of NumPy arrays or torch tensors, a RecordBatch, a "
                 "DataFrame."});
   }
+  if (batches && !groups) {
+    spec.args.push_back({.name = "per_row",
+                         .type = ArgType::kBool,
+                         .default_json = "false",
+                         .doc = "Whether it makes a row of each row, in their order, whatever else is in the "
+                                "batch. It is held "
+                                "to it, and training ingest skips into its rows."});
+  }
   const std::vector<ArgSpec> shared = {
       {.name = "fn_args", .type = ArgType::kJson, .doc = "A list of further arguments of every call."},
       {.name = "fn_kwargs", .type = ArgType::kJson, .doc = "A map of keyword arguments of every call."},
@@ -226,6 +237,22 @@ StepSpec FunctionSpec(FunctionKind kind) {
        .doc = "Bytes that a worker may allocate beside what it has after its start: claimed from the budget, "
               "and "
               "more is an error of the function. null: not fenced."},
+      {.name = "num_cpus",
+       .type = ArgType::kFloat,
+       .default_json = "1.0",
+       .min = 0.01,
+       .max = 1024,
+       .doc = "Processor cores that a worker keeps busy: without `concurrency` there are as many workers as "
+              "fit in the "
+              "run's threads, one at least."},
+      {.name = "num_gpus",
+       .type = ArgType::kFloat,
+       .default_json = "0.0",
+       .min = 0,
+       .max = 64,
+       .doc = "GPUs of a worker, or a share of one like 0.5: CUDA_VISIBLE_DEVICES names them in its process. "
+              "There are "
+              "no more workers at once than they are enough for."},
       {.name = "timeout",
        .type = ArgType::kSeconds,
        .min = 0.01,
@@ -247,7 +274,8 @@ StepSpec FunctionSpec(FunctionKind kind) {
   for (ArgSpec& arg : spec.args) {
     // They change how long it takes and what it may need, never a row.
     arg.is_physical = arg.name == "compute" || arg.name == "concurrency" || arg.name == "min_concurrency" ||
-                      arg.name == "memory" || arg.name == "retries";
+                      arg.name == "memory" || arg.name == "retries" || arg.name == "num_cpus" ||
+                      arg.name == "num_gpus";
   }
   spec.least_bytes = 32 << 20;
   spec.bind = [kind](const Json& args, const std::shared_ptr<arrow::Schema>& input) {

@@ -22,10 +22,13 @@ struct FunctionArgs {
   int64_t batch_bytes = 0;                // logical bytes of a batch; 0: rows count
   std::vector<std::string> by;            // map_groups: the key columns
   std::string batch_format;
+  bool per_row = false;  // the function gives exactly a row for each row, in order
   enum class Compute { kProcesses, kThreads, kInline } compute = Compute::kProcesses;
   int64_t max_workers = 0;  // 0: as many as the run has threads
   int64_t min_workers = 0;
   int64_t memory_bytes = 0;
+  double cpus = 1, gpus = 0;  // of a worker
+  bool deterministic = true;
   double timeout_s = 0;
   int64_t retries = 1;
 };

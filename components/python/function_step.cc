@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <mutex>
 
 #include "components/python/batch_call.h"
@@ -185,6 +186,11 @@ class FunctionStep final : public AsyncTransform {
     ARROW_ASSIGN_OR_RAISE(out.batch, DecodeBatch(answer.output, answer.output_bytes, output_, MustCopy(*call),
                                                  call->ctx->pool.get()));
     const int64_t rows = out.batch->num_rows();
+    if (args_.per_row && rows != now.rows) {
+      return call->Located(UserError("the function returned " + std::to_string(rows) + " rows for " +
+                                         std::to_string(now.rows) + ", though it says per_row",
+                                     "return a row for each row, or leave out per_row"));
+    }
     std::vector<int64_t> ordinals(static_cast<size_t>(rows));
     const bool told = static_cast<int64_t>(origins.size()) == rows;
     if (!told && rows == now.rows && !call->left_out()) {
@@ -261,6 +267,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                 {"batch_format", args.batch_format},
                 {"schema", arrow::util::base64_encode(schema)},
                 {"memory", args.memory_bytes},
+                {"budget", args.gpus > 0 ? 0 : init.pool->budget()->limit_bytes()},
                 {"keeps_going", init.keeps_going},
                 {"sys_path", GetPythonRuntime().sys_path},
                 {"fn_args", Named(*init.args, "fn_args", Json::array())},
@@ -275,9 +282,10 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                        "run the script that made the plan");
     }
   }
-  const auto most = static_cast<int>(args.compute == FunctionArgs::Compute::kInline ? 1
-                                     : args.max_workers > 0                         ? args.max_workers
-                                                                                    : init.threads);
+  const auto most =
+      static_cast<int>(args.compute == FunctionArgs::Compute::kInline ? 1
+                       : args.max_workers > 0                         ? args.max_workers
+                                              : std::max(1.0, std::floor(init.threads / args.cpus)));
   std::unique_ptr<FunctionPool> pool;
   if (args.compute != FunctionArgs::Compute::kProcesses && HasLocalHost()) {
     pool = std::make_unique<LocalPool>(LocalPoolOptions{CanonicalJson(setup), payload, most, init.pool});
@@ -290,6 +298,9 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
     options.max_workers = most;
     options.min_workers = static_cast<int>(std::min<int64_t>(args.min_workers, most));
     options.memory_bytes = args.memory_bytes;
+    // What a function makes of itself may be random: then each worker makes its own.
+    options.shares_start = args.deterministic && args.gpus == 0;
+    options.gpus = args.gpus;
     options.timeout_s = args.timeout_s;
     options.pool = init.pool;
     options.env = init.env;

@@ -156,20 +156,31 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
     if (queue_.empty() && !server_.is_started()) return;  // nothing was ever asked for
     const auto waiting = static_cast<int>(queue_.size());
+    // The first one may turn out to be what the others are forked from.
+    if (std::any_of(workers_.begin(), workers_.end(), [](const Worker& w) { return w.may_share; })) return;
+    if (template_claim_.bytes() > 0 && !server_.has_template()) template_claim_.Release();
     int wanted = std::clamp(waiting - idle - starting, 0, most_workers_() - alive);
     wanted = std::max(wanted, std::min(options_.min_workers, most_workers_()) - alive);
     for (; wanted > 0 && broken_.ok(); --wanted) {
-      const Status status = StartWorker();
-      if (!status.ok()) broken_ = status;
+      auto started = StartWorker();
+      if (!started.ok()) broken_ = started.status();
+      if (!started.ok() || !*started || workers_.back().may_share) return;
     }
   }
 
   int most_workers_() const { return std::min(options_.max_workers, fitting_workers_); }
 
-  Status StartWorker() {
-    if (!server_.is_started()) ARROW_RETURN_NOT_OK(server_.Start());
+  // False: what it needs is not free now.
+  Result<bool> StartWorker() {
     Worker worker;
+    if (options_.gpus > 0) {
+      ARROW_ASSIGN_OR_RAISE(worker.gpus, TakeGpus(options_.gpus));
+      if (worker.gpus == nullptr) return false;
+    }
+    if (!server_.is_started()) ARROW_RETURN_NOT_OK(server_.Start());
     worker.id = next_worker_++;
+    worker.may_share =
+        options_.shares_start && !server_.has_template() && most_workers_() > 1 && workers_.empty();
     ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
     worker.socket = std::move(pair.first);
     ARROW_ASSIGN_OR_RAISE(worker.stack, SharedMemory::Make("partita-stack", kStackBytes));
@@ -177,12 +188,14 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
         options_.payload == nullptr ? int64_t{0} : static_cast<int64_t>(options_.payload->size());
     ARROW_ASSIGN_OR_RAISE(auto payload, SharedMemory::Make("partita-payload", std::max<int64_t>(1, bytes)));
     if (bytes > 0) std::memcpy(payload->data(), options_.payload->data(), static_cast<size_t>(bytes));
-    const Json setup = {{"op", "setup"}, {"setup", options_.setup}, {"payload_bytes", bytes}};
+    Json setup = {{"op", "setup"}, {"setup", options_.setup}, {"payload_bytes", bytes}};
+    if (worker.may_share) setup["may_share"] = true;
+    if (worker.gpus != nullptr) setup["gpus"] = worker.gpus->devices();
     ARROW_RETURN_NOT_OK(
         SendMessage(worker.socket, CanonicalJson(setup), {payload->fd(), worker.stack->fd()}).status());
     ARROW_RETURN_NOT_OK(server_.Fork(worker.id, pair.second));
     workers_.push_back(std::move(worker));
-    return Status::OK();
+    return true;
   }
 
   void HearServer() {
@@ -203,14 +216,16 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
   std::deque<Worker>::iterator Lost(std::deque<Worker>::iterator it) {
     Worker worker = std::move(*it);
     it = workers_.erase(it);
+    if (worker.state == Worker::State::kTemplate) return it;  // it is the server's now
     KillGroup(worker.pid);
     SendSignal(worker.pid, SIGKILL);
     int code = 0;
     const bool known = server_.WaitForEnd(worker.pid, &code);
     server_.ReadLog();
-    if (worker.state == Worker::State::kLeaving) return it;
+    if (worker.state == Worker::State::kLeaving && worker.jobs.empty()) return it;
     const std::string how = known ? EndText(code) : "its end is not known";
-    if (worker.state != Worker::State::kReady && broken_.ok()) {
+    const bool starting = worker.state == Worker::State::kForking || worker.state == Worker::State::kStarting;
+    if (starting && broken_.ok()) {
       broken_ =
           WithContext(UserError("the worker process ended while it started: " + how + server_.LogTail()),
                       {.step = options_.step});
@@ -302,7 +317,8 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
       if (!words.ok() || !words->is_object()) return false;
       const std::string op = words->value("op", "");
       if (op == "ready") {
-        Ready(worker, words->value("private_bytes", int64_t{0}));
+        Ready(worker, words->value("private_bytes", int64_t{0}), words->value("shares", false));
+        if (worker->state == Worker::State::kTemplate) return false;
       } else if (op == "failed") {
         worker->state = Worker::State::kLeaving;
         if (broken_.ok()) {
@@ -319,12 +335,20 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
   }
 
-  void Ready(Worker* worker, int64_t private_bytes) {
-    const int64_t bytes = private_bytes + options_.memory_bytes;
+  // `shares`: it runs no batches, but forks workers that have its function.
+  void Ready(Worker* worker, int64_t private_bytes, bool shares) {
+    worker->may_share = false;
+    const int64_t bytes = private_bytes + (shares ? 0 : options_.memory_bytes);
     auto claim = options_.pool->Reserve(bytes);
     if (!claim.ok()) {
       segments_->DropIdle();
       claim = options_.pool->Reserve(bytes);
+    }
+    if (claim.ok() && shares) {
+      worker->state = Worker::State::kTemplate;
+      template_claim_ = std::move(*claim);
+      server_.ForkFrom(std::move(worker->socket), worker->pid);
+      return;
     }
     if (claim.ok()) {
       worker->claim = std::move(*claim);
@@ -350,6 +374,30 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
       queue_.pop_front();
       Answer(std::move(job), {.kind = Kind::kRefused, .error = refused});
     }
+  }
+
+  // What a worker has turned out to need is claimed, where the step did not say. One for which there is no
+  // room is ended while others are there; alone it goes on, and others of the run give back before it is
+  // asked again.
+  void Follow(Worker* worker, int64_t private_bytes) {
+    if (private_bytes <= 0 || options_.memory_bytes > 0) return;
+    if (worker->claim.Resize(private_bytes).ok()) return;
+    segments_->DropIdle();
+    if (worker->claim.Resize(private_bytes).ok()) return;
+    int ready = 0;
+    for (const Worker& other : workers_) ready += other.state == Worker::State::kReady;
+    const int64_t limit = options_.pool->budget()->limit_bytes();
+    if (ready <= 1 && private_bytes > limit && broken_.ok()) {
+      broken_ = WithContext(
+          ResourceError("the function's process has " + FormatBytes(private_bytes) +
+                            ", more than the budget of " + FormatBytes(limit),
+                        "give the run more with --memory, or the function fewer rows with batch_size"),
+          {.step = options_.step});
+    }
+    if (ready <= 1) return;
+    fitting_workers_ = ready - 1;
+    worker->state = Worker::State::kLeaving;  // when it has answered for what it has
+    if (worker->jobs.empty()) (void)SendMessage(worker->socket, R"({"op":"exit"})", {}, /*wait=*/false);
   }
 
   // Its result is larger than the piece it got. It waits a little where there is no room, since what it
@@ -380,11 +428,14 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     worker->jobs.pop_front();
     if (worker->jobs.empty()) {
       worker->idle_since_ns = now;
+      if (worker->state == Worker::State::kLeaving)
+        (void)SendMessage(worker->socket, R"({"op":"exit"})", {}, /*wait=*/false);
     } else {
       worker->jobs.front().started_ns = now;
     }
     const double seconds = Since(now, running.started_ns);
     batch_seconds_ = batch_seconds_ == 0 ? seconds : 0.8 * batch_seconds_ + 0.2 * seconds;
+    Follow(worker, words.value("private_bytes", int64_t{0}));
     if (words.value("kept", false)) {
       // The function holds on to its input: the piece is its own from now on, and counts until the worker
       // ends.
@@ -509,6 +560,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
     }
     server_.End(pids, kLeaveSeconds);
     workers_.clear();
+    template_claim_.Release();
     segments_->DropIdle();
   }
 
@@ -523,6 +575,7 @@ class ProcessPool::Loop : public std::enable_shared_from_this<ProcessPool::Loop>
 
   // The thread's own.
   ForkServer server_;
+  Reservation template_claim_;
   std::deque<WorkerJob> queue_;
   std::deque<Worker> workers_;
   std::map<int64_t, std::string> stacks_;

@@ -25,8 +25,11 @@ struct ProcessPoolOptions {
   std::string setup;                           // JSON of what a worker is told first (python/partita/worker/)
   std::shared_ptr<const std::string> payload;  // bytes that go with it; may be null
   int min_workers = 0, max_workers = 1;
-  int64_t memory_bytes = 0;  // of a worker, beside what it has after its start; 0: not fenced
-  double timeout_s = 0;      // of a batch; 0: none
+  int64_t memory_bytes =
+      0;  // of a worker, beside what it has after its start; 0: as much as it turns out to need
+  bool shares_start = false;  // workers may be forked from one that has the function ready
+  double gpus = 0;            // of a worker: a share of one, or so many
+  double timeout_s = 0;       // of a batch; 0: none
   std::shared_ptr<BudgetPool> pool;
   Env* env = nullptr;
   Observer* observer = nullptr;  // may be null

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "components/python/gpu_leases.h"
 #include "components/python/process_pool.h"
 #include "partita/base/json.h"
 #include "partita/base/process.h"
@@ -26,8 +27,9 @@ struct RunningJob {
 };
 
 struct WorkerProcess {
-  enum class State { kForking, kStarting, kReady, kLeaving } state = State::kForking;
+  enum class State { kForking, kStarting, kReady, kLeaving, kTemplate } state = State::kForking;
   int64_t id = 0;
+  bool may_share = false;  // others wait for what it says of itself
   int pid = -1;
   Descriptor socket;
   std::unique_ptr<SharedMemory> stack;  // where the worker writes its Python stack when asked
@@ -36,8 +38,9 @@ struct WorkerProcess {
   size_t dropped_cursor = 0;
   int64_t needs_bytes = 0;  // not 0: it waits with a result for a piece of so many bytes
   int64_t needs_since_ns = 0;
-  Reservation claim;              // its own memory
-  std::vector<Reservation> kept;  // shared pieces that its function still holds
+  Reservation claim;               // its own memory
+  std::shared_ptr<GpuLease> gpus;  // null: none
+  std::vector<Reservation> kept;   // shared pieces that its function still holds
   int64_t idle_since_ns = 0;
   bool ended_by_us = false;
   std::string why_ended;  // when we ended it

@@ -21,11 +21,16 @@ namespace {
 
 constexpr int kIngestVersion = 1;
 
-// Steps that give exactly one row for each row. No Python functions: their batches are cut by ordinals that
-// ascend, and those of a permuted window do not.
-constexpr std::array<std::string_view, 7> kRowForRow = {
-    "project",  "decode_image",   "encode_image", "resize_images", "extract_image_resolution",
-    "download", "download_images"};
+// Steps that give exactly one row for each row.
+constexpr std::array<std::string_view, 8> kRowForRow = {
+    "project",  "decode_image",    "encode_image", "resize_images", "extract_image_resolution",
+    "download", "download_images", "map"};
+
+bool IsRowForRow(const PlanNode& node) {
+  // Of functions of batches the user says it, and they are held to it.
+  if (node.op == "map_batches") return GetBoolOr(node.args, "per_row", false).ValueOr(false);
+  return std::find(kRowForRow.begin(), kRowForRow.end(), node.op) != kRowForRow.end();
+}
 
 Status CannotSkip(const std::string& step, const std::string& why, const std::string& cost) {
   return WithContext(UserError("the rows behind this step cannot be skipped into: " + why,
@@ -73,9 +78,11 @@ Status CheckRowForRow(const Plan& plan, const std::string& cost) {
     return CannotSkip(stage.source.step, "its on_error leaves rows out, nobody knows how many", cost);
   }
   for (const auto& node : stage.nodes) {
-    if (std::find(kRowForRow.begin(), kRowForRow.end(), node.op) == kRowForRow.end()) {
-      return CannotSkip(node.step, "it may give more or fewer rows than it takes, nobody knows how many",
-                        cost);
+    if (!IsRowForRow(node)) {
+      const std::string say =
+          node.op == "map_batches" ? " (if it gives a row for each, say per_row=True)" : "";
+      return CannotSkip(node.step,
+                        "it may give more or fewer rows than it takes, nobody knows how many" + say, cost);
     }
     if (node.on_error != OnError::kFail) {
       return CannotSkip(node.step, "its on_error leaves rows out, nobody knows how many", cost);

@@ -12,7 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
-from ._functions import Actors, FunctionOptions, Inline, Tasks, Threads, set_runtime
+from ._functions import Actors, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
@@ -68,6 +68,7 @@ __all__ = [
     "Options",
     "PartitaError",
     "Pipeline",
+    "Program",
     "ResourceError",
     "RunEnvironmentError",
     "RunOptions",

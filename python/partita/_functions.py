@@ -29,6 +29,7 @@ SchemaLike: TypeAlias = "pa.Schema | Mapping[str, TypeLike | type] | str"
 SAMPLE_ROWS = 16
 _WORKER = pathlib.Path(__file__).resolve().parent / "worker" / "__main__.py"
 _LARGE_PAYLOAD_BYTES = 8 << 20
+_PROGRAM = "partita_worker.program:Program"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,27 @@ class Actors:
 
     min: int = 1
     max: int | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program as the function of `map_batches` or `map_groups`: it speaks Arrow IPC on its standard streams.
+
+    For each batch it gets one Arrow IPC stream on standard input and answers with one on standard output; then it reads
+    the next, or ends and is started again for it. What it says on standard error is shown with the step's name.
+
+    Args:
+        command: The program and its arguments.
+        once: Whether it is started for each batch, and its input ends behind the stream.
+
+    Example:
+        >>> cat = pt.Program(["cat"], once=True)
+        >>> pt.range(3).map_batches(cat, schema={"id": "int64"}).take(2)
+        [{'id': 0}, {'id': 1}]
+    """
+
+    command: Sequence[str]
+    once: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,12 @@ class FunctionOptions(TypedDict, total=False):
             process. `pt.Inline()`: one of them, for debuggers.
         concurrency: The same as a number, or as (least, most).
         memory: Bytes (`"512MiB"`) that a worker may allocate beside what it has after its start: claimed from the
-            budget, and more is an error.
+            budget, and more is an error. None: what it turns out to need is claimed from time to time, and more than
+            the whole budget is an error.
+        num_cpus: Processor cores that a worker keeps busy; 1 by default. Without `concurrency` there are as many
+            workers as fit in the run's threads, one at least.
+        num_gpus: GPUs of a worker, or a share of one like 0.5: `CUDA_VISIBLE_DEVICES` names them in its process. There
+            are no more workers at once than they are enough for.
         timeout: Seconds of one batch, after which its worker is ended.
         retries: More attempts at a batch whose worker ended; 1 by default.
         deterministic: Whether the same batch gives the same rows; True by default.
@@ -121,6 +148,8 @@ class FunctionOptions(TypedDict, total=False):
     compute: Actors | Tasks | Threads | Inline | None
     concurrency: int | tuple[int, int] | None
     memory: int | str | None
+    num_cpus: float
+    num_gpus: float
     timeout: float | str | None
     retries: int
     deterministic: bool
@@ -160,7 +189,7 @@ def _sys_path() -> list[str]:
     return [os.path.abspath(entry) if entry else os.getcwd() for entry in sys.path]
 
 
-def pack(fn: Callable[..., Any] | str, options: FunctionOptions) -> tuple[dict[str, Any], Function]:
+def pack(fn: Callable[..., Any] | Program | str, options: FunctionOptions) -> tuple[dict[str, Any], Function]:
     """The arguments of a step that runs `fn`, and what its node keeps."""
     if unknown := sorted(set(options) - set(FunctionOptions.__annotations__)):
         nearest = native.nearest_name(unknown[0], sorted(FunctionOptions.__annotations__))
@@ -168,6 +197,9 @@ def pack(fn: Callable[..., Any] | str, options: FunctionOptions) -> tuple[dict[s
             f"there is no argument {unknown[0]!r}" + (f"; did you mean {nearest!r}?" if nearest else ""),
             hint="see pt.FunctionOptions",
         )
+    if isinstance(fn, Program):
+        given = {"fn": _PROGRAM, "fn_constructor_args": [list(fn.command), fn.once], "batch_format": "arrow"}
+        return given, Function(fn.command[0], None)
     args, kwargs = list(options.get("fn_args") or ()), dict(options.get("fn_kwargs") or {})
     made_of = list(options.get("fn_constructor_args") or ()), dict(options.get("fn_constructor_kwargs") or {})
     if isinstance(fn, str):
@@ -262,6 +294,8 @@ def physical(options: FunctionOptions) -> dict[str, Any]:
         "concurrency": most,
         "min_concurrency": least or None,
         "memory": options.get("memory"),
+        "num_cpus": options.get("num_cpus"),
+        "num_gpus": options.get("num_gpus"),
         "timeout": options.get("timeout"),
         "retries": None if retries == 1 else retries,
         "deterministic": options.get("deterministic", True),

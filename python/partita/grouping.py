@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
-from ._functions import FunctionOptions, SchemaLike
+from ._functions import FunctionOptions, Program, SchemaLike
 from .aggregates import Aggregate
 from .errors import UserError
 
@@ -68,7 +68,7 @@ class GroupBy(Generic[DatasetT]):
 
     def map_groups(
         self,
-        fn: Callable[..., Any] | str,
+        fn: Callable[..., Any] | Program | str,
         *,
         batch_format: str = "numpy",
         schema: SchemaLike | None = None,

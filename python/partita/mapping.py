@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, Unpack
 
 from . import _functions
-from ._functions import FunctionOptions, SchemaLike
+from ._functions import FunctionOptions, Program, SchemaLike
 from ._graph import Node, make_node
 
 BatchSize = int | str | Literal["partition"]
@@ -23,11 +23,12 @@ class FunctionSteps(ABC):
 
     def map_batches(
         self,
-        fn: Callable[..., Any] | str,
+        fn: Callable[..., Any] | Program | str,
         *,
         batch_size: BatchSize = 1024,
         batch_format: str = "numpy",
         schema: SchemaLike | None = None,
+        per_row: bool = False,
         **options: Unpack[FunctionOptions],
     ) -> Self:
         """Runs a function on batches of rows, in worker processes.
@@ -38,13 +39,15 @@ class FunctionSteps(ABC):
 
         Args:
             fn: A function of a batch, a generator function, an async function, or a class: it is made once in every
-                worker, and its instances are called. Or its name, `"package.module:function"`.
+                worker, and its instances are called. Or its name, `"package.module:function"`. Or a `pt.Program`.
             batch_size: Rows of a batch; or the bytes of their values, like `"64MiB"`; or `"partition"`.
             batch_format: What `fn` gets: `"numpy"` (dict of arrays; null-free lists of one length are 2-D),
                 `"arrow"` (`pyarrow.RecordBatch`), `"pandas"`, `"polars"` or `"torch"` (dict of tensors where the type
                 allows). It may return any of these, or a dict of lists.
             schema: The columns it returns: `{"id": "int64"}`, a `pyarrow.Schema` or text. None: it is called on the
                 first 16 rows (or `batch_size`, if that is less) in a process of its own when the plan is made.
+            per_row: Whether `fn` makes a row of each row, in their order, whatever else is in the batch. It is held to
+                it, and `streaming_split` skips into its rows.
             options: How and where it runs, see `pt.FunctionOptions`.
 
         Raises:
@@ -56,9 +59,8 @@ class FunctionSteps(ABC):
             >>> pt.range(3).map_batches(double, fn_args=[2]).take(3)
             [{'id': 0, 'x': 0}, {'id': 1, 'x': 2}, {'id': 2, 'x': 4}]
         """
-        return self._function(
-            "map_batches", fn, {"batch_size": batch_size, "batch_format": batch_format}, schema, options
-        )
+        args = {"batch_size": batch_size, "batch_format": batch_format, "per_row": per_row}
+        return self._function("map_batches", fn, args, schema, options)
 
     def map(
         self,
@@ -132,7 +134,7 @@ class FunctionSteps(ABC):
     def map_groups(
         self,
         by: str | Sequence[str],
-        fn: Callable[..., Any] | str,
+        fn: Callable[..., Any] | Program | str,
         *,
         batch_format: str = "numpy",
         schema: SchemaLike | None = None,
@@ -167,7 +169,7 @@ class FunctionSteps(ABC):
     def _function(
         self,
         op: str,
-        fn: Callable[..., Any] | str,
+        fn: Callable[..., Any] | Program | str,
         args: dict[str, Any],
         schema: SchemaLike | None,
         options: FunctionOptions,
@@ -179,7 +181,7 @@ class FunctionSteps(ABC):
         columns = {"schema": _functions.schema_text(schema)} if schema is not None else {}
         node = make_node(
             op,
-            {**given, **columns, **args, **_functions.physical(options)},
+            {**args, **given, **columns, **_functions.physical(options)},
             (self._node,),
             on_error=options.get("on_error"),
             name=options.get("name"),

@@ -59,7 +59,7 @@ def test_inline_runs_here_one_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys, "breakpointhook", lambda: stops.append(threading.current_thread().name))
 
     def stopped(batch: dict[str, Any]) -> dict[str, Any]:
-        breakpoint()  # noqa: T100
+        breakpoint()
         return {"id": batch["id"], "pid": [os.getpid()] * len(batch["id"])}
 
     got = pt.range(30).map_batches(stopped, batch_size=10, compute=pt.Inline(), name="mine").to_arrow()

@@ -260,3 +260,31 @@ def test_tensors_are_permuted_whole(holes: str) -> None:
     (stored,) = pt.read_parquet("tensors").streaming_split(1, seed=5, chunk_bytes=100)
     for batch in stored.iter_batches(9, "arrow"):
         assert batch["x"].to_pylist() == [expected[i] for i in batch["id"].to_pylist()]
+
+
+def half(batch: dict[str, Any]) -> dict[str, Any]:
+    return {"id": batch["id"], "half": batch["id"] / 2}
+
+
+def test_rows_of_functions_resume_to_the_exact_next_row() -> None:
+    ds = pt.range(2000).map(lambda row: {"id": row["id"] + 1}, schema={"id": "int64"})
+    ds = ds.map_batches(half, per_row=True, batch_size=64)
+    (whole,) = ds.streaming_split(1, seed=3, window_rows=300)
+    expected = [(int(i), h) for b in whole.iter_batches(100) for i, h in zip(b["id"], b["half"], strict=True)]
+    assert sorted(i for i, _ in expected) == list(range(1, 2001))
+    assert all(h == i / 2 for i, h in expected)
+    (shard,) = pickle.loads(pickle.dumps(ds.streaming_split(1, seed=3, window_rows=300)))
+    begun = shard.iter_batches(130)
+    assert next(begun)["id"].tolist() == [i for i, _ in expected[:130]]
+    later = whole.iter_batches(77)
+    later.load_state_dict(begun.state_dict())
+    begun.close()
+    assert [int(i) for batch in later for i in batch["id"]] == [i for i, _ in expected[130:]]
+
+
+def test_functions_of_batches_must_say_and_keep_to_a_row_for_a_row() -> None:
+    with pytest.raises(pt.UserError, match="per_row=True"):
+        pt.range(9).map_batches(half).streaming_split(1)
+    ds = pt.range(9).map_batches(lambda batch: {"id": batch["id"][:3]}, per_row=True, schema={"id": "int64"})
+    with pytest.raises(pt.UserError, match="3 rows for 9"):
+        ds.to_arrow()

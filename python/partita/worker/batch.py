@@ -43,7 +43,7 @@ def run(
         bad.clear()
         return {"op": "bad_rows", "rows": _that_fit(shown)}
     except (MemoryError, pa.ArrowMemoryError) as error:
-        answer = {"op": "memory", "text": errors.text(error, short=keeps_going)}
+        answer: dict[str, Any] = {"op": "memory", "text": errors.text(error, short=keeps_going)}
         errors.forget(error)
         return answer
     except LeftError:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from . import formats
 from .errors import BadRowsError, WrongReturnError
 
+_OWN = "partita_worker."
 _AT_ONCE = 64  # rows of an async function of rows
 
 
@@ -84,7 +85,10 @@ def python_version() -> bytes:
 
 def named(name: str) -> Any:
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(module)
+    if module.startswith(_OWN):  # in the driver this package has another name
+        found: Any = importlib.import_module("." + module.removeprefix(_OWN), __package__)
+    else:
+        found = importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)
     return found

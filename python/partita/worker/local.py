@@ -41,10 +41,12 @@ def _serve(jobs: native.LocalJobs) -> None:
 def _answer(function: Function, task: native.LocalTask, *, keeps_going: bool) -> dict[str, Any]:
     def space(size: int) -> memoryview:
         try:
-            return memoryview(task.output(size))
+            memory: Any = task.output(size)
         except MemoryError:
             raise
         except Exception:  # whatever the engine says: it keeps the reason
             raise batch.RefusedError from None
+        return memoryview(memory)
 
-    return batch.run(function, memoryview(task.input()), task.groups, space, keeps_going=keeps_going)
+    given: Any = task.input()
+    return batch.run(function, memoryview(given), task.groups, space, keeps_going=keeps_going)

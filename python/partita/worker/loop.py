@@ -5,35 +5,39 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
-import ctypes
 import faulthandler
 import gc
 import io
 import json
 import mmap
 import os
-import resource
 import signal
 import socket
 import sys
+import time
 from collections import deque
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from . import batch, errors
+from . import batch, errors, memory, server
 from .batch import LONGEST_MESSAGE, LeftError
-from .functions import load
+from .functions import Function, load
+
+_DEAR_SECONDS = 0.2
+_DEAR_BYTES = 16 << 20
+_LEAST_FENCE = 256 << 20
 
 
-def work(driver: socket.socket) -> NoReturn:
-    """Never returns: the process ends with its socket."""
+def work(driver: socket.socket, function: Function | None = None) -> NoReturn:
+    """Never returns: the process ends with its socket. `function`: where it is ready already."""
     code = 0
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, write_through=False)  # workers share the pipe: a line is one write
     try:
-        _Worker(driver).run()
+        made = _Worker(driver).run(function)
+        server.serve_forks(driver, lambda of_child: work(of_child, made))
     except LeftError:
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
@@ -46,10 +50,37 @@ def work(driver: socket.socket) -> NoReturn:
     os._exit(code)
 
 
+class _Start:
+    """What it cost to make the function."""
+
+    def __init__(self) -> None:
+        self._seconds, self._bytes = time.monotonic(), memory.private_bytes()
+
+    def was_dear(self) -> bool:
+        grown = memory.private_bytes() - self._bytes
+        return time.monotonic() - self._seconds > _DEAR_SECONDS or grown > _DEAR_BYTES
+
+
+def _open_files() -> set[tuple[str, str]]:
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.add((name, os.readlink(f"/proc/self/fd/{name}")))
+    return found
+
+
+def _may_fork(open_before: set[tuple[str, str]]) -> bool:
+    """Whether what was made can be shared: no thread would be missing in a child, no file or connection be two's."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_initialized()
+    return len(os.listdir("/proc/self/task")) == 1 and _open_files() <= open_before and not on_gpu
+
+
 class _Worker:
     def __init__(self, driver: socket.socket) -> None:
         self._driver = driver
         self._mapped: dict[int, mmap.mmap] = {}
+        self._growth = memory.Growth()
         self._messages: deque[tuple[dict[str, Any], list[int]]] = deque()  # that came while another was waited for
 
     def _say(self, message: dict[str, Any]) -> None:
@@ -67,7 +98,8 @@ class _Worker:
             raise LeftError
         return json.loads(text), descriptors
 
-    def run(self) -> None:
+    def run(self, function: Function | None) -> Function:
+        """Returns the function when this process shall fork workers that have it; else never."""
         message, descriptors = self._receive()
         setup = json.loads(message["setup"])
         payload = b""
@@ -77,24 +109,34 @@ class _Worker:
         os.close(descriptors[0])
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR2, file=descriptors[1], all_threads=True)
-        if setup["sys_path"]:
-            sys.path[:] = setup["sys_path"]
-        try:
-            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(setup["schema"])))
-            function = load(setup, payload, schema)
-        except BaseException as error:
-            self._say({"op": "failed", "text": errors.full_text(error)})
-            return
+        if "gpus" in message:
+            os.environ["CUDA_VISIBLE_DEVICES"] = message["gpus"]
+        start, open_before = _Start(), _open_files()
+        if function is None:
+            function = self._loaded(setup, payload)
         del payload
         gc.collect()
-        self._say({"op": "ready", "private_bytes": _private_bytes()})
-        if setup["memory"]:
-            _fence(setup["memory"])
+        shares = message.get("may_share", False) and start.was_dear() and _may_fork(open_before)
+        self._say({"op": "ready", "private_bytes": memory.private_bytes(), "shares": shares})
+        if shares:
+            return function
+        if setup["memory"] or setup["budget"]:
+            memory.fence(setup["memory"] or max(setup["budget"], _LEAST_FENCE))
         while True:
             message, descriptors = self._messages.popleft() if self._messages else self._receive()
             if message["op"] == "exit":
                 raise LeftError
             self._batch(function, message, descriptors, keeps_going=setup["keeps_going"])
+
+    def _loaded(self, setup: dict[str, Any], payload: bytes) -> Function:
+        if setup["sys_path"]:
+            sys.path[:] = setup["sys_path"]
+        try:
+            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(setup["schema"])))
+            return load(setup, payload, schema)
+        except BaseException as error:
+            self._say({"op": "failed", "text": errors.full_text(error)})
+            raise LeftError from None
 
     # -- One batch ----
 
@@ -114,7 +156,7 @@ class _Worker:
         kept = not _released(view, source, own_references)
         if kept:
             self._mapped.pop(message["in"]["seg"], None)  # whoever holds on to it has it mapped
-        self._say({**answer, "id": message["id"], "kept": kept})
+        self._say({**answer, "id": message["id"], "kept": kept, **self._growth.told()})
 
     def _ask_for(self, size: int) -> mmap.mmap:
         self._say({"op": "need", "bytes": size})
@@ -147,21 +189,3 @@ def _released(view: memoryview, source: mmap.mmap, own_references: int) -> bool:
         if sys.getrefcount(source) - 1 <= own_references:  # one for the parameter
             return True
     return False
-
-
-def _private_bytes() -> int:
-    """Memory that this process alone has: what it shares with the fork server counts there."""
-    with open("/proc/self/smaps_rollup") as file:
-        for line in file:
-            if line.startswith("Private_Dirty:"):
-                return int(line.split()[1]) << 10
-    return 0
-
-
-def _fence(memory: int) -> None:
-    with open("/proc/self/status") as file:
-        used = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmData:"))
-    resource.setrlimit(resource.RLIMIT_DATA, (used + memory, used + memory))
-    # Freed memory goes back at once, and few arenas are reserved: the fence counts what is mapped.
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX

@@ -1,6 +1,7 @@
 """The fork server: imports once what every worker needs, then forks a worker for each request.
 
-It has one thread and none of the driver's state, so that a fork is safe. Descriptor 3 is its socket to the driver.
+It has one thread and none of the driver's state, so that a fork is safe. Descriptor 3 is its socket to the driver. A
+worker whose function was dear to make may become such a server, too (loop.py): those it forks share the function.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 SOCKET = 3
 LONGEST_MESSAGE = 128 << 10  # as in batch.py, which is loaded later
@@ -32,13 +34,6 @@ def die_with(parent: int) -> None:
 
 def serve(parent: int) -> None:
     die_with(parent)
-    driver = socket.socket(fileno=SOCKET)
-    driver.set_inheritable(False)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
-    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-
     import numpy  # noqa: F401
     import pyarrow.ipc  # noqa: F401
 
@@ -47,6 +42,17 @@ def serve(parent: int) -> None:
 
     from . import loop
 
+    driver = socket.socket(fileno=SOCKET)
+    driver.set_inheritable(False)
+    serve_forks(driver, loop.work)
+
+
+def serve_forks(driver: socket.socket, work: Callable[[socket.socket], NoReturn]) -> NoReturn:
+    """Forks a process that runs `work` for each request, until the driver wants no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
     gc.collect()
     gc.freeze()  # a collection in a worker must not write to the pages it shares
     children: set[int] = set()
@@ -74,7 +80,7 @@ def serve(parent: int) -> None:
             driver.close()
             os.close(woken)
             os.close(wake)
-            loop.work(socket.socket(fileno=descriptors[0]))
+            work(socket.socket(fileno=descriptors[0]))
         for descriptor in descriptors:
             os.close(descriptor)
         children.add(child)
@@ -100,7 +106,7 @@ def _reap(children: set[int], driver: socket.socket) -> None:
             _say(driver, {"op": "exited", "pid": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
-def _leave(children: set[int], driver: socket.socket) -> None:
+def _leave(children: set[int], driver: socket.socket) -> NoReturn:
     deadline = time.monotonic() + _LEAVE_SECONDS
     while children and time.monotonic() < deadline:
         _reap(children, driver)

@@ -1,0 +1,127 @@
+"""What workers share, what memory they count, and what else they are given."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import partita as pt
+
+IDS = {"id": "int64"}
+TOLD = {"pid": "int64", "made_in": "int64", "private": "int64"}
+
+
+def private_bytes() -> int:
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) << 10 for line in file if line.startswith("Private_Dirty:"))
+
+
+class Model:
+    """64 MiB."""
+
+    def __init__(self, keeps_open: str | None = None) -> None:
+        self.made_in = os.getpid()
+        self.weights = np.ones(64 << 17)
+        self.file = open(keeps_open) if keeps_open is not None else None  # noqa: SIM115
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        assert self.weights[7] == 1
+        time.sleep(0.02)
+        rows = len(batch["id"])
+        return {
+            "pid": np.full(rows, os.getpid()),
+            "made_in": np.full(rows, self.made_in),
+            "private": np.full(rows, private_bytes()),
+        }
+
+
+def told(*args: Any, **options: Any) -> dict[str, set[int]]:
+    ds = pt.range(200).map_batches(
+        Model, batch_size=5, schema=TOLD, fn_constructor_args=args, compute=pt.Actors(2, 2), **options
+    )
+    table = ds.to_arrow()
+    return {name: set(table[name].to_pylist()) for name in table.column_names}
+
+
+def test_workers_share_what_a_constructor_made() -> None:
+    found = told()
+    assert len(found["pid"]) == 2
+    assert len(found["made_in"]) == 1
+    assert not found["made_in"] & found["pid"], "who made it runs no batches"
+    assert max(found["private"]) < 48 << 20
+
+
+def test_what_cannot_be_shared_is_made_in_each(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("kept open")
+    assert (found := told(str(tmp_path / "weights")))["made_in"] == found["pid"]
+    assert (found := told(deterministic=False))["made_in"] == found["pid"]
+
+
+def test_a_worker_that_ends_is_forked_again_and_costs_its_batch(tmp_path: Path) -> None:
+    class Dies(Model):
+        def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+            marker = tmp_path / str(int(batch["id"][0]) // 50)
+            if not marker.exists():
+                marker.touch()
+                os._exit(3)
+            return {"id": batch["id"]}
+
+    ds = pt.range(200).map_batches(Dies, batch_size=10, schema=IDS, compute=pt.Actors(1, 2))
+    assert ds.to_arrow()["id"].to_pylist() == list(range(200))
+
+
+def grows_to(size: int) -> Any:
+    def grows(batch: dict[str, Any], kept: list[Any] = []) -> dict[str, Any]:  # noqa: B006
+        if not kept:
+            kept.append(np.ones(size, np.uint8))
+        time.sleep(0.05)
+        return {"id": batch["id"]}
+
+    return grows
+
+
+def test_memory_that_a_function_turns_out_to_need_is_counted() -> None:
+    ds = pt.range(40).map_batches(grows_to(150 << 20), batch_size=2, schema=IDS, concurrency=1)
+    ds.to_arrow(memory="1GiB")
+    assert ds.stats().memory_peak_bytes > 150 << 20
+
+
+def test_a_function_that_needs_more_than_the_budget_is_told() -> None:
+    ds = pt.range(40).map_batches(grows_to(700 << 20), batch_size=2, schema=IDS, concurrency=1)
+    with pytest.raises(pt.ResourceError, match="memory"):
+        ds.to_arrow(memory="128MiB")
+
+
+def test_gpus_are_leased(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(batch: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.05)
+        rows = len(batch["id"])
+        return {"pid": [os.getpid()] * rows, "gpu": [os.environ["CUDA_VISIBLE_DEVICES"]] * rows}
+
+    schema = {"pid": "int64", "gpu": "string"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    ds = pt.range(60).map_batches(told, batch_size=2, schema=schema, num_gpus=0.5, concurrency=8)
+    workers = set(zip(*ds.to_arrow().to_pydict().values(), strict=True))
+    assert len(workers) <= 4
+    assert [gpu for _, gpu in workers].count("3") <= 2
+    assert {gpu for _, gpu in workers} <= {"3", "5"}
+    both = pt.range(10).map_batches(told, batch_size=2, schema=schema, num_gpus=2, concurrency=8).to_arrow()
+    assert set(both["gpu"].to_pylist()) == {"3,5"}
+    assert len(set(both["pid"].to_pylist())) == 1
+    for wrong, message in ((3, "this machine shows 2"), (1.5, "whole number")):
+        with pytest.raises(pt.PartitaError, match=message):
+            pt.range(3).map_batches(told, schema=schema, num_gpus=wrong).to_arrow()
+
+
+def test_workers_are_as_many_as_their_cores_allow() -> None:
+    def told(batch: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.02)
+        return {"id": [os.getpid()] * len(batch["id"])}
+
+    ds = pt.range(60).map_batches(told, batch_size=2, schema=IDS, num_cpus=2)
+    assert len(set(ds.to_arrow(threads=2)["id"].to_pylist())) == 1
