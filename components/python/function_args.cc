@@ -192,7 +192,7 @@ StepSpec FunctionSpec(FunctionKind kind) {
         {.name = "batch_format",
          .type = ArgType::kString,
          .default_json = "\"numpy\"",
-         .choices = {"numpy", "arrow", "pandas", "polars", "torch"},
+         .choices = {"numpy", "arrow", "pandas", "polars", "torch", "jax"},
          .doc = "What the function gets: a dict of NumPy arrays or torch tensors, a RecordBatch, a "
                 "DataFrame."});
   }

@@ -42,8 +42,8 @@ class FunctionSteps(ABC):
                 worker, and its instances are called. Or its name, `"package.module:function"`. Or a `pt.Program`.
             batch_size: Rows of a batch; or the bytes of their values, like `"64MiB"`; or `"partition"`.
             batch_format: What `fn` gets: `"numpy"` (dict of arrays; null-free lists of one length are 2-D),
-                `"arrow"` (`pyarrow.RecordBatch`), `"pandas"`, `"polars"` or `"torch"` (dict of tensors where the type
-                allows). It may return any of these, or a dict of lists.
+                `"arrow"` (`pyarrow.RecordBatch`), `"pandas"`, `"polars"`, `"torch"` or `"jax"` (dicts of tensors
+                or arrays where the type allows). It may return any of these, or a dict of lists.
             schema: The columns it returns: `{"id": "int64"}`, a `pyarrow.Schema` or text. None: it is called on the
                 first 16 rows (or `batch_size`, if that is less) in a process of its own when the plan is made.
             per_row: Whether `fn` makes a row of each row, in their order, whatever else is in the batch. It is held to

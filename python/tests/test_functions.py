@@ -107,6 +107,25 @@ def test_formats(batch_format: str) -> None:
     assert got.to_pydict() == {"id": [0, 1, 2, 3, 4], "y": [1.5] * 5}
 
 
+def test_jax_arrays_both_ways() -> None:
+    pytest.importorskip("jax")
+
+    def add(batch: dict[str, Any]) -> dict[str, Any]:
+        import jax
+
+        assert isinstance(batch["x"], jax.Array)
+        assert batch["id"].dtype == "int64"
+        return {"id": batch["id"], "x": jax.numpy.sin(batch["x"]), "text": batch["text"]}
+
+    x = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(20, dtype=np.float32)), 4)
+    table = pa.table({"id": range(5), "x": x, "text": list("abcde")})
+    got = pt.from_arrow(table).map_batches(add, batch_size=2, batch_format="jax").to_arrow()
+    assert got.schema == table.schema
+    assert got["text"].to_pylist() == list("abcde")
+    flat = got["x"].combine_chunks().flatten().to_numpy()
+    np.testing.assert_allclose(flat, np.sin(np.arange(20, dtype=np.float32)), rtol=1e-5)
+
+
 def generates(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for value in batch["id"]:
         yield {"id": [value, value]}
@@ -366,7 +385,7 @@ def test_wrong_arguments_are_told_when_the_step_is_made() -> None:
         (lambda: ds.map_batches(3), "a function is needed"),  # type: ignore[arg-type]
         (lambda: ds.map_batches(str.upper, fn_constructor_args=[1]), "no class"),
         (lambda: ds.map_batches(lambda b: b, compute=pt.Tasks(1), concurrency=2), "give one of them"),
-        (lambda: ds.map_batches(lambda b: b, batch_format="jax"), "batch_format"),
+        (lambda: ds.map_batches(lambda b: b, batch_format="jaxx"), "batch_format"),
         (lambda: ds.map_batches(lambda b: b, batch_size=0, schema=IDS).schema(), "batch_size"),
         (lambda: ds.map_batches("no_colon", schema=IDS).schema(), "package.module:function"),
         (lambda: ds.map_batches(lambda b: (b, lock)), "cannot be sent"),

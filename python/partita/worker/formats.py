@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from .errors import WrongReturnError
 
-FORMATS = ("numpy", "arrow", "pandas", "polars", "torch")
+FORMATS = ("numpy", "arrow", "pandas", "polars", "torch", "jax")
 
 
 class Region:
@@ -43,8 +43,8 @@ def given(batch: pa.RecordBatch, batch_format: str, region: Region) -> tuple[Any
     arrays: dict[str, Any] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         array, is_view = to_numpy(column, region)
-        if batch_format == "torch" and is_view:
-            array = _to_torch(array)
+        if batch_format in ("torch", "jax") and is_view:
+            array = _to_torch(array) if batch_format == "torch" else _to_jax(array)
         elif not is_view:
             array.flags.writeable = False
             converted[id(array)] = column
@@ -146,6 +146,14 @@ def _to_torch(array: np.ndarray[Any, Any]) -> Any:
         return array
 
 
+def _to_jax(array: np.ndarray[Any, Any]) -> Any:
+    import jax  # type: ignore[import-not-found]
+
+    # A copy: its arrays never change, and a batch's memory does. 64-bit types stay what they are.
+    with jax.enable_x64(True):
+        return jax.numpy.array(array)
+
+
 # -- What users return ----
 
 
@@ -244,6 +252,8 @@ def _made(value: Any, kind: pa.DataType | None) -> Any:
     module = type(value).__module__.partition(".")[0]
     if module == "torch":
         value = value.detach().cpu().numpy()
+    elif module in ("jax", "jaxlib"):
+        value = np.asarray(value)
     elif module == "polars":
         value = value.to_arrow()
         return value
