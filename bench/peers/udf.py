@@ -27,6 +27,39 @@ def step(batch):
     return {"y": work(batch["x"])}
 
 
+class Model:
+    """200 MB, of which a call uses what `work` does."""
+
+    def __init__(self):
+        self.weights = np.random.default_rng(1).standard_normal(50 << 20, dtype=np.float32)
+        self.weights[: WIDTH * WIDTH] = WEIGHTS.reshape(-1)
+
+    def __call__(self, batch):
+        return {"y": self.applied(batch["x"])}
+
+    def applied(self, x):
+        centred = x - x.mean(axis=1, keepdims=True)
+        centred /= centred.std(axis=1, keepdims=True) + np.float32(1e-6)
+        return centred @ self.weights[: WIDTH * WIDTH].reshape(WIDTH, WIDTH)
+
+
+def double(batch):
+    """Twice as much as it gets."""
+    return {"x": batch["x"], "again": batch["x"] + np.float32(0)}
+
+
+_calls = 0
+
+
+def dies(batch):
+    """Ends its process in every 1,000th batch that the process gets."""
+    global _calls
+    _calls += 1
+    if _calls == 1000:
+        os._exit(1)
+    return step(batch)
+
+
 def tensors(array):
     import pyarrow as pa
 
@@ -79,7 +112,29 @@ def check(out, data):
     assert np.allclose(squares, expected_squares, rtol=1e-4), "other squares"
 
 
-def _loop_one(job):
+def check_double(out, data):
+    """As many rows, and the same sums in both columns."""
+    import pathlib
+
+    import pyarrow.parquet as pq
+
+    def sums(folder, name):
+        rows, total = 0, np.zeros(WIDTH)
+        for file in sorted(pathlib.Path(folder).rglob("*.parquet")):
+            for batch in pq.ParquetFile(file).iter_batches(65_536, columns=[name]):
+                x = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)
+                rows += len(x)
+                total += x.sum(axis=0, dtype=np.float64)
+        return rows, total
+
+    rows, total = sums(data, "x")
+    for name in ("x", "again"):
+        found_rows, found = sums(out, name)
+        assert found_rows == rows, f"{found_rows} rows of {name}, not {rows}"
+        assert np.allclose(found, total, rtol=1e-6, atol=1e-3), f"other sums of {name}"
+
+
+def _loop_one(job, work=work):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,6 +163,28 @@ def loop(data, out):
     files = sorted(str(file) for file in pathlib.Path(data).glob("*.parquet"))
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         pool.map(_loop_one, [([file], out) for file in files], chunksize=1)
+    return time.perf_counter() - start
+
+
+_model = None
+
+
+def _loop_with_model(job):
+    global _model
+    _model = _model or Model()
+    _loop_one(job, _model.applied)
+
+
+def loop_model(data, out):
+    """The same with a model in each process."""
+    import multiprocessing
+    import pathlib
+
+    start = time.perf_counter()
+    pathlib.Path(out).mkdir(parents=True)
+    files = sorted(str(file) for file in pathlib.Path(data).glob("*.parquet"))
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        pool.map(_loop_with_model, [([file], out) for file in files], chunksize=1)
     return time.perf_counter() - start
 
 
@@ -171,12 +248,53 @@ def ray(data, out):
     return time.perf_counter() - start
 
 
+def _ray(data, out, function, **more):
+    import ray as engine
+
+    engine.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False, object_store_memory=512 << 20)
+    engine.data.DataContext.get_current().enable_progress_bars = False
+    start = time.perf_counter()
+    rows = engine.data.read_parquet(data)
+    rows.map_batches(function, batch_size=BATCH, batch_format="pyarrow", zero_copy_batch=True, **more).write_parquet(
+        out, compression="none"
+    )
+    return time.perf_counter() - start
+
+
+class _RayModel:
+    def __init__(self):
+        self.model = Model()
+
+    def __call__(self, batch):
+        import pyarrow as pa
+
+        x = batch.column("x").combine_chunks().flatten().to_numpy().reshape(-1, WIDTH)
+        return pa.table({"y": tensors(self.model.applied(x))})
+
+
+def ray_model(data, out):
+    return _ray(data, out, _RayModel, concurrency=PROCESSES)
+
+
+def _ray_doubled(batch):
+    import pyarrow as pa
+
+    x = batch.column("x").combine_chunks().flatten().to_numpy().reshape(-1, WIDTH)
+    return pa.table({"x": tensors(x), "again": tensors(x + np.float32(0))})
+
+
+def ray_double(data, out):
+    return _ray(data, out, _ray_doubled)
+
+
 if __name__ == "__main__":
     word, arguments = sys.argv[1], sys.argv[2:]
     if word == "make":
         make(arguments[0], int(arguments[1]), int(arguments[2]))
     elif word == "check":
         check(*arguments)
+    elif word == "check_double":
+        check_double(*arguments)
     else:
-        seconds = {f.__name__: f for f in (loop, dask, daft, ray)}[word](*arguments)
+        seconds = {f.__name__: f for f in (loop, loop_model, dask, daft, ray, ray_model, ray_double)}[word](*arguments)
         print(json.dumps({"seconds": seconds}), flush=True)

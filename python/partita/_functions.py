@@ -198,7 +198,11 @@ def pack(fn: Callable[..., Any] | Program | str, options: FunctionOptions) -> tu
             hint="see pt.FunctionOptions",
         )
     if isinstance(fn, Program):
-        given: dict[str, Any] = {"fn": _PROGRAM, "fn_constructor_args": [list(fn.command), fn.once], "batch_format": "arrow"}
+        given: dict[str, Any] = {
+            "fn": _PROGRAM,
+            "fn_constructor_args": [list(fn.command), fn.once],
+            "batch_format": "arrow",
+        }
         return given, Function(fn.command[0], None)
     args, kwargs = list(options.get("fn_args") or ()), dict(options.get("fn_kwargs") or {})
     made_of = list(options.get("fn_constructor_args") or ()), dict(options.get("fn_constructor_kwargs") or {})
