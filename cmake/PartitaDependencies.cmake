@@ -34,7 +34,7 @@ if(NOT TARGET Partita::yaml)
   target_include_directories(Partita::yaml INTERFACE $<TARGET_PROPERTY:yaml-cpp,INTERFACE_INCLUDE_DIRECTORIES>)
   partita_static_in_programs(Partita::yaml yaml-cpp libyaml-cpp.a)
 endif()
-# Only libcurl's headers: the library is loaded when the first URL is opened (partita/storage/libcurl.h).
+# Only libcurl's headers: the library is loaded when the first URL is opened (partita/storage/http/libcurl.h).
 if(NOT TARGET Partita::curl)
   add_library(Partita::curl INTERFACE IMPORTED GLOBAL)
   target_include_directories(Partita::curl INTERFACE ${CURL_INCLUDE_DIRS})

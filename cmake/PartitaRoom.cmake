@@ -1,7 +1,7 @@
 # partita_room(<name> [DEPS <target>...] [TEST_DEPS <target>...] [DIR <dir>])
 #
-# One room, one static library `partita_<name>` of all its .cc files, and one test program `partita_<name>_test` of all its
-# *_test.cc files, registered with CTest. New files are found by themselves.
+# One room, one static library `partita_<name>` of all its .cc files (in folders too), and one test program
+# `partita_<name>_test` of all its *_test.cc files, registered with CTest. New files are found by themselves.
 # An executable that reuses the precompiled header must be compiled as the header was: -fPIC, not -fPIE.
 function(partita_use_pch target)
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
@@ -14,7 +14,7 @@ function(partita_room name)
   if(NOT ROOM_DIR)
     set(ROOM_DIR ${CMAKE_CURRENT_SOURCE_DIR}/${name})
   endif()
-  file(GLOB sources CONFIGURE_DEPENDS ${ROOM_DIR}/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${ROOM_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

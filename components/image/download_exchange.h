@@ -11,7 +11,7 @@
 
 #include "components/image/download.h"
 #include "components/image/download_url.h"
-#include "partita/storage/libcurl.h"
+#include "partita/storage/http/libcurl.h"
 
 namespace arrow {
 class ResizableBuffer;

@@ -21,7 +21,7 @@
 #include "components/image/download_exchange.h"
 #include "components/image/host_policy.h"
 #include "components/image/robots.h"
-#include "partita/storage/libcurl.h"
+#include "partita/storage/http/libcurl.h"
 
 namespace partita {
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <memory>
 
-#include "partita/storage/libcurl.h"
+#include "partita/storage/http/libcurl.h"
 
 namespace partita {
 namespace {

@@ -3,7 +3,7 @@
 #include <arrow/io/interfaces.h>
 
 #include "partita/base/json.h"
-#include "partita/storage/http_file.h"
+#include "partita/storage/http/http_file.h"
 
 namespace partita {
 namespace {

@@ -5,7 +5,7 @@
 #include "partita/block/schema.h"
 #include "partita/storage/file_system.h"
 #include "partita/storage/glob.h"
-#include "partita/storage/http_file.h"
+#include "partita/storage/http/http_file.h"
 
 namespace partita {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-#include "partita/storage/csv_parser.h"
+#include "partita/storage/csv/parser.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;

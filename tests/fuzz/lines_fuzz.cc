@@ -6,7 +6,7 @@
 #include <cstring>
 #include <string>
 
-#include "partita/storage/line_reader.h"
+#include "partita/storage/text/line_reader.h"
 #include "tests/fuzz/fuzz_input.h"
 
 namespace {

@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "partita/storage/tar_reader.h"
+#include "partita/storage/webdataset/tar_reader.h"
 #include "tests/fuzz/fuzz_input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
