@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 #include "partita/runs/row_key.h"
 
 namespace partita {

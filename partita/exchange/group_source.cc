@@ -6,7 +6,7 @@
 
 #include "partita/base/json.h"
 #include "partita/exchange/group_keys.h"
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 #include "partita/pipeline/aggregate.h"
 #include "partita/runs/interleave.h"
 #include "partita/runs/row_key.h"

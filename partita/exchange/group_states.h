@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 #include "partita/plan/plan.h"
 
 namespace partita {

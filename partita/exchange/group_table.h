@@ -12,7 +12,7 @@
 #include <string_view>
 
 #include "partita/exchange/group_keys.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 

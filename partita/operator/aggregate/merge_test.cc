@@ -6,7 +6,7 @@
 #include <numeric>
 #include <random>
 
-#include "partita/operator/aggregate_fixture.h"
+#include "partita/operator/aggregate/fixture.h"
 
 namespace partita {
 namespace {

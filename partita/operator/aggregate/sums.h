@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "partita/operator/aggregate_state.h"
-#include "partita/operator/exact_sum.h"
+#include "partita/operator/aggregate/exact_sum.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "partita/operator/aggregate_doubles.h"
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_order.h"
+#include "partita/operator/aggregate/doubles.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/order.h"
 
 namespace partita {
 namespace {

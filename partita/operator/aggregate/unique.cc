@@ -6,9 +6,9 @@
 #include <bit>
 
 #include "partita/base/digest.h"
-#include "partita/operator/aggregate_doubles.h"
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/doubles.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/state.h"
 #include "partita/runs/row_key.h"
 
 namespace partita {

@@ -6,9 +6,9 @@
 #include <numeric>
 #include <vector>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_rows.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/rows.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 namespace {

@@ -8,10 +8,10 @@
 #include <cmath>
 #include <limits>
 
-#include "partita/operator/aggregate_doubles.h"
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_order.h"
-#include "partita/operator/aggregate_tables.h"
+#include "partita/operator/aggregate/doubles.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/order.h"
+#include "partita/operator/aggregate/tables.h"
 
 namespace partita {
 namespace {

@@ -7,9 +7,9 @@
 
 #include <vector>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_rows.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/rows.h"
+#include "partita/operator/aggregate/state.h"
 #include "partita/runs/interleave.h"
 #include "partita/runs/row_key.h"
 

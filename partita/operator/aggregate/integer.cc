@@ -8,9 +8,9 @@
 #include <limits>
 #include <type_traits>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_sums.h"
-#include "partita/operator/aggregate_wide_integer.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/sums.h"
+#include "partita/operator/aggregate/wide_integer.h"
 
 namespace partita {
 namespace {

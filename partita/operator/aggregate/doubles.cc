@@ -1,4 +1,4 @@
-#include "partita/operator/aggregate_doubles.h"
+#include "partita/operator/aggregate/doubles.h"
 
 #include <arrow/array.h>
 #include <arrow/util/float16.h>

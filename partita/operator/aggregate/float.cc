@@ -7,9 +7,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_sums.h"
-#include "partita/operator/aggregate_wide_integer.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/sums.h"
+#include "partita/operator/aggregate/wide_integer.h"
 
 namespace partita {
 namespace {

@@ -7,8 +7,8 @@
 #include <numeric>
 #include <random>
 
-#include "partita/operator/aggregate_fixture.h"
-#include "partita/operator/exact_sum.h"
+#include "partita/operator/aggregate/exact_sum.h"
+#include "partita/operator/aggregate/fixture.h"
 
 namespace partita {
 namespace {

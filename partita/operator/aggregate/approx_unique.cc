@@ -11,9 +11,9 @@
 #include <bit>
 #include <cmath>
 
-#include "partita/operator/aggregate_doubles.h"
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_tables.h"
+#include "partita/operator/aggregate/doubles.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/tables.h"
 #include "partita/runs/row_key.h"
 
 namespace partita {

@@ -1,8 +1,8 @@
 // count, any, all; min and max of bool.
 #include <arrow/array.h>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 namespace {

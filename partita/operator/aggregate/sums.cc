@@ -1,4 +1,4 @@
-#include "partita/operator/aggregate_sums.h"
+#include "partita/operator/aggregate/sums.h"
 
 #include <arrow/array.h>
 

@@ -1,4 +1,4 @@
-#include "partita/operator/aggregate_rows.h"
+#include "partita/operator/aggregate/rows.h"
 
 #include <arrow/array.h>
 #include <arrow/array/util.h>

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 
-#include "partita/operator/exact_sum.h"
+#include "partita/operator/aggregate/exact_sum.h"
 
 namespace partita {
 

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "partita/operator/aggregate_doubles.h"
-#include "partita/operator/aggregate_kinds.h"
+#include "partita/operator/aggregate/doubles.h"
+#include "partita/operator/aggregate/kinds.h"
 
 namespace partita {
 namespace {

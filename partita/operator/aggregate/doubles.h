@@ -5,7 +5,7 @@
 #include <memory>
 #include <span>
 
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 

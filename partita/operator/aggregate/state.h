@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "partita/memory/budget.h"
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 
 namespace partita {
 

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <limits>
 
-#include "partita/operator/aggregate_kinds.h"
-#include "partita/operator/aggregate_order.h"
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/kinds.h"
+#include "partita/operator/aggregate/order.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 namespace {

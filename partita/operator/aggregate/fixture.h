@@ -12,7 +12,7 @@
 
 #include "partita/base/units.h"
 #include "partita/memory/budget.h"
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 
 namespace partita {
 

@@ -1,4 +1,4 @@
-#include "partita/operator/exact_sum.h"
+#include "partita/operator/aggregate/exact_sum.h"
 
 #include <gtest/gtest.h>
 

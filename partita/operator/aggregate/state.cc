@@ -1,4 +1,4 @@
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 
 #include <arrow/array.h>
 #include <arrow/buffer.h>

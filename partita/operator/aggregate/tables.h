@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-#include "partita/operator/aggregate_state.h"
+#include "partita/operator/aggregate/state.h"
 
 namespace partita {
 

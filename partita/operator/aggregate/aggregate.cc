@@ -1,11 +1,11 @@
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 
 #include <arrow/array.h>
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 #include <arrow/type_traits.h>
 
-#include "partita/operator/aggregate_kinds.h"
+#include "partita/operator/aggregate/kinds.h"
 
 namespace partita {
 namespace {

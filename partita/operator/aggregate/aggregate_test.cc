@@ -1,11 +1,11 @@
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 
 #include <arrow/compute/cast.h>
 #include <gmock/gmock.h>
 
 #include <random>
 
-#include "partita/operator/aggregate_fixture.h"
+#include "partita/operator/aggregate/fixture.h"
 
 namespace partita {
 namespace {

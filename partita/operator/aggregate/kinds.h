@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "partita/memory/budget.h"
-#include "partita/operator/aggregate.h"
+#include "partita/operator/aggregate/aggregate.h"
 
 namespace partita {
 
