@@ -33,7 +33,8 @@ def main(path: str) -> int:
     try:
         plan = native.CompiledPlan.from_text(job["compiled"])
         poll = progress.poll if progress.enabled else None
-        result = json.loads(driver.run(plan, pairs, observer, poll, native.engine_of(plan, pairs)))
+        with contextlib.redirect_stdout(sys.stderr):  # what engines say, and what workers print
+            result = json.loads(driver.run(plan, pairs, observer, poll, native.engine_of(plan, pairs)))
     except PartitaError as error:
         return _failed(error, job, observer, began)
     except KeyboardInterrupt:

@@ -32,6 +32,8 @@ JOIN_SECONDS = 10.0  # for all of them; work starts with those that are there
 MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
 CLIENT_PORT = 10001
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
+PING_SECONDS = 3.0
+SILENT_SECONDS = 15.0  # a worker that hears no ping for so long ends: its driver is dead, or cannot be reached
 MEMORY_SHARE = 0.8  # of what Ray counts as a node's memory, which is without its object store
 
 
@@ -41,6 +43,7 @@ class NodeWorker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[int] = set()
+        self._heard = time.monotonic()
 
     def open(self, setup: Setup, cpus: int, memory_bytes: int) -> int:
         # What Ray says of the node is weaker than any option that a user gave.
@@ -50,7 +53,17 @@ class NodeWorker:
         from .worker import Worker
 
         self._worker = Worker(setup)
+        threading.Thread(target=self._watch, name="partita-watch", daemon=True).start()
         return self._worker.slots
+
+    def ping(self) -> None:
+        self._heard = time.monotonic()
+
+    def _watch(self) -> None:
+        """Ray ends the actors of a dead driver, but lets what they are at go on for half a minute and more."""
+        while time.monotonic() - self._heard < SILENT_SECONDS:
+            time.sleep(1)
+        os._exit(1)
 
     def run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]]) -> list[bytes] | str:
         try:
@@ -101,12 +114,15 @@ class Ray:
         self._running: dict[int, _Running] = {}
         self._descriptions: dict[int, Any] = {}
         self._looked = 0.0
+        self._closing = threading.Event()
+        self._pinger = threading.Thread(target=self._ping, name="partita-ping", daemon=True)
 
     def open(self, setup: Setup) -> None:
         if not ray.is_initialized():
             self._connect()
         self._setup = ray.put(setup)
         self._threads = int(dict(setup["options"]).get("threads", 0))
+        self._pinger.start()
         self._look()
         if not self._nodes:
             raise RunEnvironmentError(f"the Ray cluster at {self._address} has no node with processors")
@@ -169,7 +185,17 @@ class Ray:
             ready, _ = ray.wait(list(keys), num_returns=1, timeout=seconds)
         return [event for reference in ready for event in self._end(keys[reference])]
 
+    def _ping(self) -> None:
+        """From a thread of its own: a commit may take long."""
+        while not self._closing.wait(PING_SECONDS):
+            for node in list(self._nodes.values()):
+                with contextlib.suppress(RayError):
+                    node.actor.ping.remote()
+
     def close(self) -> None:
+        self._closing.set()
+        if self._pinger.is_alive():
+            self._pinger.join()
         for node in self._nodes.values():
             with contextlib.suppress(RayError):
                 ray.kill(node.actor)
