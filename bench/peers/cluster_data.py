@@ -3,6 +3,7 @@
 facts: key (10 random bytes as hexadecimal text), k (one of rows / 100 integers), v (a float below 1), text (60 characters); dims: k, weight.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -92,10 +93,12 @@ def check_order(files: list[str]) -> None:
     for file in files:
         key = pq.read_table(file, columns=["key"])["key"].combine_chunks()
         if len(key):
-            assert pc.all(pc.less_equal(key.slice(0, len(key) - 1), key.slice(1))).as_py() is not False, f"{file}: order"
+            assert pc.all(pc.less_equal(key.slice(0, len(key) - 1), key.slice(1))).as_py() is not False, (
+                f"{file}: order"
+            )
             ranges.append((key[0].as_py(), key[-1].as_py()))
     ranges.sort()
-    assert all(before[1] <= after[0] for before, after in zip(ranges, ranges[1:], strict=False)), "ranges overlap"
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(ranges)), "ranges overlap"
 
 
 if __name__ == "__main__":

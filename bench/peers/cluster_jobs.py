@@ -32,7 +32,7 @@ def partita(job: str, address: str, data: str, out: str) -> float:
     elif job == "sort":
         facts.sort("key").write_parquet(out)
     elif job == "group_by":
-        facts.group_by("k").agg(n=pt.count(), s=pt.sum("v"), m=pt.max("v")).write_parquet(out)
+        facts.group_by("k").agg(n="count()", s="sum(v)", m="max(v)").write_parquet(out)
     else:
         facts.join(pt.read_parquet(data + "/dims"), on="k").write_parquet(out)
     return start
@@ -70,9 +70,7 @@ def ray_data(job: str, address: str, data: str, out: str) -> float:
     elif job == "sort":
         facts.sort("key").write_parquet(out)
     elif job == "group_by":
-        found = facts.groupby("k").aggregate(
-            Count(alias_name="n"), Sum("v", alias_name="s"), Max("v", alias_name="m")
-        )
+        found = facts.groupby("k").aggregate(Count(alias_name="n"), Sum("v", alias_name="s"), Max("v", alias_name="m"))
         found.write_parquet(out)
     else:
         facts.join(ray.data.read_parquet(data + "/dims"), "inner", num_partitions=8, on=("k",)).write_parquet(out)
@@ -113,7 +111,9 @@ def dask_dataframe(job: str, address: str, data: str, out: str) -> float:
 
 def main() -> None:
     job, program, address, data, out = sys.argv[1:]
-    start = {"partita": partita, "ray_data": ray_data, "dask_dataframe": dask_dataframe}[program](job, address, data, out)
+    start = {"partita": partita, "ray_data": ray_data, "dask_dataframe": dask_dataframe}[program](
+        job, address, data, out
+    )
     print("\n" + json.dumps({"seconds": time.perf_counter() - start}), flush=True)
 
 

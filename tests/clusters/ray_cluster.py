@@ -32,9 +32,9 @@ class RayCluster(Cluster):
             "RAY_ADDRESS": self.gcs,
             # A node that says nothing for so long is lost: 30 s by default, and a test would wait for it.
             "RAY_health_check_initial_delay_ms": "2000",
-            "RAY_health_check_period_ms": "1000",
-            "RAY_health_check_timeout_ms": "2000",
-            "RAY_health_check_failure_threshold": "3",
+            "RAY_health_check_period_ms": "1500",
+            "RAY_health_check_timeout_ms": "3000",
+            "RAY_health_check_failure_threshold": "5",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
             # The hosts' own groups limit memory; Ray sees the machine's.
             "RAY_memory_monitor_refresh_ms": "0",

@@ -113,11 +113,19 @@ def test_a_node_joins_and_works(clustered, slow):
     cluster.kill_node(cluster.others[0])
     (workspace.path / "hold").touch()
     driver = clustered.start(workspace)
-    wait_for("work on the head", lambda: (workspace.path / "hosts/head").exists(), 60)
+    wait_for_work(driver, workspace, "head")
     node = cluster.add_node()
-    wait_for("work on the new node", lambda: (workspace.path / "hosts" / node.name).exists(), 60)
+    wait_for_work(driver, workspace, node.name)
     (workspace.path / "hold").unlink()
     ends_whole(driver, slow)
+
+
+def wait_for_work(driver: Driver, workspace: Workspace, host: str) -> None:
+    def works() -> bool:
+        assert driver.process.poll() is None, f"it ended before\n{driver.finish()}"
+        return (workspace.path / "hosts" / host).exists()
+
+    wait_for(f"work on {host}", works, 60)
 
 
 def test_a_cluster_of_one_node(clustered, slow):

@@ -13,6 +13,7 @@ import contextlib
 import os
 import queue
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ import cloudpickle
 import dask
 import distributed
 from distributed import Client, Future, KilledWorker, get_worker
+from distributed.comm import get_address_host_port
 
 from ..errors import RunEnvironmentError, UserError
 from . import dask_plugins
@@ -60,7 +62,7 @@ class Dask:
 
     def __init__(self, address: str = "", client: Client | None = None) -> None:
         self._address = address
-        self._client: Client = client
+        self._client: Any = client
         self._own = client is None
         self._run = f"partita-{secrets.token_hex(6)}"
         self._workers: dict[str, _Worker] = {}
@@ -173,6 +175,9 @@ class Dask:
             )
         self._address = address
         try:
+            # Asked first: a client that never was connected cannot be closed quietly.
+            host, port = get_address_host_port(address)
+            socket.create_connection((host, port), REACH_SECONDS).close()
             self._client = Client(address, timeout=REACH_SECONDS, set_as_default=False, name="partita")
         except (OSError, ValueError) as error:
             raise RunEnvironmentError(
@@ -284,7 +289,7 @@ def make(name: str, address: str) -> Dask:
     """`dask`, `dask://host:8786`, `dask:tls://host:8786`."""
     if address.startswith("//"):
         host = address.removeprefix("//").rstrip("/")
-        address = f"tcp://{host}" if ":" in host else f"tcp://{host}:{PORT}"
+        address = "" if not host else f"tcp://{host}" if ":" in host else f"tcp://{host}:{PORT}"
     return Dask(address)
 
 

@@ -18,7 +18,7 @@ MEMORY_SHARE = 0.6  # of a worker's memory limit: Dask's own data, and its first
 READY_SECONDS = 60.0
 
 
-class RunPlugin(WorkerPlugin):
+class RunPlugin(WorkerPlugin):  # type: ignore[misc]
     """Opens a run's worker in each worker of Dask, those that join later too, and tells the driver how that went."""
 
     def __init__(self, run: str, setup: dict[str, Any], paths: list[str]) -> None:
@@ -86,7 +86,7 @@ class RunPlugin(WorkerPlugin):
             await asyncio.to_thread(held.cancel, [task for tasks in self.running.values() for task in tasks])
 
 
-class SweepPlugin(SchedulerPlugin):
+class SweepPlugin(SchedulerPlugin):  # type: ignore[misc]
     """Tells the driver which workers left; and ends the run's workers when the driver is gone without a word."""
 
     def __init__(self, run: str, client: str) -> None:
