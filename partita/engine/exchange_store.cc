@@ -206,8 +206,7 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
                                                   std::move(shares), PartitionsOf(exchange), pool_));
   // Tables of groups are gone, and whoever reads what they wrote has no use for blocks of their size.
-  const auto& states = states_[static_cast<size_t>(exchange)];
-  if (states && *states) pool_->ReleaseUnused();
+  if (states != nullptr) pool_->ReleaseUnused();
   return known;
 }
 
