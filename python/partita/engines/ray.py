@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..errors import PartitaError, RunEnvironmentError
@@ -218,7 +218,7 @@ class Ray:
                 ) from None
         address = f"ray://{self._address}" if host and port == str(CLIENT_PORT) else self._address or "auto"
         try:
-            ray.init(address=address, logging_level=logging.WARNING)
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
         except (ConnectionError, RuntimeError, ImportError, ValueError) as error:
             raise RunEnvironmentError(
                 f"the Ray cluster at {self._address or 'this machine'} cannot be joined: {error}",
@@ -258,13 +258,13 @@ class Ray:
                 node.slots = ray.get(reference)
                 continue
             except PartitaError as error:
-                failure: PartitaError | None = _as_raised(error)
-            except RayActorError as error:
-                failure = _lacks_package(node, error)
-                if failure is None:  # lost before it began: started again while the node lives
+                failure = _as_raised(error)
+            except RayError as error:
+                told = _cannot_begin(node, error)
+                if told is None:  # lost before it began: started again while the node lives
                     self._drop(node)
                     continue
-            assert failure is not None
+                failure = told
             if strict:
                 raise failure
             # It stays in `_nodes`, without slots.
@@ -298,13 +298,16 @@ def _as_raised(error: PartitaError) -> PartitaError:
     return cause if isinstance(cause, PartitaError) else error
 
 
-def _lacks_package(node: _Node, error: RayActorError) -> PartitaError | None:
-    if "No module named 'partita" not in str(error):
-        return None
-    return RunEnvironmentError(
-        f"the Ray node {node.address} has no package partita",
-        hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
-    )
+def _cannot_begin(node: _Node, error: RayError) -> PartitaError | None:
+    """What will not be better the next time; None: its node or process died."""
+    if "No module named 'partita" in str(error):
+        return RunEnvironmentError(
+            f"the Ray node {node.address} has no package partita",
+            hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
+        )
+    if isinstance(error, RayTaskError):
+        return RunEnvironmentError(f"the worker on the Ray node {node.address} failed: {_first_line(error.cause)}")
+    return None
 
 
 def make(name: str, address: str) -> Ray:
