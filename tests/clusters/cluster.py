@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,8 +90,14 @@ class Cluster(ABC):
         self._start_node(host)
         return host
 
+    def remove_node(self, host: Host) -> None:
+        """Stops a node, so that the cluster knows at once."""
+        host.kill_processes("")
+        time.sleep(0.5)  # for the farewells of its connections
+        self.kill_node(host)
+
     def kill_node(self, host: Host) -> None:
-        """Pulls the plug of a node (not of the head)."""
+        """Pulls the plug of a node (not of the head): without a farewell, the cluster finds out by its silence."""
         host.kill()
         self.others.remove(host)
         if host in self._guests:
@@ -100,7 +107,7 @@ class Cluster(ABC):
         """Makes it again what it was, between tests; costs nothing when nothing happened."""
         assert self._head_is_well(), f"the head of the {self.kind} cluster died; its logs are in {self.head.folder}"
         for host in list(self._guests):
-            self.kill_node(host)
+            self.remove_node(host)
         while len(self.others) < self.size - 1:
             self.add_node()
             self._guests.clear()

@@ -110,7 +110,7 @@ def test_a_node_is_slow(clustered, slow):
 def test_a_node_joins_and_works(clustered, slow):
     """The cluster is shrunk to its head, which is held up; it grows while the run is under way."""
     workspace, cluster = slow[0], clustered.cluster
-    cluster.kill_node(cluster.others[0])
+    cluster.remove_node(cluster.others[0])
     (workspace.path / "hold").touch()
     driver = clustered.start(workspace)
     wait_for_work(driver, workspace, "head")
@@ -129,7 +129,7 @@ def wait_for_work(driver: Driver, workspace: Workspace, host: str) -> None:
 
 
 def test_a_cluster_of_one_node(clustered, slow):
-    clustered.cluster.kill_node(clustered.cluster.others[0])
+    clustered.cluster.remove_node(clustered.cluster.others[0])
     ends_whole(clustered.start(slow[0]), slow)
 
 
@@ -193,7 +193,7 @@ sys.meta_path.insert(0, Finder())
 
 def stranger(clustered: ClusterEngine, path: str) -> None:
     """Replaces the second node by one with another PYTHONPATH, until the test ends."""
-    clustered.cluster.kill_node(clustered.cluster.others[0])
+    clustered.cluster.remove_node(clustered.cluster.others[0])
     clustered.cluster.add_node("stranger", env={"PYTHONPATH": path})
 
 
@@ -206,7 +206,7 @@ def test_rows_that_spill_find_the_disk_full(clustered, workspace):
     tasks = len(workspace.dataset("out/parquet").commit_lines())
     shutil.rmtree(workspace.path / "out")
     cluster = clustered.cluster
-    cluster.kill_node(cluster.others[0])
+    cluster.remove_node(cluster.others[0])
     cluster.add_node("small", disk_bytes=4 * MIB)
     finished = clustered.run(workspace, spill_dir=str(cluster.head.disk))
     if finished.exit_code == 0:

@@ -9,6 +9,7 @@ cluster (dask-jobqueue, dask-kubernetes, a LocalCluster) is no matter. Annotatio
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import queue
@@ -26,6 +27,7 @@ import dask
 import distributed
 from distributed import Client, Future, KilledWorker, get_worker
 from distributed.comm import get_address_host_port
+from distributed.protocol.pickle import dumps
 
 from ..errors import RunEnvironmentError, UserError
 from . import dask_plugins
@@ -33,7 +35,8 @@ from .contract import Ended, Event, Lost, Setup, Submission, TaskId
 from .dask_plugins import RunPlugin, SweepPlugin
 
 REACH_SECONDS = 15.0  # for the scheduler to answer
-OPEN_SECONDS = 60.0  # for the workers it has
+OPEN_SECONDS = 60.0  # for the first of its workers
+JOIN_SECONDS = 10.0  # for the others, once one is ready
 CLOSE_SECONDS = 15.0  # for the workers to give up what they hold
 GATHER_SECONDS = 10.0  # a worker that dies with results is waited for elsewhere
 PORT = 8786
@@ -82,9 +85,12 @@ class Dask:
         self._client.subscribe_topic(self._run, self._hear)
         self._client.register_plugin(SweepPlugin(self._run, self._client.id), name=self._run)
         paths = [os.path.abspath(path) for path in sys.path]  # "" is the folder the driver is in
-        with contextlib.suppress(OSError):  # one that does not answer is not used
-            self._client.register_plugin(RunPlugin(self._run, dict(setup), paths), name=self._run)
-        self._greet()
+        plugin = RunPlugin(self._run, dict(setup), paths)
+        # Not waited for: workers tell themselves when they are ready, and one that is lost would hold the others up.
+        registered = self._later(
+            self._client.scheduler.register_worker_plugin(plugin=dumps(plugin), name=self._run, idempotent=False)
+        )
+        self._greet(registered)
 
     def slots(self) -> int:
         self._listen()
@@ -128,7 +134,7 @@ class Dask:
         running = self._running.get(key)
         if running is not None:  # its worker tells how it ended
             told = self._client.run(_cancel_tasks, self._run, key, on_error="ignore", asynchronous=True)
-            asyncio.run_coroutine_threadsafe(_quietly(told), self._client.loop.asyncio_loop)
+            self._later(_quietly(told))
 
     def wait(self, seconds: float) -> list[Event]:
         self._listen()
@@ -188,28 +194,32 @@ class Dask:
     def _is_adaptive(self) -> bool:
         return getattr(self._client.cluster, "_adaptive", None) is not None
 
-    def _greet(self) -> None:
+    def _greet(self, registered: concurrent.futures.Future[Any]) -> None:
         """Waits for the workers that are there; one that refuses to work ends the run before it begins."""
-        deadline = time.monotonic() + OPEN_SECONDS
+        began = time.monotonic()
+        first: float | None = None  # when a worker was ready
         while True:
             known = set(self._ask(self._client.scheduler.ncores(), REACH_SECONDS))
-            if not known and not self._is_adaptive() and time.monotonic() > deadline - OPEN_SECONDS + REACH_SECONDS:
-                raise RunEnvironmentError(f"the Dask cluster at {self._address} has no workers", hint="start some")
             # Asked for: what was said before the scheduler knew of the subscription was not sent.
             for _, news in self._ask(self._client.scheduler.events(topic=self._run), REACH_SECONDS):
                 self._take(news)
             if self._problems:
                 address, problem = next(iter(self._problems.items()))
                 raise RunEnvironmentError(f"the Dask worker at {address}: {problem}")
-            if known and known <= self._workers.keys():
+            if (known and known <= self._workers.keys()) or (not known and self._is_adaptive()):
                 return
-            if self._is_adaptive() and not known:
-                return
-            if time.monotonic() > deadline:
-                if self._workers:
-                    return
+            now = time.monotonic()
+            if first is None and self._workers:
+                first = now
+            if first is not None and now > first + JOIN_SECONDS:
+                return  # the others come when they can
+            if not known and now > began + REACH_SECONDS:
+                raise RunEnvironmentError(f"the Dask cluster at {self._address} has no workers", hint="start some")
+            if now > began + OPEN_SECONDS:
+                error = registered.exception() if registered.done() else None
                 raise RunEnvironmentError(
-                    f"no worker of the Dask cluster at {self._address} was ready within {OPEN_SECONDS:.0f} seconds",
+                    f"no worker of the Dask cluster at {self._address} was ready within {OPEN_SECONDS:.0f} seconds"
+                    + (f": {_first_line(error)}" if error else ""),
                     hint="the workers' logs tell why",
                 )
             time.sleep(0.02)
@@ -246,9 +256,13 @@ class Dask:
             default=None,
         )
 
+    def _later(self, coroutine: Coroutine[Any, Any, Any]) -> concurrent.futures.Future[Any]:
+        """Runs it in the client's thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
+
     def _ask(self, coroutine: Coroutine[Any, Any, Any], seconds: float) -> Any:
-        """Runs it in the client's thread; a TimeoutError when it takes longer."""
-        asked = asyncio.run_coroutine_threadsafe(coroutine, self._client.loop.asyncio_loop)
+        """Its result; a TimeoutError when it takes longer."""
+        asked = self._later(coroutine)
         try:
             return asked.result(seconds)
         except TimeoutError:
