@@ -63,10 +63,10 @@ class _Running:
 class Dask:
     name = "dask"
 
-    def __init__(self, address: str = "", client: Client | None = None) -> None:
+    def __init__(self, address: str) -> None:
         self._address = address
-        self._client: Any = client
-        self._own = client is None
+        self._client: Any = None
+        self._own = False  # ours to close
         self._run = f"partita-{secrets.token_hex(6)}"
         self._workers: dict[str, _Worker] = {}
         self._problems: dict[str, str] = {}
@@ -80,8 +80,7 @@ class Dask:
         self._annotations = dict(dask.get_annotations())
         if isinstance(wanted := self._annotations.get("workers"), str):
             self._annotations["workers"] = [wanted]
-        if self._own:
-            self._connect()
+        self._connect()
         self._client.subscribe_topic(self._run, self._hear)
         self._client.register_plugin(SweepPlugin(self._run, self._client.id), name=self._run)
         paths = [os.path.abspath(path) for path in sys.path]  # "" is the folder the driver is in
@@ -107,7 +106,7 @@ class Dask:
         )
 
     def submit(self, submission: Submission) -> None:
-        address = self._choose(submission)
+        address, wanted = self._choose(submission), self._annotations.get("workers")
         future = self._client.submit(
             _run_tasks,
             self._run,
@@ -118,9 +117,9 @@ class Dask:
             key=(f"{submission.name}-{self._run}", submission.key),
             pure=False,
             retries=0,
-            # Where that worker is lost, Dask gives the task to another one.
-            workers=[address] if address else self._annotations.get("workers"),
-            allow_other_workers=address is not None and "workers" not in self._annotations,
+            # Where that worker is lost, Dask gives the task to another one: of those that the user allows.
+            workers=wanted or ([address] if address else None),
+            allow_other_workers=wanted is None and address is not None,
             resources=self._annotations.get("resources"),
             priority=self._annotations.get("priority", 0),
         )
@@ -133,7 +132,8 @@ class Dask:
     def cancel(self, key: int) -> None:
         running = self._running.get(key)
         if running is not None:  # its worker tells how it ended
-            told = self._client.run(_cancel_tasks, self._run, key, on_error="ignore", asynchronous=True)
+            where = [running.address] if running.address else None
+            told = self._client.run(_cancel_tasks, self._run, key, workers=where, on_error="ignore", asynchronous=True)
             self._later(_quietly(told))
 
     def wait(self, seconds: float) -> list[Event]:
@@ -168,17 +168,18 @@ class Dask:
     # -- the cluster ----
 
     def _connect(self) -> None:
-        address = self._address or dask.config.get("scheduler-address", None)
-        if not address:
-            with contextlib.suppress(ValueError):
+        if not self._address:
+            with contextlib.suppress(ValueError):  # there is none
                 self._client = distributed.default_client()
-                self._own = False
                 self._address = self._client.scheduler.address
                 return
+        address = self._address or dask.config.get("scheduler-address", None)
+        if not address:
             raise UserError(
                 "the engine dask was given no cluster",
                 hint="name its scheduler: dask://host:8786; or make a distributed.Client before",
             )
+        self._own = True
         self._address = address
         try:
             # Asked first: a client that never was connected cannot be closed quietly.
