@@ -2,6 +2,8 @@
 #include <arrow/array.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -37,12 +39,10 @@ class Quantile final : public AggregateBase {
         groups_(init.pool),
         counts_(init.pool),
         ends_(init.pool),
-        ordered_(init.pool),
         read_(init.pool) {}
 
   int64_t size_bytes() const override {
-    return values_.size_bytes() + groups_.size_bytes() + counts_.size_bytes() + ends_.size_bytes() +
-           ordered_.size_bytes();
+    return values_.size_bytes() + groups_.size_bytes() + counts_.size_bytes() + ends_.size_bytes();
   }
   Types state_types() const override { return {arrow::binary()}; }
 
@@ -119,12 +119,10 @@ class Quantile final : public AggregateBase {
   }
 
  private:
-  // Room for more values, in both orders.
   Status Reserve(size_t more) {
-    ARROW_RETURN_NOT_OK(values_.Reserve(values_.size() + more));
-    ARROW_RETURN_NOT_OK(groups_.Reserve(values_.size() + more));
     is_ordered_ = false;
-    return ordered_.Reserve(values_.size() + more);
+    ARROW_RETURN_NOT_OK(values_.Reserve(values_.size() + more));
+    return groups_.Reserve(values_.size() + more);
   }
 
   void Put(double value, uint32_t group) {
@@ -133,24 +131,60 @@ class Quantile final : public AggregateBase {
     ++counts_[group];
   }
 
-  double* Begin(uint32_t group) { return ordered_.begin() + ends_[group] - counts_[group]; }
+  double* Begin(uint32_t group) { return values_.begin() + ends_[group] - counts_[group]; }
 
-  // The values of each group side by side.
+  // Puts the values of each group side by side, in place: each that is elsewhere changes places with the next
+  // one that its group has room for (as American flag sort does; P. McIlroy, K. Bostic, D. McIlroy, 1993).
   void Order() {
     if (is_ordered_) return;
     BeginSideBySide(counts_, num_groups(), &ends_);
-    for (size_t i = 0; i < values_.size(); ++i) {
-      FetchAhead({groups_.begin(), groups_.size()}, static_cast<int64_t>(i), ends_);
-      ordered_.begin()[ends_[groups_[i]]++] = values_[i];
+    if (values_.size() > kNearValues) PartOrder();
+    int64_t end = 0;
+    for (uint32_t g = 0; g < num_groups(); ++g) {
+      end += counts_[g];
+      while (ends_[g] < end) {
+        const auto at = static_cast<size_t>(ends_[g]);
+        const uint32_t group = groups_[at];
+        Swap(at, static_cast<size_t>(ends_[group]++));
+      }
     }
     is_ordered_ = true;
   }
+
+  // The same by the upper bits of the group: what then changes places is not far apart. ends_ is where the
+  // groups will begin.
+  void PartOrder() {
+    constexpr int kBits = 8;
+    const int shift = std::max(0, static_cast<int>(std::bit_width(num_groups())) - kBits);
+    if (shift == 0) return;
+    std::array<size_t, size_t{1} << kBits> next{}, ends{};
+    for (uint32_t g = 0; g < num_groups(); ++g) ends[g >> shift] += static_cast<size_t>(counts_[g]);
+    size_t at = 0;
+    for (size_t part = 0; part < next.size(); ++part) {
+      next[part] = at;
+      at += ends[part];
+      ends[part] = at;
+    }
+    for (size_t part = 0; part < next.size(); ++part) {
+      while (next[part] < ends[part]) {
+        const size_t from = next[part];
+        Swap(from, next[groups_[from] >> shift]++);
+      }
+    }
+  }
+
+  void Swap(size_t a, size_t b) {
+    if (a == b) return;
+    std::swap(values_[a], values_[b]);
+    std::swap(groups_[a], groups_[b]);
+  }
+
+  static constexpr size_t kNearValues = 64 << 10;  // that are in a cache together
 
   const double q_;
   GroupVector<double> values_;
   GroupVector<uint32_t> groups_;  // of values_
   GroupVector<int64_t> counts_, ends_;
-  GroupVector<double> ordered_;
   bool is_ordered_ = false;
   GroupVector<double> read_;
 };
