@@ -87,13 +87,11 @@ Result<std::vector<std::string>> ReadNames(Fd fd, const std::string& path) {
   return names;
 }
 
-// Removes `name` in the directory `parent` with everything below it. Relative to descriptors and without
-// following links, so nobody can redirect it while it runs.
-// Removes large files, several at a time: letting go of a file's pages takes long. What fails is tried again by
-// the caller, one after the other.
+// Removes large files, several at a time: letting go of pages, and of blocks on a disk that wants to hear of
+// it, takes long, and most of it is waiting. What fails is tried again by the caller, one after the other.
 void RemoveLargeFiles(int parent, const std::vector<std::string>& names) {
   constexpr int64_t kLargeBytes = 32 << 20;
-  constexpr size_t kMaxThreads = 4;
+  constexpr size_t kMaxThreads = 8;
   std::vector<const std::string*> large;
   for (const std::string& name : names) {
     struct stat info;
@@ -117,6 +115,8 @@ void RemoveLargeFiles(int parent, const std::vector<std::string>& names) {
   for (auto& thread : threads) thread.join();
 }
 
+// Removes `name` in the directory `parent` with everything below it. Relative to descriptors and without
+// following links, so nobody can redirect it while it runs.
 Status RemoveBelow(int parent, const std::string& name, const std::string& path) {
   if (unlinkat(parent, name.c_str(), 0) == 0 || IsMissing(errno)) return Status::OK();
   const int refused = errno;
