@@ -19,6 +19,8 @@
 
 namespace partita {
 
+class ProcessLoop;
+
 struct ProcessPoolOptions {
   std::string step;
   std::vector<std::string> command;            // that starts the fork server
@@ -47,8 +49,8 @@ class ProcessPool final : public FunctionPool {
   std::vector<InFlight> Slowest(int n) const override;
 
  private:
-  class Loop;
-  std::shared_ptr<Loop> loop_;  // its thread has it too: an answer may be what ends the last use of the pool
+  std::shared_ptr<ProcessLoop>
+      loop_;  // its thread has it too: an answer may be what ends the last use of the pool
 };
 
 }  // namespace partita
