@@ -8,6 +8,7 @@ import importlib.machinery
 import json
 import os
 import pathlib
+import pickletools
 import subprocess
 import sys
 import types
@@ -223,7 +224,8 @@ def pack(fn: Callable[..., Any] | Program | str, options: FunctionOptions) -> tu
     if not isinstance(fn, type) and any(made_of):
         raise UserError(f"{name} is no class: it takes no constructor arguments", hint="use fn_args and fn_kwargs")
     call = (fn, tuple(args), kwargs, tuple(made_of[0]), made_of[1])
-    payload = python_version() + b"\n" + _pickled(call, fn, name)
+    pickled = _pickled(call, fn, name)
+    payload = b" ".join([python_version(), *_packages(pickled)]) + b"\n" + pickled
     if len(payload) > _LARGE_PAYLOAD_BYTES:
         warnings.warn(
             f"{name} carries {len(payload) / 2**20:.0f} MiB to every worker: what it refers to goes with it; "
@@ -256,6 +258,13 @@ def _pickled(value: object, fn: object, name: str) -> bytes:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
     return pickled
+
+
+def _packages(pickled: bytes) -> list[bytes]:
+    """The packages that a pickle names, with their versions: a worker of another Python is told what it lacks."""
+    named = {str(arg).partition(".")[0] for _, arg, _ in pickletools.genops(pickled) if isinstance(arg, str)}
+    versions = {name: getattr(sys.modules[name], "__version__", None) for name in named if name in sys.modules}
+    return [f"{name}={version}".encode() for name, version in sorted(versions.items()) if isinstance(version, str)]
 
 
 def _importable(module: types.ModuleType) -> bool:

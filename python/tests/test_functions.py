@@ -247,6 +247,25 @@ def test_a_written_plan_holds_its_functions(tmp_path: Path) -> None:
     assert pq.read_table("out").column("id").to_pylist() == list(range(0, 20, 2))
 
 
+def test_a_plan_says_which_packages_its_functions_need(tmp_path: Path) -> None:
+    (tmp_path / "needed.py").write_text("__version__ = '4.2'\ndef add(x):\n    return x + 1\n")
+    code = """
+        import sys
+        sys.path.insert(0, "elsewhere")
+        import needed, partita as pt
+        ds = pt.range(3).map_batches(lambda batch: {"id": needed.add(batch["id"])}, schema={"id": "int64"})
+        open("plan.json", "w").write(pt.Pipeline(ds.sink_parquet("out")).compile())
+    """
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "needed.py").rename(tmp_path / "elsewhere" / "needed.py")
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=tmp_path)
+    run = "from partita._native import native, session; "
+    run += "session.run(native.CompiledPlan.from_text(open('plan.json').read()), [], native.Observer(), None)"
+    done = subprocess.run([sys.executable, "-c", run], check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert "No module named 'needed'; it was made with" in done.stderr
+    assert "needed=4.2" in done.stderr
+
+
 def test_datasets_with_functions_are_pickled() -> None:
     ds = pt.range(3).map_batches(lambda batch: {"id": batch["id"] + 1}, schema=IDS)
     assert ids(pickle.loads(pickle.dumps(ds))) == [1, 2, 3]

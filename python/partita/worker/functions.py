@@ -58,14 +58,22 @@ def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Fun
     if payload:
         import pickle
 
-        made_by, _, payload = payload.partition(b"\n")
+        head, _, payload = payload.partition(b"\n")
         mine = python_version()
+        made_by = b" ".join(head.split(b" ")[:2])
         if made_by != mine:
             raise WrongReturnError(
                 f"the function was made by {made_by.decode(errors='replace')}, and this is {mine.decode()}: "
                 "functions that are not in a module run in the Python that made them"
             )
-        fn, args, kwargs, constructor_args, constructor_kwargs = pickle.loads(payload)
+        try:
+            fn, args, kwargs, constructor_args, constructor_kwargs = pickle.loads(payload)
+        except ImportError as error:
+            with_versions = b" ".join(head.split(b" ")[2:]).decode(errors="replace")
+            raise WrongReturnError(
+                f"this Python lacks what the function needs: {error}"
+                + (f"; it was made with {with_versions}" if with_versions else "")
+            ) from None
         call = Call(fn, args, kwargs, constructor_args, constructor_kwargs)
     else:
         call = Call(
