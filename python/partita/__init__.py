@@ -34,6 +34,7 @@ from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
 from .sources import (
     from_arrow,
     from_items,
+    from_numpy,
     from_pandas,
     from_polars,
     from_pydict,
@@ -89,6 +90,7 @@ __all__ = [
     "describe",
     "from_arrow",
     "from_items",
+    "from_numpy",
     "from_pandas",
     "from_polars",
     "from_pydict",

@@ -431,6 +431,34 @@ def from_pydict(
     return from_arrow(table, rows_per_partition=rows_per_partition, name=name)
 
 
+def from_numpy(
+    columns: Mapping[str, Any] | Any, *, rows_per_partition: int | None = None, name: str | None = None
+) -> Dataset:
+    """Rows from arrays, whose first dimension are the rows; further dimensions become fixed-size lists.
+
+    Contiguous arrays of numbers are not copied.
+
+    Args:
+        columns: Name of each column to its array, or one array, whose column is called `data`: NumPy's, or of what
+            speaks DLPack and is in the memory of the processor: torch tensors, JAX arrays, …
+        rows_per_partition: Most rows of a partition; None: one partition.
+        name: The step's name.
+
+    Raises:
+        UserError: What is given is no array, or the columns differ in length.
+
+    Example:
+        >>> import numpy as np
+        >>> pt.from_numpy({"x": np.arange(6.0).reshape(2, 3), "label": np.array([1, 0])}).take(1)
+        [{'x': [0.0, 1.0, 2.0], 'label': 1}]
+    """
+    from .tensors import of_tensor
+
+    given = columns if isinstance(columns, Mapping) else {"data": columns}
+    arrays = {key: of_tensor(key, value) for key, value in given.items()}
+    return from_pydict(arrays, rows_per_partition=rows_per_partition, name=name)
+
+
 def from_items(
     items: Iterable[Any],
     *,

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from .batches import convert, flat, to_numpy
@@ -58,6 +59,25 @@ def to_tensor(column: pa.Array[Any]) -> Any:
     if column.null_count == 0 and pa.types.is_boolean(values.type) and values.null_count == 0:
         return torch.from_numpy(values.to_numpy(zero_copy_only=False)).reshape(shape)
     return column.to_pylist()
+
+
+def of_tensor(name: str, value: Any) -> pa.Array[Any]:
+    """A column of what speaks DLPack or is like an array, the first dimension being rows; without a copy where it is
+    contiguous and in the memory of the processor.
+    """
+    if not isinstance(value, np.ndarray):
+        try:
+            value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)
+        except (TypeError, ValueError, RuntimeError, BufferError) as error:
+            raise UserError(f"column '{name}' is no array of this machine's memory: {error}") from None
+    if value.ndim == 0:
+        raise UserError(f"column '{name}' is a single value, not one for every row")
+    column: Any = pa.array(np.ascontiguousarray(value).reshape(-1))
+    for size in reversed(value.shape[1:]):
+        if size == 0:
+            raise UserError(f"column '{name}' has a dimension of no values: {value.shape}")
+        column = pa.FixedSizeListArray.from_arrays(column, size)
+    return column
 
 
 def _is_number(dtype: pa.DataType) -> bool:

@@ -47,6 +47,34 @@ def test_numpy_comes_and_goes_without_a_copy() -> None:
     assert all(np.shares_memory(batch["x"], values) for batch in batches)
 
 
+def test_arrays_of_any_dimensions_come_without_a_copy() -> None:
+    x = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+    ds = pt.from_numpy({"x": x, "y": np.array([True, False, True, True])})
+    assert ds.schema().field("x").type == pa.list_(pa.list_(pa.int16(), 2), 3)
+    (batch,) = ds.iter_batches(batch_format="numpy")
+    assert np.shares_memory(batch["x"], x)
+    assert np.array_equal(batch["x"], x)
+    assert pt.from_numpy(x[:, ::2]).to_arrow()["data"].to_pylist() == x[:, ::2].tolist()
+
+    class Tensor:  # as torch and JAX have them
+        def __dlpack__(self, **given: Any) -> Any:
+            return x.__dlpack__(**given)
+
+        def __dlpack_device__(self) -> Any:
+            return x.__dlpack_device__()
+
+    (batch,) = pt.from_numpy({"x": Tensor()}).iter_batches(batch_format="numpy")
+    assert np.shares_memory(batch["x"], x)
+    wrong_ones: list[tuple[dict[str, Any], str]] = [
+        ({"x": 3}, "single value"),
+        ({"x": x, "y": x[:2]}, "no table"),
+        ({"x": x[:, :0]}, "no values"),
+    ]
+    for wrong, message in wrong_ones:
+        with pytest.raises(pt.UserError, match=message):
+            pt.from_numpy(wrong)
+
+
 def test_tensors_become_a_further_dimension() -> None:
     values = np.arange(24, dtype=np.int16)
     column = pa.FixedSizeListArray.from_arrays(pa.array(values), 4)
