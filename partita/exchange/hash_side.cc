@@ -80,8 +80,7 @@ void HashSide::Restart(uint64_t low) {
   loaded_bytes_ = 0;
   refs_.clear();
   next_ref_ = 0;
-  ahead_.clear();
-  ahead_bytes_ = 0;
+  DropAhead();
   for (size_t s = 0; s < slices_.size() && !done_; ++s) {
     const auto& slice = slices_[s];
     const auto& frames = slice.index->runs[slice.run];
@@ -149,38 +148,34 @@ Result<HashFramePtr> HashSide::Prepare(const RunFrame& frame, std::shared_ptr<ar
   return made;
 }
 
-Status HashSide::Load(arrow::MemoryPool* pool) {
+Result<HashFramePtr> HashSide::ReadNext(arrow::MemoryPool* pool) {
   const FrameRef& ref = refs_[next_ref_];
-  HashFramePtr frame;
-  if (ahead_.empty()) {
-    ARROW_ASSIGN_OR_RAISE(frame, Read(ref.slice, ref.frame, pool));
-  } else {
-    const auto& slice = slices_[ref.slice];
-    const auto& place = slice.index->runs[slice.run][ref.frame];
-    ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
-    FrameRead read = std::move(ahead_.front());
-    ahead_.pop_front();
-    ahead_bytes_ -= read.size_bytes();
-    auto batch = file->Finish(std::move(read), place, pool);
-    if (batch.ok()) {
-      auto prepared = Prepare(place, std::move(*batch), pool);
-      if (prepared.ok())
-        frame = std::move(*prepared);
-      else
-        batch = prepared.status();
-    }
-    if (!batch.ok()) {
-      // Those behind it are no longer in line: they are read again.
-      ahead_.clear();
-      ahead_bytes_ = 0;
-      return batch.status();
-    }
-  }
-  ++next_ref_;
+  if (ahead_.empty()) return Read(ref.slice, ref.frame, pool);
+  const auto& slice = slices_[ref.slice];
+  const auto& place = slice.index->runs[slice.run][ref.frame];
+  ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
+  FrameRead read = std::move(ahead_.front());
+  ahead_.pop_front();
+  ahead_bytes_ -= read.size_bytes();
+  ARROW_ASSIGN_OR_RAISE(auto batch, file->Finish(std::move(read), place, pool));
+  return Prepare(place, std::move(batch), pool);
+}
+
+Status HashSide::Load(arrow::MemoryPool* pool) {
+  auto read = ReadNext(pool);
+  // Those behind it are no longer in line: they are read again.
+  if (!read.ok()) DropAhead();
+  ARROW_ASSIGN_OR_RAISE(auto frame, std::move(read));
+  const FrameRef& ref = refs_[next_ref_++];
   if (frame->row == frame->rows()) return Status::OK();
   loaded_bytes_ += frame->bytes;
   frames_.push_back({ref.slice, ref.frame, std::move(frame)});
   return Status::OK();
+}
+
+void HashSide::DropAhead() {
+  ahead_.clear();
+  ahead_bytes_ = 0;
 }
 
 void HashSide::ReadAhead(int64_t bytes, arrow::MemoryPool* pool) {

@@ -52,6 +52,7 @@ class HashSide {
   Status Load(arrow::MemoryPool* pool);
   // Lets the disk read the frames after it, up to so many bytes; fewer where memory is short.
   void ReadAhead(int64_t bytes, arrow::MemoryPool* pool);
+  void DropAhead();
   int64_t loaded_bytes() const { return loaded_bytes_; }
   // One frame of each run, the longest.
   int64_t fringe_bytes() const { return fringe_bytes_; }
@@ -85,6 +86,7 @@ class HashSide {
   void Restart(uint64_t low);
   Result<const RunFileReader*> FileOf(const RunSlice& slice);
   Result<HashFramePtr> Read(size_t slice, size_t frame, arrow::MemoryPool* pool);
+  Result<HashFramePtr> ReadNext(arrow::MemoryPool* pool);
   Result<HashFramePtr> Prepare(const RunFrame& frame, std::shared_ptr<arrow::RecordBatch> batch,
                                arrow::MemoryPool* pool);
 

@@ -363,10 +363,15 @@ class JoinSource final : public Source {
       }
       const auto& side = take_right ? right_ : left_;
       side->ReadAhead(ahead_bytes_, pool);
-      const Status status = side->Load(pool);
+      Status status = side->Load(pool);
       if (status.IsOutOfMemory() && first > low) {
         hash_ = first - 1;
         break;
+      }
+      if (status.IsOutOfMemory()) {
+        left_->DropAhead();
+        right_->DropAhead();
+        status = side->Load(pool);
       }
       ARROW_RETURN_NOT_OK(status);
     }

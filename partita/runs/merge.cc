@@ -142,32 +142,31 @@ Result<const RunFileReader*> RunMerger::FileOf(const RunSlice& slice) {
   return files_.emplace(slice.path, std::move(file)).first->second.get();
 }
 
-// The run's next frame. All or nothing.
-Status RunMerger::Load(Run* run, arrow::MemoryPool* pool) {
-  const auto& slice = run->slice;
+// The run's next frame, with its keys.
+Status RunMerger::ReadNext(Run* run, Frame* frame, arrow::MemoryPool* pool) {
   const auto& place = run->place(run->frame);
-  ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
-  Frame frame;
+  ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(run->slice));
   if (run->ahead.empty()) {
-    ARROW_ASSIGN_OR_RAISE(frame.batch, file->ReadFrame(place, pool));
+    ARROW_ASSIGN_OR_RAISE(frame->batch, file->ReadFrame(place, pool));
   } else {
     FrameRead read = std::move(run->ahead.front());
     run->ahead.pop_front();
     ahead_bytes_ -= read.size_bytes();
-    auto batch = file->Finish(std::move(read), place, pool);
-    // What was read behind it is no longer in line.
-    if (!batch.ok()) {
-      for (const auto& other : run->ahead) ahead_bytes_ -= other.size_bytes();
-      run->ahead.clear();
-    }
-    ARROW_ASSIGN_OR_RAISE(frame.batch, std::move(batch));
+    ARROW_ASSIGN_OR_RAISE(frame->batch, file->Finish(std::move(read), place, pool));
   }
-  auto keys = keys_of_(*frame.batch, pool);
-  if (!keys.ok()) {
-    for (const auto& other : run->ahead) ahead_bytes_ -= other.size_bytes();
-    run->ahead.clear();
-  }
-  ARROW_ASSIGN_OR_RAISE(frame.keys, std::move(keys));
+  ARROW_ASSIGN_OR_RAISE(frame->keys, keys_of_(*frame->batch, pool));
+  return Status::OK();
+}
+
+// All or nothing.
+Status RunMerger::Load(Run* run, arrow::MemoryPool* pool) {
+  Frame frame;
+  const Status status = ReadNext(run, &frame, pool);
+  // What was read behind it is no longer in line; and where memory is short, others need it more.
+  if (!status.ok()) DropAhead();
+  ARROW_RETURN_NOT_OK(status);
+  const auto& slice = run->slice;
+  const auto& place = run->place(run->frame);
   frame.row = slice.lower ? PlaceOf(*slice.lower, place, frame.keys) : 0;
   frame.end = slice.upper ? PlaceOf(*slice.upper, place, frame.keys) : place.rows;
   frame.length = place.length;
@@ -178,6 +177,12 @@ Status RunMerger::Load(Run* run, arrow::MemoryPool* pool) {
   loaded_bytes_ += frame.length;
   run->frames.push_back(std::move(frame));
   return Status::OK();
+}
+
+void RunMerger::DropAhead() {
+  for (auto& run : runs_) run.ahead.clear();
+  ahead_bytes_ = 0;
+  next_read_ = next_load_;
 }
 
 // Lets the disk read what is loaded next; less where memory is short.
@@ -200,7 +205,11 @@ void RunMerger::ReadAhead(arrow::MemoryPool* pool) {
 Status RunMerger::LoadWindow(arrow::MemoryPool* pool) {
   ReadAhead(pool);
   for (auto& run : runs_) {
-    while (run.frames.empty() && run.has_more()) ARROW_RETURN_NOT_OK(Load(&run, pool));
+    while (run.frames.empty() && run.has_more()) {
+      Status status = Load(&run, pool);
+      if (status.IsOutOfMemory()) status = Load(&run, pool);  // without what was read ahead
+      ARROW_RETURN_NOT_OK(status);
+    }
   }
   while (next_load_ < order_.size() && loaded_bytes_ < window_bytes_ + fringe_bytes_) {
     Run& run = runs_[order_[next_load_].run];

@@ -65,7 +65,9 @@ class RunMerger {
   struct Cut;
 
   Result<const RunFileReader*> FileOf(const RunSlice& slice);
+  Status ReadNext(Run* run, Frame* frame, arrow::MemoryPool* pool);
   Status Load(Run* run, arrow::MemoryPool* pool);
+  void DropAhead();
   void ReadAhead(arrow::MemoryPool* pool);
   Status LoadWindow(arrow::MemoryPool* pool);
   Cut FindCut() const;
