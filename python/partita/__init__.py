@@ -12,7 +12,7 @@ options and `pt.components()` for the ready steps.
 from __future__ import annotations
 
 from . import _native  # first: checks pyarrow and loads the native module
-from ._functions import Actors, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
+from ._functions import Actors, Aggregator, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
 from .dataset import Dataset
@@ -56,6 +56,7 @@ __version__: str = _native.native.BUILD_VERSION
 __all__ = [
     "Actors",
     "Aggregate",
+    "Aggregator",
     "BatchIterator",
     "BugError",
     "CancelledError",

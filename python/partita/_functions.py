@@ -15,7 +15,7 @@ import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypedDict
+from typing import Any, Protocol, TypeAlias, TypedDict
 
 import pyarrow as pa
 
@@ -50,6 +50,53 @@ class Actors:
 
     min: int = 1
     max: int | None = None
+
+
+class Aggregator(Protocol):
+    """What `GroupBy.aggregate` takes: any object or class with these methods; none need be inherited.
+
+    A state is anything that pickle takes. States of batches are merged in the order of the dataset.
+
+    Example:
+        >>> class Product:
+        ...     def start(self):
+        ...         return 1
+        ...     def add(self, state, rows):
+        ...         return state * int(rows["v"].prod())
+        ...     def merge(self, state, other):
+        ...         return state * other
+        ...     def finish(self, state):
+        ...         return {"product": state}
+        >>> groups = pt.from_pydict({"k": ["a", "b", "a"], "v": [2, 3, 5]}).group_by("k")
+        >>> groups.aggregate(Product).sort("k").take(2)
+        [{'k': 'a', 'product': 10}, {'k': 'b', 'product': 3}]
+    """
+
+    def start(self) -> Any:
+        """The state of no rows."""
+
+    def add(self, state: Any, rows: Any) -> Any:
+        """The state with the rows of a batch that are of one group.
+
+        Args:
+            state: Of rows before.
+            rows: In `batch_format`.
+        """
+
+    def merge(self, state: Any, other: Any) -> Any:
+        """The state of the rows of both.
+
+        Args:
+            state: Of rows before those of `other`.
+            other: Of later rows.
+        """
+
+    def finish(self, state: Any) -> Mapping[str, Any]:
+        """The values of a group, by the name of their column.
+
+        Args:
+            state: Of all its rows.
+        """
 
 
 @dataclass(frozen=True)

@@ -111,3 +111,32 @@ def test_batches_are_cut_by_the_bytes_of_their_values_whatever_the_blocks() -> N
     for wrong in ("1 parsec", "800", "0MiB"):
         with pytest.raises(pt.UserError, match="64MiB"):
             pt.from_arrow(table).map_batches(sizes, batch_size=wrong, schema={"rows": "int64"}).schema()
+
+
+class Spread:
+    """Variance by Chan's merge, and how many batches it came of."""
+
+    def start(self) -> Any:
+        return (0, 0.0, 0.0)
+
+    def add(self, state: Any, rows: dict[str, Any]) -> Any:
+        v = rows["v"].astype(float)
+        return self.merge(state, (len(v), v.mean(), ((v - v.mean()) ** 2).sum()))
+
+    def merge(self, state: Any, other: Any) -> Any:
+        (n, mean, m2), (k, mean_k, m2_k) = state, other
+        delta = mean_k - mean
+        return (n + k, mean + delta * k / (n + k), m2 + m2_k + delta * delta * n * k / (n + k))
+
+    def finish(self, state: Any) -> dict[str, Any]:
+        return {"n": state[0], "var": state[2] / (state[0] - 1)}
+
+
+def test_aggregators_of_your_own_are_those_of_the_engine() -> None:
+    ds = numbers(5000, 7).with_columns(j="k % 2")
+    got = ds.group_by("k", "j").aggregate(Spread).sort("k").to_arrow()
+    expected = ds.group_by("k", "j").agg(n="count()", var="var(v)").sort("k").to_arrow()
+    assert got.drop_columns("var").equals(expected.drop_columns("var"))
+    np.testing.assert_allclose(got["var"], expected["var"], rtol=1e-12)
+    again = ds.group_by("k", "j").aggregate(Spread()).sort("k").to_arrow(threads=1, memory="256MiB")
+    assert again.equals(got)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -73,6 +77,46 @@ def test_a_worker_that_ends_is_forked_again_and_costs_its_batch(tmp_path: Path) 
 
     ds = pt.range(200).map_batches(Dies, batch_size=10, schema=IDS, compute=pt.Actors(1, 2))
     assert ds.to_arrow()["id"].to_pylist() == list(range(200))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("whose", ["driver", "template"])
+def test_nobody_is_left_when_who_forked_them_is_killed(whose: str, tmp_path: Path) -> None:
+    code = """
+        import os, time, partita as pt
+        class Dear:
+            def __init__(self):
+                self.made_in, self.weights = os.getpid(), bytearray(b"x" * (32 << 20))
+            def __call__(self, batch):
+                open(f"worker-{os.getpid()}", "w").close()
+                open(f"template-{self.made_in}", "w").close()
+                time.sleep(0.1)
+                return {"id": batch["id"]}
+        ds = pt.range(400).map_batches(Dear, batch_size=10, schema={"id": "int64"}, compute=pt.Actors(2, 2))
+        assert ds.to_arrow()["id"].to_pylist() == list(range(400))
+    """
+    driver = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path)
+
+    def pids(kind: str) -> set[int]:
+        return {int(path.name.partition("-")[2]) for path in tmp_path.glob(f"{kind}-*")}
+
+    deadline = time.monotonic() + 120
+    while len(pids("worker")) < 2 or not pids("template"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (template,) = pids("template")
+    workers = pids("worker")
+    os.kill(driver.pid if whose == "driver" else template, signal.SIGKILL)
+    while any(alive(pid) for pid in workers | {template}):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert driver.wait(120) == (-signal.SIGKILL if whose == "driver" else 0), "another is made, and nothing is lost"
 
 
 def grows_to(size: int) -> Any:

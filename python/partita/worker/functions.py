@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import io
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +19,7 @@ from . import formats
 from .errors import BadRowsError, WrongReturnError
 
 _OWN = "partita_worker."
+_OWN_ELSEWHERE = "partita.worker."
 _AT_ONCE = 64  # rows of an async function of rows
 
 
@@ -56,8 +59,6 @@ class Call:
 def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Function:
     """The function that a step names, ready."""
     if payload:
-        import pickle
-
         head, _, payload = payload.partition(b"\n")
         mine = python_version()
         made_by = b" ".join(head.split(b" ")[:2])
@@ -67,7 +68,7 @@ def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Fun
                 "functions that are not in a module run in the Python that made them"
             )
         try:
-            fn, args, kwargs, constructor_args, constructor_kwargs = pickle.loads(payload)
+            fn, args, kwargs, constructor_args, constructor_kwargs = _Unpickler(io.BytesIO(payload)).load()
         except ImportError as error:
             with_versions = b" ".join(head.split(b" ")[2:]).decode(errors="replace")
             raise WrongReturnError(
@@ -84,6 +85,15 @@ def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Fun
             setup["fn_constructor_kwargs"],
         )
     return ready(setup["kind"], call.made(), setup["batch_format"], schema, gathers=setup["keeps_going"])
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds what this package has here, without loading the package around it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.startswith(_OWN_ELSEWHERE):
+            return getattr(importlib.import_module("." + module.removeprefix(_OWN_ELSEWHERE), __package__), name)
+        return super().find_class(module, name)
 
 
 def python_version() -> bytes:
