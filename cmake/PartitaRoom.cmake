@@ -1,6 +1,6 @@
 # partita_room(<name> [DEPS <target>...] [TEST_DEPS <target>...] [DIR <dir>])
 #
-# One room, one static library `partita_<name>` of all its .cc files (in folders too), and one test program
+# One room, one static library `partita_<name>` of all its .cc files (without DIR: in folders too), and one test program
 # `partita_<name>_test` of all its *_test.cc files, registered with CTest. New files are found by themselves.
 # An executable that reuses the precompiled header must be compiled as the header was: -fPIC, not -fPIE.
 function(partita_use_pch target)
@@ -11,10 +11,11 @@ endfunction()
 
 function(partita_room name)
   cmake_parse_arguments(ROOM "" "DIR;PREFIX" "DEPS;TEST_DEPS" ${ARGN})
-  if(NOT ROOM_DIR)
-    set(ROOM_DIR ${CMAKE_CURRENT_SOURCE_DIR}/${name})
+  if(ROOM_DIR)  # its folders may be rooms of their own
+    file(GLOB sources CONFIGURE_DEPENDS ${ROOM_DIR}/*.cc)
+  else()
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
   endif()
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${ROOM_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
