@@ -73,7 +73,7 @@ def ray_data(job: str, address: str, data: str, out: str) -> float:
         found = facts.groupby("k").aggregate(Count(alias_name="n"), Sum("v", alias_name="s"), Max("v", alias_name="m"))
         found.write_parquet(out)
     else:
-        facts.join(ray.data.read_parquet(data + "/dims"), "inner", num_partitions=8, on=("k",)).write_parquet(out)
+        facts.join(ray.data.read_parquet(data + "/dims"), "inner", num_partitions=4, on=("k",)).write_parquet(out)
     return start
 
 

@@ -36,6 +36,7 @@ class RayCluster(Cluster):
             "RAY_health_check_timeout_ms": "3000",
             "RAY_health_check_failure_threshold": "5",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
+            "RAY_raylet_start_wait_time_s": str(_START_SECONDS),  # a busy machine
             # The hosts' own groups limit memory; Ray sees the machine's.
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_DEDUP_LOGS": "0",
@@ -44,7 +45,8 @@ class RayCluster(Cluster):
     def _ray(self, host: Host, *more: str) -> None:
         command = [
             self.program("ray"), "start", "--block", "--disable-usage-stats", f"--node-ip-address={host.address}",
-            f"--num-cpus={self.cpus}", f"--object-store-memory={self.object_store_bytes}", f"--temp-dir={host.folder}", *more,
+            f"--num-cpus={self.cpus}", f"--object-store-memory={self.object_store_bytes}", f"--temp-dir={host.folder}",
+            *more,
         ]  # fmt: skip
         self._daemon(host, "ray", command, "Ray runtime started", _START_SECONDS)
 
