@@ -140,6 +140,12 @@ LocalTask::LocalTask(std::shared_ptr<LocalJobs> of, WorkerJob job)
       started_ns_(Env::Default()->MonotonicNanos()),
       job_(std::move(job)) {}
 
+LocalTask::~LocalTask() {
+  std::unique_lock lock(jobs_->state_->mutex);
+  jobs_->state_->Answer(&lock, this,
+                        {.kind = Kind::kFatal, .error = BugError("a thread ended without an answer")});
+}
+
 Result<SegmentPool::Lease> LocalTask::Output(int64_t bytes) {
   SegmentPool& segments = *jobs_->state_->segments;
   Result<SegmentPool::Lease> piece = segments.Take(bytes);

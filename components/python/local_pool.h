@@ -26,6 +26,9 @@ class LocalJobs;
 class LocalTask {
  public:
   LocalTask(std::shared_ptr<LocalJobs> of, WorkerJob job);
+  ~LocalTask();  // without an answer, that is the answer
+  LocalTask(const LocalTask&) = delete;
+  LocalTask& operator=(const LocalTask&) = delete;
 
   const SegmentPool::Lease input;
   const int64_t input_bytes;

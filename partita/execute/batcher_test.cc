@@ -68,8 +68,8 @@ class BeforeSquares final : public BatchCutter {
 
 TEST(Batcher, CutsWhereACutterSays) {
   const std::vector<std::vector<int64_t>> expected = {{0}, {1, 2, 3}, {4, 5, 6, 7, 8}, {9, 10}};
-  for (const auto& blocks : std::vector<std::vector<int64_t>>{
-           {11}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {4, 5, 2}, {3, 0, 8}}) {
+  for (const auto& blocks :
+       std::vector<std::vector<int64_t>>{{11}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {4, 5, 2}, {3, 0, 8}}) {
     EXPECT_EQ(Cut(blocks, INT64_MAX, std::make_unique<BeforeSquares>()), expected);
   }
 }
