@@ -267,6 +267,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                 {"batch_format", args.batch_format},
                 {"schema", arrow::util::base64_encode(schema)},
                 {"memory", args.memory_bytes},
+                {"inline", args.compute == FunctionArgs::Compute::kInline},
                 {"budget", args.gpus > 0 ? 0 : init.pool->budget()->limit_bytes()},
                 {"keeps_going", init.keeps_going},
                 {"sys_path", GetPythonRuntime().sys_path},

@@ -37,7 +37,9 @@ class Progress:
     def poll(self) -> None:
         """Called by the engine about every 50 ms."""
         now = time.monotonic()
-        if not self.enabled or now < self._next:
+        local = sys.modules.get("partita.worker.local")
+        is_debugged = local is not None and local.inline_now  # the terminal is the debugger's
+        if not self.enabled or now < self._next or is_debugged:
             return
         snapshot = json.loads(self._observer.snapshot())
         self._measure(now, snapshot)

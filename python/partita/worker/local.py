@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .._native import native
 
 
+# Whether a function runs that somebody may debug: the terminal is theirs.
+inline_now = False
+
+
 def start(jobs: native.LocalJobs) -> None:
     """Starts the threads of a step. They end with the step, or when the function returns after that."""
     step = json.loads(jobs.setup)["step"]
@@ -24,6 +28,7 @@ def start(jobs: native.LocalJobs) -> None:
 
 
 def _serve(jobs: native.LocalJobs) -> None:
+    global inline_now
     setup = json.loads(jobs.setup)
     function: Function | None = None
     while (task := jobs.next()) is not None:
@@ -31,10 +36,12 @@ def _serve(jobs: native.LocalJobs) -> None:
             if function is None:  # a thread that has nothing to do makes no object of a class
                 schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(setup["schema"])))
                 function = load(setup, jobs.payload, schema)
+            inline_now = setup["inline"]
             answer = _answer(function, task, keeps_going=setup["keeps_going"])
         except BaseException as error:
             jobs.fail(errors.full_text(error))
             answer = {"op": "error", "text": errors.full_text(error)}
+        inline_now = False
         task.finish(json.dumps(answer))
 
 
