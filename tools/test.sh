@@ -23,6 +23,8 @@ bash tests/foreign_project.sh
 step "Python, command line, golden cases, laws"
 .venv/bin/python -m pytest -q -p no:cacheprovider tests
 PYTHONPATH=$PWD/build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider python/tests
+step "pip install"
+bash tests/pip_install.sh
 
 if [ "$quick" != "--quick" ]; then
   # What libarrow, which is not instrumented, asks for is said in the files that these name.
