@@ -21,7 +21,7 @@ ctest --preset release -j2 -E '^python$'
 step "a foreign CMake project"
 bash tests/foreign_project.sh
 step "Python, command line, golden cases, laws"
-.venv/bin/python -m pytest -q -p no:cacheprovider tests
+PYTHONPATH=$PWD/build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider tests
 PYTHONPATH=$PWD/build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider python/tests
 step "pip install"
 bash tests/pip_install.sh
