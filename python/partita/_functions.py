@@ -22,7 +22,7 @@ import pyarrow as pa
 from ._native import native
 from .errors import UserError
 from .expressions import TypeLike, type_text
-from .worker.functions import python_version
+from .worker.version import python_version
 
 OPS = ("map_batches", "map", "flat_map", "filter_rows", "map_groups")
 SchemaLike: TypeAlias = "pa.Schema | Mapping[str, TypeLike | type] | str"

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import io
 import pickle
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from . import formats
 from .errors import BadRowsError, WrongReturnError
+from .version import python_version
 
 _OWN = "partita_worker."
 _OWN_ELSEWHERE = "partita.worker."
@@ -94,11 +94,6 @@ class _Unpickler(pickle.Unpickler):
         if module.startswith(_OWN_ELSEWHERE):
             return getattr(importlib.import_module("." + module.removeprefix(_OWN_ELSEWHERE), __package__), name)
         return super().find_class(module, name)
-
-
-def python_version() -> bytes:
-    """What a payload begins with: byte code is for one version of Python."""
-    return f"{sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor}".encode()
 
 
 def named(name: str) -> Any:
