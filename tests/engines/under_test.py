@@ -36,6 +36,8 @@ class Driver:
     def signal(self, number: int) -> None:
         if self.cluster is not None:
             self.cluster.head.signal(self.process, number)
+            if number == signal.SIGCONT:  # nsenter stops with what it runs
+                self.process.send_signal(number)
         else:
             self.process.send_signal(number)
 
