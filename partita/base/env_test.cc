@@ -114,23 +114,21 @@ TEST_F(EnvTest, FilesThatGoAroundThePageCacheReadBack) {
 }
 
 TEST_F(EnvTest, AWriteAroundThePageCacheThatFailsIsAnError) {
-  // In a process of its own: the limit of a file's size stands for a full disk.
-  const pid_t child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{2 << 20, 2 << 20};
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(1);
-    auto file = env_->OpenWrite(Path("limited"), {.window_bytes = 0, .cached_bytes = 0}).ValueOrDie();
-    const std::string bytes = Pattern(1 << 20);
-    Status status;
-    for (int i = 0; i < 5 && status.ok(); ++i) status = file->Write(bytes.data(), 1 << 20);
-    const bool failed = !status.ok() && !file->Close().ok();
-    _exit(failed ? 0 : 2);
-  }
-  int state = 0;
-  ASSERT_EQ(waitpid(child, &state, 0), child);
-  EXPECT_TRUE(WIFEXITED(state) && WEXITSTATUS(state) == 0) << state;
+  // The limit of a file's size stands for a full disk; no other test writes meanwhile.
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small{2 << 20, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  auto file = env_->OpenWrite(Path("limited"), {.window_bytes = 0, .cached_bytes = 0}).ValueOrDie();
+  const std::string bytes = Pattern(1 << 20);
+  Status status;
+  for (int i = 0; i < 5 && status.ok(); ++i) status = file->Write(bytes.data(), 1 << 20);
+  const Status closed = file->Close();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_FALSE(status.ok());
+  EXPECT_FALSE(closed.ok());
 }
 
 TEST_F(EnvTest, RemovesManyLargeFiles) {
