@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstddef>
 
 #define XXH_INLINE_ALL
@@ -43,6 +44,13 @@ Result<std::string> DigestHex(std::string_view kind, std::string_view bytes) {
   return UserError("unknown digest '" + std::string(kind) + "'", "use md5, sha256 or sha512");
 }
 
+uint64_t SeedKey(std::string_view purpose) {
+  const std::string digest = Sha256Hex(purpose);
+  uint64_t key = 0;
+  std::from_chars(digest.data(), digest.data() + 16, key, 16);
+  return key;
+}
+
 uint64_t Checksum64(const void* data, int64_t size_bytes, uint64_t seed) {
   return XXH3_64bits_withSeed(data, static_cast<size_t>(size_bytes), seed);
 }
@@ -61,6 +69,5 @@ void Checksummer::Update(const void* data, int64_t size_bytes) {
 }
 
 uint64_t Checksummer::Value() const { return XXH3_64bits_digest(&state_->xxh3); }
-
 
 }  // namespace partita

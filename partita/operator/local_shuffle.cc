@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "partita/base/digest.h"
 #include "partita/base/json.h"
@@ -14,14 +13,6 @@
 
 namespace partita {
 namespace {
-
-// A key of its own: shuffles of several kinds with the same seed have nothing to do with each other.
-uint64_t KeyOf(int64_t seed) {
-  const std::string digest = Sha256Hex("local_shuffle/" + std::to_string(seed));
-  uint64_t key = 0;
-  std::from_chars(digest.data(), digest.data() + 16, key, 16);
-  return key;
-}
 
 // It waits for nothing; asynchronous steps are those that get their rows in batches cut by ordinal.
 class LocalShuffle final : public AsyncTransform {
@@ -78,7 +69,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeLocalShuffle(const TransformInit& in
     return UserError("the plan cannot be used: a local_shuffle holds no row, or more than 4 billion",
                      "compile the pipeline again");
   }
-  return std::make_unique<LocalShuffle>(KeyOf(seed), input, buffer_rows);
+  return std::make_unique<LocalShuffle>(SeedKey("local_shuffle/" + std::to_string(seed)), input, buffer_rows);
 }
 
 }  // namespace partita

@@ -2,7 +2,6 @@
 
 #include <arrow/api.h>
 
-#include <charconv>
 #include <cmath>
 
 #include "partita/base/digest.h"
@@ -12,14 +11,6 @@
 
 namespace partita {
 namespace {
-
-// A key of its own: a sample and a shuffle with the same seed have nothing to do with each other.
-uint64_t KeyOf(int64_t seed) {
-  const std::string digest = Sha256Hex("sample/" + std::to_string(seed));
-  uint64_t key = 0;
-  std::from_chars(digest.data(), digest.data() + 16, key, 16);
-  return key;
-}
 
 class Sample final : public Transform {
  public:
@@ -77,7 +68,8 @@ Result<std::unique_ptr<Transform>> MakeSample(const TransformInit& init) {
     return UserError("the plan cannot be used: a sample has a fraction or offset that is not from 0 to 1",
                      "compile the pipeline again");
   }
-  return std::unique_ptr<Transform>(new Sample(KeyOf(seed), input, offset, offset + fraction));
+  return std::unique_ptr<Transform>(
+      new Sample(SeedKey("sample/" + std::to_string(seed)), input, offset, offset + fraction));
 }
 
 }  // namespace partita

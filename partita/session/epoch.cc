@@ -1,7 +1,6 @@
 #include "partita/session/epoch.h"
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
 #include <string>
 
@@ -21,11 +20,7 @@ struct Window {
 
 // A key of its own: a line and a random_shuffle with the same seed have nothing to do with each other.
 uint64_t KeyOf(const EpochOrder& order) {
-  const std::string digest =
-      Sha256Hex("ingest/" + std::to_string(order.seed) + "/" + std::to_string(order.epoch));
-  uint64_t key = 0;
-  std::from_chars(digest.data(), digest.data() + 16, key, 16);
-  return key;
+  return SeedKey("ingest/" + std::to_string(order.seed) + "/" + std::to_string(order.epoch));
 }
 
 std::vector<size_t> OrderOfChunks(size_t count, const EpochOrder& order) {
