@@ -38,7 +38,8 @@ class Progress:
         """Called by the engine about every 50 ms."""
         now = time.monotonic()
         local = sys.modules.get("partita.worker.local")
-        is_debugged = local is not None and local.inline_now  # the terminal is the debugger's
+        # The terminal is the debugger's then. (Another thread may be importing the module just now.)
+        is_debugged = getattr(local, "inline_now", False)
         if not self.enabled or now < self._next or is_debugged:
             return
         snapshot = json.loads(self._observer.snapshot())
