@@ -1,4 +1,4 @@
-"""Datasets as a graph of nodes, and as the pipeline that the engine takes.
+"""Datasets as a graph of nodes.
 
 Nodes are shared by identity: two datasets made from one have its nodes in common, and a pipeline holds each node
 once, so that what they share is executed once.
@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import pyarrow as pa
 
 from . import _functions
 from ._native import native, step_specs, to_json
@@ -100,78 +98,6 @@ def name_nodes(nodes: Sequence[Node]) -> dict[int, str]:
         taken.add(name)
         names[id(node)] = name
     return names
-
-
-@dataclass(frozen=True)
-class BuiltPipeline:
-    """The engine's pipeline, with the name of each node's step."""
-
-    native: native.Pipeline
-    names: dict[int, str]
-    # The nodes: their rows stay known to the session while this lives.
-    nodes: tuple[Node, ...]
-
-    def name_of(self, node: Node) -> str:
-        return self.names[id(node)]
-
-
-def build(
-    ends: Iterable[Node],
-    *,
-    pipeline_name: str = "pipeline",
-    options: dict[str, Any] | None = None,
-    on_error: str | None = None,
-) -> BuiltPipeline:
-    """The pipeline of `ends` and all they come from. `on_error` is the policy of steps that name none."""
-    nodes = tuple(walk(ends))
-    names = name_nodes(nodes)
-    if any(node.op in _functions.OPS for node in nodes):
-        _functions.set_runtime()
-    steps = [
-        {
-            "name": names[id(node)],
-            "op": node.op,
-            "args": _told(node),
-            "inputs": [names[id(child)] for child in node.inputs],
-            "on_error": node.on_error or (None if _moves_rows(node) else on_error) or "fail",
-        }
-        for node in nodes
-    ]
-    text = to_json({"name": pipeline_name, "steps": steps, "options": options or {}})
-    return BuiltPipeline(native.Pipeline.from_json(text), names, nodes)
-
-
-def _told(node: Node) -> dict[str, Any]:
-    """A step's arguments, with the columns that its function returns: a plan must know them."""
-    if node.op not in _functions.OPS or node.op == "filter_rows" or node.args.get("schema"):
-        return node.args
-    function = node.keep if isinstance(node.keep, _functions.Function) else None
-    if function is not None and function.schema is not None:
-        return {**node.args, "schema": function.schema}
-    from . import _execute, batches  # they build pipelines
-
-    before = node.inputs[0]
-    if node.op == "map_groups" and before.op == "repartition":
-        before = before.inputs[0]  # the same rows, before they are moved
-    size = node.args.get("batch_size", _functions.SAMPLE_ROWS)
-    rows = min(_functions.SAMPLE_ROWS, size) if isinstance(size, int) else _functions.SAMPLE_ROWS
-    with _execute.call({}, show=False) as running:
-        stream = _execute.open_stream(before, rows, running, {})
-        columns = pa.schema(stream)
-        table = pa.Table.from_batches(list(batches.read_batches(stream)), columns)
-    sample = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], schema=columns)
-    schema = _functions.infer_schema(
-        node.op, node.args, function, sample, keeps_going=node.on_error in ("skip", "quarantine")
-    )
-    if function is not None:
-        function.schema = schema
-    return {**node.args, "schema": schema}
-
-
-def _moves_rows(node: Node) -> bool:
-    """Whether a step finds no row bad, since it only puts rows elsewhere: it takes no policy for bad rows."""
-    spec = step_specs().get(node.op)
-    return spec is not None and spec.get("exchange", False)
 
 
 def nodes_of(pipeline: native.Pipeline) -> tuple[dict[str, Node], dict[str, Any]]:

@@ -33,7 +33,7 @@ if native.ARROW_MAJOR != ARROW_MAJOR:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ARROW_MAJOR", "native", "session", "step_specs", "to_json"]
+__all__ = ["ARROW_MAJOR", "native", "schema_of", "session", "step_specs", "to_json"]
 
 # One session a process: it holds no run, only the rows that datasets made from memory read.
 session = native.Session()
@@ -59,3 +59,18 @@ def to_json(value: object) -> str:
     except (TypeError, ValueError) as error:
         raise UserError(f"this value cannot be part of a pipeline: {error}") from None
     return text
+
+
+def schema_of(capsule: object) -> pa.Schema:
+    """The schema in a capsule of the native module."""
+    return pa.schema(_Capsule(capsule))
+
+
+class _Capsule:
+    """A schema capsule on its way to pyarrow."""
+
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __arrow_c_schema__(self) -> object:
+        return self._capsule

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from . import _execute, batches
 from ._functions import Function
-from ._graph import Node, build, plan_lines
-from ._native import native, session
+from ._graph import Node, plan_lines
+from ._native import native, schema_of, session
 from .errors import UserError
 from .options import RunOptions
 from .stats import RunStats, Text
@@ -67,7 +67,7 @@ class Dataset(Transforms, Writes, Training):
             ['id', 'text']
         """
         pipeline, step = _execute.built(self._node, {})
-        return pa.schema(_Schema(session.schema(pipeline.native, step)))
+        return schema_of(session.schema(pipeline.native, step))
 
     def explain(self) -> str:
         """The plan as text: steps, stages, what is pushed to the sources, partitions, and the least budget it runs in.
@@ -281,16 +281,6 @@ class Dataset(Transforms, Writes, Training):
             return pa.Table.from_batches(list(batches.read_batches(stream)), schema)
 
 
-class _Schema:
-    """A schema capsule on its way to pyarrow."""
-
-    def __init__(self, capsule: object) -> None:
-        self._capsule = capsule
-
-    def __arrow_c_schema__(self) -> object:
-        return self._capsule
-
-
 def _limit(n: int) -> int:
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise UserError(f"the number of rows must be 0 or more, not {n!r}")
@@ -298,7 +288,7 @@ def _limit(n: int) -> int:
 
 
 def yaml_text(ends: list[Node], name: str = "pipeline", options: dict[str, Any] | None = None) -> str:
-    pipeline = build(ends, pipeline_name=name, options=options)
+    pipeline = _execute.build(ends, pipeline_name=name, options=options)
     for node in pipeline.nodes:
         if node.op == "from_memory":
             raise UserError(

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from . import batches
 from .errors import UserError
-from .lines import Line
-from .options import RunOptions
-from .positions import Leg, count, left_of, with_taken
+from .positions import Leg, count, with_taken
 from .prefetch import Prefetch, check_prefetch
-
-STATE_VERSION = 1
-
-Convert = Callable[[pa.RecordBatch], Any]
+from .ranks import Convert, Rank, check_epoch, check_size
 
 
 class Shard:
@@ -33,26 +28,16 @@ class Shard:
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
 
-    def __init__(self, line: Line, rank: int, ranks: int, equal: bool, options: RunOptions) -> None:
-        self._line = line
+    def __init__(self, rank: Rank) -> None:
         self._rank = rank
-        self._ranks = ranks
-        self._equal = equal
-        self._options = options
 
     def __repr__(self) -> str:
-        return f"Shard({self._rank} of {self._ranks}, {self.num_rows} rows)"
+        return f"Shard({self._rank.rank} of {self._rank.ranks}, {self.num_rows} rows)"
 
     @property
     def num_rows(self) -> int:
         """Rows of epoch 0 that are this rank's."""
-        return self._rows_of(0)
-
-    def _rows_of(self, epoch: int) -> int:
-        return count(self._leg(1).part(left_of(self._line.rows(epoch), ()), self._rank))
-
-    def _leg(self, batch_size: int | None, workers: int = 1) -> Leg:
-        return Leg(self._ranks, self._equal, workers, batch_size or 1)
+        return count(self._rank.part(0, (), self._rank.leg(1)))
 
     def iter_batches(
         self,
@@ -91,7 +76,7 @@ class Shard:
             found = batches.convert(batch, batch_format)
             return found if collate_fn is None else collate_fn(found)
 
-        return BatchIterator(self, check_size(batch_size), drop_last, prefetch_batches, convert)
+        return BatchIterator(self._rank, check_size(batch_size), drop_last, prefetch_batches, convert)
 
     def iter_torch_batches(
         self,
@@ -119,7 +104,7 @@ class Shard:
         from .tensors import torch_converter
 
         convert = torch_converter(dtypes, device, collate_fn)
-        return BatchIterator(self, check_size(batch_size), drop_last, prefetch_batches, convert)
+        return BatchIterator(self._rank, check_size(batch_size), drop_last, prefetch_batches, convert)
 
     def to_torch_iterable(
         self,
@@ -146,7 +131,7 @@ class Shard:
         if batch_size is None:
             raise UserError("batch_size must be a positive number", hint="batches are made here, not by the DataLoader")
         made: Any = torch_data.TorchIterable
-        return made(self, check_size(batch_size), dtypes, collate_fn, drop_last)
+        return made(self._rank, check_size(batch_size), dtypes, collate_fn, drop_last)
 
 
 class BatchIterator(Iterator[Any]):
@@ -162,9 +147,9 @@ class BatchIterator(Iterator[Any]):
     """
 
     def __init__(
-        self, shard: Shard, batch_size: int | None, drop_last: bool, prefetch_batches: int, convert: Convert
+        self, rank: Rank, batch_size: int | None, drop_last: bool, prefetch_batches: int, convert: Convert
     ) -> None:
-        self._shard = shard
+        self._rank = rank
         self._batch_size = batch_size
         self._drop_last = drop_last
         self._prefetch = check_prefetch(prefetch_batches)
@@ -215,7 +200,7 @@ class BatchIterator(Iterator[Any]):
         The state of any one rank, taken when all ranks have had as many batches, serves every rank of a later run, on
         another number of ranks and with other batch sizes too.
         """
-        return make_state(self._shard, self._epoch, self._now())
+        return self._rank.state(self._epoch, self._now())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was taken.
@@ -226,7 +211,7 @@ class BatchIterator(Iterator[Any]):
         Raises:
             UserError: The state is of other data, or of another seed or shuffle.
         """
-        epoch, legs = read_state(self._shard, state)
+        epoch, legs = self._rank.read_state(state)
         self.close()
         self._epoch, self._legs, self._taken = epoch, legs, 0
 
@@ -238,41 +223,14 @@ class BatchIterator(Iterator[Any]):
             source.close()  # type: ignore[attr-defined]
 
     def _now(self) -> tuple[Leg, ...]:
-        return with_taken(self._legs, self._shard._leg(self._batch_size), self._taken)
+        return with_taken(self._legs, self._rank.leg(self._batch_size), self._taken)
 
     def _started(self) -> Iterator[tuple[int, Any]]:
         self._legs, self._taken = self._now(), 0
-        shard = self._shard
-        part = shard._leg(self._batch_size).part(left_of(shard._line.rows(self._epoch), self._legs), shard._rank)
-        made = formatted(shard, self._epoch, part, self._batch_size, self._drop_last, self._convert, shard._options)
+        rank = self._rank
+        part = rank.part(self._epoch, self._legs, rank.leg(self._batch_size))
+        made = rank.batches(self._epoch, part, self._batch_size, self._drop_last, self._convert, rank.options)
         return Prefetch(made, self._prefetch) if self._prefetch else made
-
-
-def formatted(
-    shard: Shard,
-    epoch: int,
-    intervals: list[tuple[int, int]],
-    batch_size: int | None,
-    drop_last: bool,
-    convert: Convert,
-    options: RunOptions,
-) -> Iterator[tuple[int, Any]]:
-    """Batches with their rows."""
-    if not intervals:
-        return
-    yield from converted(shard._line.read(epoch, intervals, options, batch_size), batch_size, drop_last, convert)
-
-
-def converted(
-    blocks: Iterator[pa.RecordBatch], batch_size: int | None, drop_last: bool, convert: Convert
-) -> Iterator[tuple[int, Any]]:
-    try:
-        cut = blocks if batch_size is None else batches.recut(blocks, batch_size, drop_last)
-        for batch in cut:
-            if batch.num_rows:
-                yield batch.num_rows, convert(batch)
-    finally:
-        blocks.close()  # type: ignore[attr-defined]
 
 
 class StreamBatches(Iterator[Any]):
@@ -302,53 +260,3 @@ class StreamBatches(Iterator[Any]):
     def close(self) -> None:
         """Ends the run and its thread."""
         self._items.close()  # type: ignore[attr-defined]
-
-
-def make_state(shard: Shard, epoch: int, legs: Sequence[Leg]) -> dict[str, Any]:
-    order = shard._line.order
-    return {
-        "version": STATE_VERSION,
-        "rows": shard._line.rows(epoch),
-        "digest": shard._line.digest(),
-        "seed": order.seed,
-        "shuffle": order.shuffle,
-        "window_rows": order.window_rows,
-        "window_bytes": order.window_bytes,
-        "epoch": epoch,
-        "legs": [leg.to_json() for leg in legs],
-    }
-
-
-def read_state(shard: Shard, state: Mapping[str, Any]) -> tuple[int, tuple[Leg, ...]]:
-    if not isinstance(state, Mapping) or state.get("version") != STATE_VERSION:
-        raise UserError("this is no state of an iterator", hint="give what state_dict() gave")
-    order = shard._line.order
-    for key in ("seed", "shuffle", "window_rows", "window_bytes"):
-        if state.get(key) != getattr(order, key):
-            raise UserError(
-                f"the state is of {key}={state.get(key)!r}, and this shard of {key}={getattr(order, key)!r}: rows "
-                "would be lost and doubled",
-                hint="split the dataset as it was when the state was taken",
-            )
-    if state.get("digest") != shard._line.digest():
-        raise UserError(
-            "the state is of other data: files, their order or chunk_bytes have changed, so that rows would be lost "
-            "and doubled",
-            hint="begin the epoch again",
-        )
-    legs = state.get("legs")
-    if not isinstance(legs, list) or not all(isinstance(leg, Mapping) for leg in legs):
-        raise UserError("this is no state of an iterator: it has no legs")
-    return check_epoch(state.get("epoch")), tuple(Leg.from_json(leg) for leg in legs)
-
-
-def check_epoch(epoch: object) -> int:
-    if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 1 << 32:
-        raise UserError(f"an epoch is a number from 0 on, not {epoch!r}")
-    return epoch
-
-
-def check_size(batch_size: int | None) -> int | None:
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise UserError(f"batch_size must be a positive number, not {batch_size!r}")
-    return batch_size

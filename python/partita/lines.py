@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from . import _execute
 from ._graph import Node
-from ._native import native, session
+from ._native import native, schema_of, session
 from .errors import UserError
 from .options import RunOptions, options
 from .positions import Interval, Intervals, join
@@ -80,9 +80,7 @@ class DatasetLine:
         return self._digest
 
     def schema(self) -> pa.Schema:
-        from .dataset import _Schema
-
-        return pa.schema(_Schema(self._ingest.schema()))
+        return schema_of(self._ingest.schema())
 
     def read(
         self, epoch: int, intervals: Intervals, given: RunOptions, batch_rows: int | None

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, TextIO, Unpack
 
-from ._execute import on_error_policy
-from ._graph import Node, build, nodes_of, plan_lines, step_text
+from ._execute import build, on_error_policy
+from ._graph import Node, nodes_of, plan_lines, step_text
 from ._native import native, session, step_specs
 from .dataset import Dataset, yaml_text
 from .errors import UserError

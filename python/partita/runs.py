@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import _execute
-from ._graph import Node, build
+from ._graph import Node
 from ._native import native, session
 from .errors import UserError
 from .stats import RunStats, format_bytes, format_count
@@ -165,7 +165,7 @@ def run(
     if not ends:
         raise UserError("there is nothing to write", hint="give sinks: pt.run(ds.sink_parquet(…), …)")
     file_options = dict(_file_options or {})
-    pipeline = build(
+    pipeline = _execute.build(
         ends,
         pipeline_name=_pipeline_name,
         options=_execute.plan_options(options, file_options),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .errors import UserError
-from .ingest import Shard, check_epoch, formatted, make_state, read_state
 from .lines import divided
-from .positions import Leg, count, cut, left_of, with_taken
+from .positions import Intervals, Leg, count, cut, with_taken
+from .ranks import Rank, check_epoch
 from .tensors import _torch, torch_converter
 
 __all__ = ["TorchIterable"]  # noqa: F822  # made by __getattr__
@@ -30,13 +30,13 @@ def _torch_iterable() -> type:
 
         def __init__(
             self,
-            shard: Shard,
+            rank: Rank,
             batch_size: int,
             dtypes: Any,
             collate_fn: Callable[[dict[str, Any]], Any] | None,
             drop_last: bool,
         ) -> None:
-            self._shard = shard
+            self._rank = rank
             self._batch_size = batch_size
             self._dtypes = dtypes
             self._collate_fn = collate_fn
@@ -62,13 +62,13 @@ def _torch_iterable() -> type:
 
         def __len__(self) -> int:
             """Batches of what is left of the epoch."""
-            rows = count(self._leg(1).part(self._left(), self._shard._rank))
+            rows = count(self._part(self._leg(1)))
             return rows // self._batch_size if self._drop_last else -(-rows // self._batch_size)
 
         def __iter__(self) -> Iterator[Any]:
             info = torch.utils.data.get_worker_info()
             workers, worker = (info.num_workers, info.id) if info is not None else (1, 0)
-            part = self._leg(workers).part(self._left(), self._shard._rank)
+            part = self._part(self._leg(workers))
             lane = self._leg(workers).lane(part, worker)
             taken = 0
             if self._worker is not None and self._legs_epoch == self.epoch:
@@ -80,20 +80,19 @@ def _torch_iterable() -> type:
                     )
             self._taken = taken
             lane = cut(lane, taken, count(lane))
-            options = divided(self._shard._options, workers)
+            options = divided(self._rank.options, workers)
             convert = torch_converter(self._dtypes, None, self._collate_fn)
-            for given, batch in formatted(
-                self._shard, self.epoch, lane, self._batch_size, self._drop_last, convert, options
+            for given, batch in self._rank.batches(
+                self.epoch, lane, self._batch_size, self._drop_last, convert, options
             ):
                 self._taken += given
                 yield batch
 
         def _leg(self, workers: int) -> Leg:
-            return self._shard._leg(self._batch_size, workers)
+            return self._rank.leg(self._batch_size, workers)
 
-        def _left(self) -> list[tuple[int, int]]:
-            legs = self._legs if self._legs_epoch == self.epoch else ()
-            return left_of(self._shard._line.rows(self.epoch), legs)
+        def _part(self, leg: Leg) -> Intervals:
+            return self._rank.part(self.epoch, self._legs if self._legs_epoch == self.epoch else (), leg)
 
         def state_dict(self, batches: int | None = None, num_workers: int = 1) -> dict[str, Any]:
             """Where the loop is.
@@ -107,12 +106,12 @@ def _torch_iterable() -> type:
             info = torch.utils.data.get_worker_info()
             legs = self._legs if self._legs_epoch == self.epoch else ()
             if info is not None and batches is None:
-                state = make_state(self._shard, self.epoch, legs)
+                state = self._rank.state(self.epoch, legs)
                 return {**state, "worker": [info.num_workers, info.id, self._taken]}
             taken = self._taken if batches is None else batches * self._batch_size
-            rows = count(self._leg(1).part(self._left(), self._shard._rank))
+            rows = count(self._part(self._leg(1)))
             leg = self._leg(max(1, num_workers))
-            return make_state(self._shard, self.epoch, with_taken(legs, leg, min(taken, rows)))
+            return self._rank.state(self.epoch, with_taken(legs, leg, min(taken, rows)))
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
             """Goes on where `state` was taken, of an iterator too. Call it before the DataLoader starts its workers.
@@ -120,7 +119,7 @@ def _torch_iterable() -> type:
             Args:
                 state: Of `state_dict`.
             """
-            epoch, self._legs = read_state(self._shard, state)
+            epoch, self._legs = self._rank.read_state(state)
             worker = state.get("worker")
             self._worker = None if worker is None else (int(worker[0]), int(worker[1]), int(worker[2]))
             self._legs_epoch = epoch

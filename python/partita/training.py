@@ -11,9 +11,10 @@ import pyarrow as pa
 from ._graph import Node
 from ._native import native
 from .errors import UserError
-from .ingest import Shard, StreamBatches, check_size, converted
+from .ingest import Shard, StreamBatches
 from .lines import SHUFFLES, DatasetLine, Line, MixLine, Order
 from .options import RunOptions
+from .ranks import Rank, check_size, converted
 
 WINDOW_ROWS = 1 << 20
 
@@ -31,7 +32,7 @@ def _bytes(value: int | str, name: str) -> int:
 def shards_of(line: Line, n: int, equal: bool, options: RunOptions) -> list[Shard]:
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise UserError(f"the number of ranks must be positive, not {n!r}")
-    return [Shard(line, rank, n, equal, options) for rank in range(n)]
+    return [Shard(Rank(line, rank, n, equal, options)) for rank in range(n)]
 
 
 class Training:
