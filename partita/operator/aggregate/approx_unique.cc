@@ -5,8 +5,6 @@
 // A register holds the longest run of zeros that a hash of a value began with. That is a maximum: values in
 // any order, twice, or through any number of states give the same registers and the same estimate.
 #include <arrow/array.h>
-#include <arrow/record_batch.h>
-#include <arrow/type.h>
 
 #include <bit>
 #include <cmath>
@@ -14,7 +12,7 @@
 #include "partita/operator/aggregate/doubles.h"
 #include "partita/operator/aggregate/kinds.h"
 #include "partita/operator/aggregate/tables.h"
-#include "partita/runs/row_key.h"
+#include "partita/operator/aggregate/value_keys.h"
 
 namespace partita {
 namespace {
@@ -73,7 +71,6 @@ class ApproxUnique final : public AggregateBase {
  public:
   explicit ApproxUnique(const AggregateInit& init)
       : AggregateBase(init.input, init.output, init.pool),
-        schema_(arrow::schema({arrow::field("value", init.input)})),
         few_(init.pool),
         places_(init.pool),
         registers_(init.pool),
@@ -93,14 +90,10 @@ class ApproxUnique final : public AggregateBase {
 
   // Where memory is refused some values are in already: to take them again changes nothing.
   Status Add(const arrow::Array* column, Groups groups) override {
-    const auto array = arrow::MakeArray(column->data());
-    ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*schema_, {KeyColumn{}}));
-    ARROW_ASSIGN_OR_RAISE(
-        const RowKeys keys,
-        encoder.Encode(*arrow::RecordBatch::Make(schema_, array->length(), {array}), pool_.get()));
+    ARROW_ASSIGN_OR_RAISE(const RowKeys keys, EncodeValues(*column, pool_.get()));
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
-      if (keys.prefix(row).hi >> 56 != kPresent) continue;
+      if (!IsValue(keys, row)) continue;
       ARROW_RETURN_NOT_OK(Raise(groups[i], RegisterOf(HashKey(keys.prefix(row), keys.whole(row)))));
     }
     return Status::OK();
@@ -175,7 +168,6 @@ class ApproxUnique final : public AggregateBase {
 
  private:
   using Few = GroupTables<uint32_t, 8>;
-  static constexpr uint64_t kPresent = 1;  // the first byte of the encoding of what is not null
 
   uint8_t* RegistersOf(uint32_t group) {
     return registers_.begin() + size_t{places_[group] - 1} * kRegisters;
@@ -221,7 +213,6 @@ class ApproxUnique final : public AggregateBase {
     return Status::OK();
   }
 
-  const std::shared_ptr<arrow::Schema> schema_;
   Few few_;                       // by group: 1 + the index and the rank of registers that are not 0
   GroupVector<uint32_t> places_;  // by group: 1 + the place of all its registers; 0: they are few
   GroupVector<uint8_t> registers_;

@@ -14,30 +14,40 @@ void Read(const arrow::Array& column, GroupVector<To>* out) {
   for (size_t i = 0; i < rows; ++i) to[i] = static_cast<To>(values[i]);
 }
 
+// Of integers of up to 32 bits; false for other types.
+template <typename To>
+bool ReadSmallIntegers(const arrow::Array& column, GroupVector<To>* out) {
+  switch (column.type_id()) {
+    case arrow::Type::INT8:
+      Read<int8_t>(column, out);
+      return true;
+    case arrow::Type::UINT8:
+      Read<uint8_t>(column, out);
+      return true;
+    case arrow::Type::INT16:
+      Read<int16_t>(column, out);
+      return true;
+    case arrow::Type::UINT16:
+      Read<uint16_t>(column, out);
+      return true;
+    case arrow::Type::INT32:
+      Read<int32_t>(column, out);
+      return true;
+    case arrow::Type::UINT32:
+      Read<uint32_t>(column, out);
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 Status ReadDoubles(const arrow::Array& column, GroupVector<double>* out) {
   ARROW_RETURN_NOT_OK(out->Reserve(static_cast<size_t>(column.length())));
   out->SetSize(static_cast<size_t>(column.length()));
+  if (ReadSmallIntegers(column, out)) return Status::OK();
   switch (column.type_id()) {
-    case arrow::Type::INT8:
-      Read<int8_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT8:
-      Read<uint8_t>(column, out);
-      return Status::OK();
-    case arrow::Type::INT16:
-      Read<int16_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT16:
-      Read<uint16_t>(column, out);
-      return Status::OK();
-    case arrow::Type::INT32:
-      Read<int32_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT32:
-      Read<uint32_t>(column, out);
-      return Status::OK();
     case arrow::Type::INT64:
       Read<int64_t>(column, out);
       return Status::OK();
@@ -63,28 +73,7 @@ Status ReadDoubles(const arrow::Array& column, GroupVector<double>* out) {
 Status ReadIntegers(const arrow::Array& column, GroupVector<int64_t>* out) {
   ARROW_RETURN_NOT_OK(out->Reserve(static_cast<size_t>(column.length())));
   out->SetSize(static_cast<size_t>(column.length()));
-  switch (column.type_id()) {
-    case arrow::Type::INT8:
-      Read<int8_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT8:
-      Read<uint8_t>(column, out);
-      return Status::OK();
-    case arrow::Type::INT16:
-      Read<int16_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT16:
-      Read<uint16_t>(column, out);
-      return Status::OK();
-    case arrow::Type::INT32:
-      Read<int32_t>(column, out);
-      return Status::OK();
-    case arrow::Type::UINT32:
-      Read<uint32_t>(column, out);
-      return Status::OK();
-    default:
-      return BugError("no integer of up to 32 bits");
-  }
+  return ReadSmallIntegers(column, out) ? Status::OK() : BugError("no integer of up to 32 bits");
 }
 
 }  // namespace partita

@@ -1,7 +1,5 @@
 // n_unique: how many different values a group has, exactly.
 #include <arrow/array.h>
-#include <arrow/record_batch.h>
-#include <arrow/type.h>
 
 #include <bit>
 
@@ -9,7 +7,7 @@
 #include "partita/operator/aggregate/doubles.h"
 #include "partita/operator/aggregate/kinds.h"
 #include "partita/operator/aggregate/state.h"
-#include "partita/runs/row_key.h"
+#include "partita/operator/aggregate/value_keys.h"
 
 namespace partita {
 namespace {
@@ -20,7 +18,6 @@ class Unique final : public AggregateBase {
  public:
   explicit Unique(const AggregateInit& init)
       : AggregateBase(init.input, init.output, init.pool),
-        schema_(arrow::schema({arrow::field("value", init.input)})),
         counts_(init.pool),
         slots_(init.pool),
         long_bytes_(init.pool),
@@ -40,14 +37,10 @@ class Unique final : public AggregateBase {
   }
 
   Status Add(const arrow::Array* column, Groups groups) override {
-    const auto array = arrow::MakeArray(column->data());
-    ARROW_ASSIGN_OR_RAISE(const auto encoder, KeyEncoder::Make(*schema_, {KeyColumn{}}));
-    ARROW_ASSIGN_OR_RAISE(
-        const RowKeys keys,
-        encoder.Encode(*arrow::RecordBatch::Make(schema_, array->length(), {array}), pool_.get()));
+    ARROW_ASSIGN_OR_RAISE(const RowKeys keys, EncodeValues(*column, pool_.get()));
     size_t values = 0, bytes = 0;
     for (int64_t row = 0; row < keys.rows; ++row) {
-      if (!IsPresent(keys, row)) continue;
+      if (!IsValue(keys, row)) continue;
       ++values;
       const size_t size = LongKey(keys, row).size();
       if (size > 0) bytes += sizeof(uint64_t) + size;
@@ -55,7 +48,7 @@ class Unique final : public AggregateBase {
     ARROW_RETURN_NOT_OK(Reserve(values, bytes));
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto row = static_cast<int64_t>(i);
-      if (!IsPresent(keys, row)) continue;
+      if (!IsValue(keys, row)) continue;
       if (Insert({keys.prefix(row), first_group_ + groups[i] + 1, kShort}, LongKey(keys, row)))
         ++counts_[groups[i]];
     }
@@ -137,7 +130,6 @@ class Unique final : public AggregateBase {
   }
 
  private:
-  static constexpr uint64_t kPresent = 1;  // the first byte of the encoding of what is not null
   static constexpr uint64_t kShort = ~uint64_t{0};
 
   struct Slot {
@@ -146,7 +138,6 @@ class Unique final : public AggregateBase {
     uint64_t at;     // in long_bytes_; kShort: the prefix is all
   };
 
-  static bool IsPresent(const RowKeys& keys, int64_t row) { return keys.prefix(row).hi >> 56 == kPresent; }
   static std::string_view LongKey(const RowKeys& keys, int64_t row) {
     const std::string_view whole = keys.whole(row);
     return whole.size() > sizeof(KeyPrefix) ? whole : std::string_view();
@@ -277,7 +268,6 @@ class Unique final : public AggregateBase {
     return Status::OK();
   }
 
-  const std::shared_ptr<arrow::Schema> schema_;
   GroupVector<int64_t> counts_;
   GroupVector<Slot> slots_;
   size_t entries_ = 0;
