@@ -21,9 +21,13 @@ import threading
 import time
 from collections.abc import Callable
 
+import paths
+
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 SAMPLE_S = 0.01
 _serial = itertools.count()
+
+interrupted = False  # whether a question was ended before all its rounds
 
 
 @dataclasses.dataclass
@@ -165,6 +169,29 @@ def peer_environment(home: pathlib.Path, **more: str) -> dict[str, str]:
     return environment
 
 
+def make(script: str, *words: object) -> None:
+    """Makes inputs with a script of the peers."""
+    subprocess.run(_peer_script(script, words), check=True, env=peer_environment(paths.DATA))
+
+
+def judge(script: str, *words: object) -> None:
+    """Raises an AssertionError with the last line of a script of the peers that checks an output and finds it wrong."""
+    done = subprocess.run(
+        _peer_script(script, words), capture_output=True, text=True, check=False, env=peer_environment(paths.DATA)
+    )
+    assert done.returncode == 0, (done.stderr.strip().splitlines() or ["the check failed"])[-1]
+
+
+def _peer_script(script: str, words: tuple[object, ...]) -> list[str]:
+    return [str(paths.python_of("peers")), str(paths.PEERS / script), *map(str, words)]
+
+
+def drop_page_cache() -> None:
+    """Inputs come from the disk for all alike: a warm cache would be charged to whoever read first."""
+    subprocess.run(["sync"], check=True)
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+
+
 def run(
     command: list[str],
     *,
@@ -193,6 +220,8 @@ def run(
             with contextlib.suppress(OSError):
                 result.peak_bytes = max(result.peak_bytes, group.used_bytes())
 
+    killer = threading.Timer(timeout_s, lambda: (setattr(result, "timed_out", True), group.kill_all()))
+    killer.daemon = True
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with log.open("wb") as output:
@@ -208,8 +237,6 @@ def run(
             sampler = threading.Thread(target=sample, daemon=True)
             if watch_memory:
                 sampler.start()
-            killer = threading.Timer(timeout_s, lambda: (setattr(result, "timed_out", True), group.kill_all()))
-            killer.daemon = True
             killer.start()
             process.wait()
             ended = time.monotonic()
@@ -228,6 +255,7 @@ def run(
     finally:
         os.close(read_end)
         os.close(write_end)
+        killer.cancel()
         stop.set()
         group.kill_all()
         group.remove()
@@ -284,7 +312,21 @@ class Contender:
 def play(
     contenders: list[Contender], repetitions: int, work: pathlib.Path, warm: Callable[[], None] = lambda: None
 ) -> None:
-    """Runs all of them `repetitions` times; every other round in the opposite order, so that none always runs after the same one."""
+    """Runs all of them `repetitions` times; every other round in the opposite order, so that none always runs after the same one.
+
+    Ctrl-C and SIGTERM end it, here and in later calls: what was measured until then is still told.
+    """
+    global interrupted
+    if interrupted:
+        return
+    try:
+        _play(contenders, repetitions, work, warm)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("  interrupted: no more rounds", flush=True)
+
+
+def _play(contenders: list[Contender], repetitions: int, work: pathlib.Path, warm: Callable[[], None]) -> None:
     for round_number in range(repetitions):
         order = contenders if round_number % 2 == 0 else list(reversed(contenders))
         for contender in order:

@@ -10,6 +10,7 @@ import pathlib
 import platform
 import subprocess
 
+import harness
 from harness import Contender, Run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -39,7 +40,7 @@ def commit() -> str:
             ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False
         ).stdout.strip()
 
-    changed = [line for line in git("status", "--porcelain").splitlines() if not line.endswith("bench/results/")]
+    changed = [line for line in git("status", "--porcelain").splitlines() if "bench/results/" not in line]
     return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")
 
 
@@ -126,6 +127,8 @@ class Report:
         ]
         if self.load_before > 0.3:
             head += ["**The machine was not idle: trust CPU seconds, not wall time.**", ""]
+        if harness.interrupted:
+            head += ["**It was interrupted: not all was run.**", ""]
         tail = ["", "Versions: " + ", ".join(f"{key} {value}" for key, value in facts["versions"].items()) + ".", ""]
         file = RESULTS / f"{name}.md"
         file.write_text("\n".join(head + self.sections + tail).replace(str(ROOT) + "/", ""))

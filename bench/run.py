@@ -7,6 +7,7 @@ import argparse
 import importlib
 import pathlib
 import pkgutil
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -43,6 +44,7 @@ def main() -> int:
     problem = harness.can_measure()
     if problem:
         sys.exit(problem)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: see harness.play
     paths.use_build(arguments.build, arguments.binary)
     if not arguments.tag and (arguments.scale != 1.0 or arguments.only):
         arguments.tag = "scaled" if arguments.scale != 1.0 else "part"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import subprocess
 
 import paths
-from harness import Contender, Run, peer_environment, play
+from harness import Contender, Run, drop_page_cache, judge, make, play
 from results import Report, mib, number, outcome, table
 
 QUESTION = "4 partitions x 10 rows x 128 MiB strings beside small columns, Parquet to Parquet partitioned by a small column: peak memory and time?"
@@ -35,16 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make_sources(value_bytes: int, layout: str) -> pathlib.Path:
     folder = paths.DATA / f"fat-{layout}-{PARTITIONS}x{ROWS}x{value_bytes}"
     if not (folder / "_expected.json").exists():
-        command = [
-            paths.python_of("peers"),
-            paths.PEERS / "fat_data.py",
-            folder,
-            str(PARTITIONS),
-            str(ROWS),
-            str(value_bytes),
-            layout,
-        ]
-        subprocess.run(command, check=True, env=peer_environment(paths.DATA))
+        make("fat_data.py", folder, PARTITIONS, ROWS, value_bytes, layout)
     # Peers would read the file with the digests as data: they get a folder with the Parquet files alone.
     view = folder.with_name(folder.name + "-files")
     view.mkdir(exist_ok=True)
@@ -52,18 +42,6 @@ def make_sources(value_bytes: int, layout: str) -> pathlib.Path:
         if not (view / file.name).exists():
             (view / file.name).hardlink_to(file)
     return folder
-
-
-def check_output(out: pathlib.Path, source: pathlib.Path) -> None:
-    command = [paths.python_of("peers"), paths.PEERS / "fat_data.py", "check", out, source]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=peer_environment(paths.DATA))
-    assert done.returncode == 0, (done.stderr.strip().splitlines() or ["the check failed"])[-1]
-
-
-def drop_page_cache() -> None:
-    """Inputs come from the disk for all alike: a warm cache would be charged to whoever read first."""
-    subprocess.run(["sync"], check=True)
-    pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -88,7 +66,7 @@ def main(arguments: argparse.Namespace) -> int:
         out = work / name.replace(" ", "-")
 
         def check(run: Run) -> None:
-            check_output(out, source)
+            judge("fat_data.py", "check", out, source)
             paths.empty(out)  # 5 GiB each: not kept
 
         return Contender(

@@ -6,10 +6,9 @@ import argparse
 import json
 import math
 import pathlib
-import subprocess
 
 import paths
-from harness import Contender, Run, peer_environment, play
+from harness import Contender, Run, judge, make, play
 from results import Report, mib, number, outcome, table
 
 QUESTION = "db-benchmark's group-by questions, Parquet to Parquet, process start included: time and peak memory"
@@ -56,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make_rows(rows: int) -> pathlib.Path:
     folder = paths.DATA / f"groupby-{rows}"
     if not (folder / "_expected.json").exists():
-        command = [paths.python_of("peers"), paths.PEERS / "groupby.py", "make", folder, rows]
-        subprocess.run([str(word) for word in command], check=True, env=peer_environment(paths.DATA))
+        make("groupby.py", "make", folder, rows)
     return folder
 
 
@@ -86,15 +84,7 @@ def contenders_of(question: str, data: pathlib.Path, rows: int, work: pathlib.Pa
 
         def check(run: Run) -> None:
             found = file if file.exists() else out
-            words = [paths.python_of("peers"), paths.PEERS / "groupby.py", "check", question, found, data]
-            done = subprocess.run(
-                [str(word) for word in words],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=peer_environment(paths.DATA),
-            )
-            assert done.returncode == 0, (done.stderr.strip().splitlines() or ["the check failed"])[-1]
+            judge("groupby.py", "check", question, found, data)
             prepare()
 
         return Contender(

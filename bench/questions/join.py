@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import subprocess
 
 import paths
-from harness import Contender, Run, peer_environment, play
+from harness import Contender, Run, drop_page_cache, judge, make, play
 from results import Report, mib, number, outcome, table
 
 QUESTION = (
@@ -39,8 +38,7 @@ def make_tables(kind: str, rows: int) -> pathlib.Path:
     folder = paths.DATA / f"join-{kind}-{rows}"
     if not (folder / "_made").exists():
         paths.empty(folder)
-        command = [paths.python_of("peers"), paths.PEERS / "join.py", "make", kind, folder, rows]
-        subprocess.run([str(word) for word in command], check=True, env=peer_environment(paths.DATA))
+        make("join.py", "make", kind, folder, rows)
         (folder / "_made").touch()
     return folder
 
@@ -84,19 +82,10 @@ def ask(
         def prepare() -> None:
             paths.empty(out).rmdir()
             if job == "wide":
-                subprocess.run(["sync"], check=True)
-                pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+                drop_page_cache()
 
         def check(run: Run) -> None:
-            words = [paths.python_of("peers"), paths.PEERS / "join.py", "check", job, source, out]
-            done = subprocess.run(
-                [str(word) for word in words],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=peer_environment(paths.DATA),
-            )
-            assert done.returncode == 0, (done.stderr.strip().splitlines() or ["the check failed"])[-1]
+            judge("join.py", "check", job, source, out)
             paths.empty(out)
 
         return Contender(

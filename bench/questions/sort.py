@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-import subprocess
 
 import paths
-from harness import Contender, Run, peer_environment, play
+from harness import Contender, Run, drop_page_cache, judge, make, play
 from results import Report, mib, number, outcome, table
 
 QUESTION = "100-byte records sorted by a random 10-byte key, or shuffled, Parquet to Parquet under a kernel limit: time, peak, who dies?"
@@ -27,15 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def make_records(records: int) -> pathlib.Path:
     folder = paths.DATA / f"text-records-{records}"
     if not (folder / "_expected.json").exists():
-        command = [
-            paths.python_of("peers"),
-            paths.PEERS / "records.py",
-            "make",
-            folder,
-            str(records),
-            str(RECORDS_A_FILE),
-        ]
-        subprocess.run([str(word) for word in command], check=True, env=peer_environment(paths.DATA))
+        make("records.py", "make", folder, records, RECORDS_A_FILE)
     return folder
 
 
@@ -64,19 +55,10 @@ def main(arguments: argparse.Namespace) -> int:
 
         def prepare() -> None:
             paths.empty(out).rmdir()
-            subprocess.run(["sync"], check=True)
-            pathlib.Path("/proc/sys/vm/drop_caches").write_text("1")
+            drop_page_cache()
 
         def check(run: Run) -> None:
-            words = [paths.python_of("peers"), paths.PEERS / "records.py", "check", out, source, arguments.job]
-            done = subprocess.run(
-                [str(word) for word in words],
-                capture_output=True,
-                text=True,
-                check=False,
-                env=peer_environment(paths.DATA),
-            )
-            assert done.returncode == 0, (done.stderr.strip().splitlines() or ["the check failed"])[-1]
+            judge("records.py", "check", out, source, arguments.job)
             paths.empty(out)
 
         return Contender(
