@@ -42,6 +42,10 @@ def package() -> pathlib.Path:
     return _build / "python"
 
 
+def is_installed(peer: str) -> bool:
+    return (VENVS / peer / "bin" / "python").exists()
+
+
 def python_of(peer: str) -> pathlib.Path:
     file = VENVS / peer / "bin" / "python"
     if not file.exists():

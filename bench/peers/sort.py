@@ -91,8 +91,26 @@ def ray(job: str, data: str, out: str, limit_mib: int) -> float:
     return start
 
 
+def spark(job: str, data: str, out: str, limit_mib: int) -> float:
+    from pyspark.sql import SparkSession, functions
+
+    session = (
+        SparkSession.builder.master("local[2]")
+        .config("spark.driver.memory", f"{limit_mib * 6 // 10}m")
+        .config("spark.local.dir", out + ".tmp")
+        .config("spark.ui.enabled", "false")
+        .config("spark.sql.parquet.compression.codec", "uncompressed")
+        .getOrCreate()
+    )
+    start = time.perf_counter()
+    rows = session.read.parquet(data)
+    order = "key" if job == "sort" else functions.rand(5)
+    rows.orderBy(order).write.parquet(out)
+    return start
+
+
 if __name__ == "__main__":
-    began = {f.__name__: f for f in (duckdb, polars, daft, dask, ray)}[sys.argv[2]](
+    began = {f.__name__: f for f in (duckdb, polars, daft, dask, ray, spark)}[sys.argv[2]](
         sys.argv[1], sys.argv[3], sys.argv[4], int(sys.argv[5])
     )
     if sys.argv[2] != "dask":

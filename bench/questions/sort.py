@@ -13,12 +13,13 @@ QUESTION = "100-byte records sorted by a random 10-byte key, or shuffled, Parque
 REPETITIONS = 1
 RECORDS, RECORD_BYTES = 100_000_000, 100
 RECORDS_A_FILE = 2_500_000
-PEERS = {"sort": ("duckdb", "polars", "daft", "dask", "ray"), "shuffle": ("duckdb", "polars", "daft", "dask", "ray")}
-VENV = {"daft": "daft"}
+PEERS = ("duckdb", "polars", "daft", "dask", "ray", "spark")
+VENV = {"daft": "daft", "spark": "spark"}
+JOBS = ("sort", "shuffle")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--job", choices=tuple(PEERS), default="sort")
+    parser.add_argument("--job", choices=JOBS, default="sort")
     parser.add_argument("--limit", type=int, default=2048, help="MiB of the kernel limit, of all alike [%(default)s]")
     parser.add_argument("--timeout", type=float, default=900, help="seconds after which a run counts as stalled")
 
@@ -85,7 +86,10 @@ def main(arguments: argparse.Namespace) -> int:
     if arguments.job == "sort":
         contenders.append(contender("moving", move, is_limit=True, note="read, write, read, write the bytes: no sort"))
         contenders[-1].check = lambda run: paths.empty(work / "moving") and None
-    for name in PEERS[arguments.job]:
+    for name in PEERS:
+        if name == "spark" and not paths.is_installed(name):
+            parameters["left out"] = "spark (bench/setup.sh spark)"
+            continue
         command = [
             paths.python_of(VENV.get(name, "peers")),
             paths.PEERS / "sort.py",
@@ -113,7 +117,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]
     report.say("\n" + table(["", "s", "MiB/s", "CPU s", "peak memory", "kernel kills", ""], rows) + "\n")
     report.say("Peers without imports and cluster start, Partita with everything.")
-    peers = {name: s for name, s in seconds.items() if name in PEERS[arguments.job]}
+    peers = {name: s for name, s in seconds.items() if name in PEERS}
     if "partita" in seconds and peers:
         best = min(peers, key=lambda name: peers[name])
         report.say(f"\n**{peers[best] / seconds['partita']:.2f} times {best}, the fastest survivor.**")
