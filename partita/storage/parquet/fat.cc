@@ -119,22 +119,6 @@ bool IsFatType(const arrow::DataType& type, const parquet::ColumnDescriptor& col
   }
 }
 
-bool KnowsEncodings(const parquet::ColumnChunkMetaData& chunk) {
-  for (const auto encoding : chunk.encodings()) {
-    switch (encoding) {
-      case parquet::Encoding::PLAIN:
-      case parquet::Encoding::RLE:
-      case parquet::Encoding::BIT_PACKED:
-      case parquet::Encoding::PLAIN_DICTIONARY:
-      case parquet::Encoding::RLE_DICTIONARY:
-        break;
-      default:
-        return false;
-    }
-  }
-  return true;
-}
-
 }  // namespace
 
 std::unique_ptr<FieldReader> MakeFatFieldReader(std::shared_ptr<ColumnarFile> file, int row_group, int field,

@@ -15,30 +15,24 @@ static_assert(std::endian::native == std::endian::little, "Parquet lengths are r
 
 constexpr int64_t kWindowBytes = 256 << 10;  // of compressed bytes; stays in the processor's cache
 constexpr int64_t kSkipBytes = 64 << 10;
-constexpr int64_t kUsualHeaderBytes = 1 << 10;
-constexpr int64_t kMostHeaderBytes = 16 << 20;  // statistics hold values
-constexpr int kMostIndexBits = 15;              // large values are few
-
-// Thrift's numbers.
-constexpr int kPlain = 0, kPlainDictionary = 2, kRle = 3, kBitPacked = 4, kRleDictionary = 8;
+constexpr int kMostIndexBits = 15;  // large values are few
 
 }  // namespace
 
 FatPages::FatPages(std::shared_ptr<ColumnarFile> file, int row_group, int column)
     : file_(std::move(file)),
-      group_(file_->file->metadata->RowGroup(row_group)),
-      chunk_(group_->ColumnChunk(column)),
-      descr_(group_->schema()->Column(column)),
+      walk_(file_, row_group, column, kWindowBytes),
+      descr_(&walk_.descr()),
       fixed_bytes_(descr_->physical_type() == parquet::Type::FIXED_LEN_BYTE_ARRAY ? descr_->type_length()
                                                                                   : -1) {}
 
 int64_t FatPages::average_bytes() const {
-  return chunk_->total_uncompressed_size() / std::max<int64_t>(1, chunk_->num_values());
+  return walk_.chunk().total_uncompressed_size() / std::max<int64_t>(1, walk_.chunk().num_values());
 }
 
 void FatPages::Close() {
   page_ = Page();
-  input_.reset();
+  walk_.Close();
   dictionary_.reset();
 }
 
@@ -92,19 +86,12 @@ Status FatPages::Take(uint8_t* out) {
 
 // Opens a page, or goes past one that holds nothing that is wanted.
 Status FatPages::NextPage() {
-  if (next_ < 0) {
-    ARROW_ASSIGN_OR_RAISE(const auto range, ChunkRange(*file_->file, *chunk_));
-    std::tie(next_, end_) = range;
-  }
-  if (!input_) input_ = std::make_unique<WindowedInput>(file_->file->input, kWindowBytes, file_->pool);
-  if (values_seen_ >= chunk_->num_values() || next_ >= end_) {
+  ARROW_ASSIGN_OR_RAISE(const auto found, walk_.Next());
+  if (!found) {
     return Status::Invalid("column '", descr_->path()->ToDotString(), "' ends at row ", row_, " of ",
-                           group_->num_rows());
+                           walk_.rows());
   }
-  ARROW_ASSIGN_OR_RAISE(const PageHeader header, ReadHeader());
-  const int64_t body = next_ + header.header_bytes;
-  const int64_t after = body + header.compressed_bytes;
-  input_->SetRange(body, after);
+  const PageHeader& header = *found;
   if (header.is(PageHeader::Type::kDictionary)) {
     ARROW_RETURN_NOT_OK(OpenDictionary(header));
   } else if (header.is_data() && header.num_values > 0) {
@@ -113,37 +100,14 @@ Status FatPages::NextPage() {
     } else {
       ARROW_RETURN_NOT_OK(OpenData(header));
     }
-    values_seen_ += header.num_values;
   }
-  next_ = after;
+  walk_.Pass(header);
   return Status::OK();
 }
 
-Result<PageHeader> FatPages::ReadHeader() {
-  input_->SetRange(next_, end_);
-  for (int64_t bytes = kUsualHeaderBytes;; bytes *= 8) {
-    ARROW_ASSIGN_OR_RAISE(const auto view, input_->Peek(bytes));
-    ARROW_ASSIGN_OR_RAISE(const auto header, ParsePageHeader(view));
-    if (!header) {
-      if (static_cast<int64_t>(view.size()) < std::min(input_->left(), kMostHeaderBytes)) continue;
-      return Status::Invalid("a page header ends behind its column chunk, or has more than ",
-                             kMostHeaderBytes, " bytes");
-    }
-    if (header->compressed_bytes > input_->left() - header->header_bytes) {
-      return Status::Invalid("a page claims ", header->compressed_bytes, " bytes, its column chunk has ",
-                             input_->left() - header->header_bytes, " more");
-    }
-    if (const int64_t most = MostPageBytes(*chunk_); header->uncompressed_bytes > most) {
-      return Status::Invalid("a page claims ", header->uncompressed_bytes,
-                             " decoded bytes, its column chunk ", most);
-    }
-    return *header;
-  }
-}
-
 Status FatPages::OpenBody(const PageHeader& header, int64_t size_bytes, bool compressed, Page* page) {
-  const auto codec = compressed ? chunk_->compression() : arrow::Compression::UNCOMPRESSED;
-  ARROW_ASSIGN_OR_RAISE(page->body, OpenInflater(codec, input_.get(), size_bytes, file_->pool));
+  const auto codec = compressed ? walk_.chunk().compression() : arrow::Compression::UNCOMPRESSED;
+  ARROW_ASSIGN_OR_RAISE(page->body, OpenInflater(codec, walk_.input(), size_bytes, file_->pool));
   page->bytes = size_bytes;
   page->values = header.num_values;
   return Status::OK();
@@ -155,7 +119,7 @@ Status FatPages::OpenData(const PageHeader& header) {
     // Levels come first and are not compressed.
     if (const int64_t bytes = header.levels_bytes(); bytes > 0) {
       ARROW_ASSIGN_OR_RAISE(page.level_bytes, arrow::AllocateBuffer(bytes, file_->pool));
-      ARROW_RETURN_NOT_OK(input_->Read(page.level_bytes->mutable_data(), bytes));
+      ARROW_RETURN_NOT_OK(walk_.input()->Read(page.level_bytes->mutable_data(), bytes));
     }
     ARROW_RETURN_NOT_OK(OpenBody(header, header.uncompressed_bytes - header.levels_bytes(),
                                  header.compressed || AlwaysCompressed(*file_->file->metadata), &page));
@@ -168,7 +132,7 @@ Status FatPages::OpenData(const PageHeader& header) {
     ARROW_RETURN_NOT_OK(OpenBody(header, header.uncompressed_bytes, /*compressed=*/true, &page));
     if (nullable()) ARROW_RETURN_NOT_OK(OpenLevels(header, &page));
   }
-  if (header.encoding == kPlainDictionary || header.encoding == kRleDictionary) {
+  if (header.is_indexed()) {
     ARROW_RETURN_NOT_OK(OpenIndices(header, &page));
   } else if (header.encoding != kPlain) {
     return Status::Invalid("a page of column '", descr_->path()->ToDotString(), "' has the encoding ",

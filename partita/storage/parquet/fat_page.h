@@ -8,8 +8,7 @@
 #include <vector>
 
 #include "partita/storage/parquet/field.h"
-#include "partita/storage/parquet/inflate.h"
-#include "partita/storage/parquet/page_header.h"
+#include "partita/storage/parquet/page_walk.h"
 
 namespace partita {
 
@@ -54,7 +53,6 @@ class FatPages {
   };
 
   Status NextPage();
-  Result<PageHeader> ReadHeader();
   Status OpenBody(const PageHeader& header, int64_t size_bytes, bool compressed, Page* page);
   Status OpenData(const PageHeader& header);
   Status OpenLevels(const PageHeader& header, Page* page);
@@ -64,16 +62,12 @@ class FatPages {
   Result<int64_t> NextLength();
 
   std::shared_ptr<ColumnarFile> file_;
-  std::unique_ptr<parquet::RowGroupMetaData> group_;
-  std::unique_ptr<parquet::ColumnChunkMetaData> chunk_;
+  PageWalk walk_;
   const parquet::ColumnDescriptor* descr_;
   const int64_t fixed_bytes_;  // of each value; -1: each says so
 
-  std::unique_ptr<WindowedInput> input_;
-  int64_t next_ = -1, end_ = 0;  // the next page and the end of the chunk, in the file
   int64_t row_ = 0;
   int64_t wanted_row_ = 0;
-  int64_t values_seen_ = 0;  // with those of the open page
   Page page_;
   bool located_ = false;
   Value value_;

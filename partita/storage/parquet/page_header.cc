@@ -203,6 +203,8 @@ class HeaderReader {
         Int(field, &header_.encoding);
       } else if (kind == 5 && id == 3) {
         Int(field, &header_.definition_encoding);
+      } else if (kind == 5 && id == 4) {
+        Int(field, &header_.repetition_encoding);
       } else if (kind == 8 && id == 5) {
         Int(field, &header_.definition_bytes);
       } else if (kind == 8 && id == 6) {

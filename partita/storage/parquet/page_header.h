@@ -12,6 +12,9 @@
 
 namespace partita {
 
+// Thrift's numbers.
+inline constexpr int kPlain = 0, kPlainDictionary = 2, kRle = 3, kBitPacked = 4, kRleDictionary = 8;
+
 struct PageHeader {
   enum class Type : int32_t { kData = 0, kIndex = 1, kDictionary = 2, kDataV2 = 3 };
 
@@ -22,12 +25,14 @@ struct PageHeader {
   int32_t num_values = 0;
   int32_t encoding = -1;             // thrift's numbers
   int32_t definition_encoding = -1;  // version 1
+  int32_t repetition_encoding = -1;  // version 1
   int32_t definition_bytes = 0;      // version 2
   int32_t repetition_bytes = 0;      // version 2
   bool compressed = true;            // version 2
 
   bool is(Type wanted) const { return type == static_cast<int32_t>(wanted); }
   bool is_data() const { return is(Type::kData) || is(Type::kDataV2); }
+  bool is_indexed() const { return encoding == kPlainDictionary || encoding == kRleDictionary; }
   int64_t levels_bytes() const { return int64_t{definition_bytes} + repetition_bytes; }  // version 2
 };
 
