@@ -113,6 +113,51 @@ class StreamedPage final : public PageInflater {
   std::shared_ptr<arrow::util::Decompressor> decompressor_;
 };
 
+class WholePage final : public PageInflater {
+ public:
+  WholePage(std::unique_ptr<arrow::util::Codec> codec, WindowedInput* input, int64_t size_bytes,
+            std::shared_ptr<arrow::ResizableBuffer>* scratch, arrow::MemoryPool* pool)
+      : codec_(std::move(codec)), input_(input), size_bytes_(size_bytes), scratch_(scratch), pool_(pool) {}
+
+  Status Read(uint8_t* out, int64_t size) override {
+    if (size > size_bytes_ - at_)
+      return Status::Invalid("a page ends ", size - size_bytes_ + at_, " bytes before its value does");
+    if (at_ == 0 && size == size_bytes_) {
+      at_ = size;
+      return Decompress(out);
+    }
+    if (!decoded_) {
+      if (!*scratch_ || (*scratch_)->size() < size_bytes_)
+        ARROW_RETURN_NOT_OK(arrow::AllocateResizableBuffer(size_bytes_, pool_).Value(scratch_));
+      ARROW_RETURN_NOT_OK(Decompress((*scratch_)->mutable_data()));
+      decoded_ = true;
+    }
+    std::memcpy(out, (*scratch_)->data() + at_, static_cast<size_t>(size));
+    at_ += size;
+    return Status::OK();
+  }
+
+ private:
+  Status Decompress(uint8_t* out) {
+    ARROW_ASSIGN_OR_RAISE(const std::string_view view, input_->Peek(input_->left()));
+    ARROW_ASSIGN_OR_RAISE(
+        const int64_t size,
+        codec_->Decompress(static_cast<int64_t>(view.size()), reinterpret_cast<const uint8_t*>(view.data()),
+                           size_bytes_, out));
+    if (size != size_bytes_) return Status::Invalid("a page claims ", size_bytes_, " bytes and has ", size);
+    input_->Advance(static_cast<int64_t>(view.size()));
+    return Status::OK();
+  }
+
+  std::unique_ptr<arrow::util::Codec> codec_;
+  WindowedInput* input_;
+  const int64_t size_bytes_;
+  std::shared_ptr<arrow::ResizableBuffer>* scratch_;
+  arrow::MemoryPool* pool_;
+  int64_t at_ = 0;
+  bool decoded_ = false;
+};
+
 // The most a codec makes of a byte; 0: so much that a check would tell nothing.
 int64_t MostExpansion(Compression::type codec) {
   switch (codec) {
@@ -127,6 +172,12 @@ int64_t MostExpansion(Compression::type codec) {
     default:
       return 0;
   }
+}
+
+Status CheckExpansion(Compression::type codec, const WindowedInput& input, int64_t size_bytes) {
+  const int64_t most = MostExpansion(codec);
+  if (most == 0 || size_bytes / most <= input.left()) return Status::OK();
+  return Status::Invalid("a page claims ", size_bytes, " decoded bytes of ", input.left(), " compressed");
 }
 
 }  // namespace
@@ -211,10 +262,7 @@ bool CanInflate(Compression::type codec) {
 
 Result<std::unique_ptr<PageInflater>> OpenInflater(Compression::type codec, WindowedInput* input,
                                                    int64_t size_bytes, arrow::MemoryPool* pool) {
-  const int64_t most = MostExpansion(codec);
-  if (most > 0 && size_bytes / most > input->left()) {
-    return Status::Invalid("a page claims ", size_bytes, " decoded bytes of ", input->left(), " compressed");
-  }
+  ARROW_RETURN_NOT_OK(CheckExpansion(codec, *input, size_bytes));
   // The window is there before the first byte is consumed: nothing is refused afterwards.
   ARROW_RETURN_NOT_OK(input->Peek(1).status());
   switch (codec) {
@@ -230,6 +278,16 @@ Result<std::unique_ptr<PageInflater>> OpenInflater(Compression::type codec, Wind
       return page;
     }
   }
+}
+
+Result<std::unique_ptr<PageInflater>> OpenWholeInflater(Compression::type codec, WindowedInput* input,
+                                                        int64_t size_bytes,
+                                                        std::shared_ptr<arrow::ResizableBuffer>* scratch,
+                                                        arrow::MemoryPool* pool) {
+  if (codec == Compression::UNCOMPRESSED) return OpenInflater(codec, input, size_bytes, pool);
+  ARROW_RETURN_NOT_OK(CheckExpansion(codec, *input, size_bytes));
+  ARROW_ASSIGN_OR_RAISE(auto decoder, arrow::util::Codec::Create(codec));
+  return std::make_unique<WholePage>(std::move(decoder), input, size_bytes, scratch, pool);
 }
 
 }  // namespace partita

@@ -64,6 +64,14 @@ bool CanInflate(arrow::Compression::type codec);
 Result<std::unique_ptr<PageInflater>> OpenInflater(arrow::Compression::type codec, WindowedInput* input,
                                                    int64_t size_bytes, arrow::MemoryPool* pool);
 
+// The same for a page that may be in memory as a whole, which is quicker: it is decompressed in one go, to
+// where it is wanted if that is all of it at once, else to `*scratch`, which grows as it must and outlives
+// the stream. Here reading may be refused memory.
+Result<std::unique_ptr<PageInflater>> OpenWholeInflater(arrow::Compression::type codec, WindowedInput* input,
+                                                        int64_t size_bytes,
+                                                        std::shared_ptr<arrow::ResizableBuffer>* scratch,
+                                                        arrow::MemoryPool* pool);
+
 // The block formats that have no streaming decoder elsewhere: parquet_inflate_block.cc. A back-reference that
 // reaches further than the 64 KiB of its format's reference compressor is NotImplemented.
 Result<std::unique_ptr<PageInflater>> OpenSnappyInflater(WindowedInput* input, int64_t size_bytes,

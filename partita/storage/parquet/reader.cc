@@ -15,6 +15,7 @@
 #include "partita/storage/parquet/fat.h"
 #include "partita/storage/parquet/field.h"
 #include "partita/storage/parquet/prune.h"
+#include "partita/storage/parquet/tensor.h"
 
 namespace partita {
 namespace {
@@ -194,6 +195,8 @@ class ParquetReader final : public FragmentReader {
     for (size_t i = 0; i < fields_.size(); ++i) {
       ARROW_RETURN_NOT_OK(CatchParquet(entry, group_.group, [&]() -> Status {
         columns[i].reader = MakeFatFieldReader(columnar_, group_.group, fields_[i], row_);
+        if (!columns[i].reader)
+          columns[i].reader = MakeTensorFieldReader(columnar_, group_.group, fields_[i], row_);
         if (!columns[i].reader && MayEncode(i))
           columns[i].reader = MakeDictionaryFieldReader(columnar_, group_.group, fields_[i], row_);
         if (!columns[i].reader)

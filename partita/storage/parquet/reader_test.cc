@@ -176,6 +176,26 @@ TEST_F(DamagedParquetTest, NestedPlainAndOldPages) {
   }
 }
 
+TEST_F(DamagedParquetTest, ListsOfOneLength) {
+  std::mt19937_64 random(9);
+  arrow::FloatBuilder values;
+  for (int i = 0; i < 300 * 24; ++i) (void)values.Append(static_cast<float>(random() % 60));
+  const auto lists = ValueOf(arrow::FixedSizeListArray::FromArrays(ValueOf(values.Finish()), 24));
+  auto table = arrow::Table::Make(arrow::schema({arrow::field("l", lists->type())}), {lists});
+  for (int round = 0; round < 4; ++round) {
+    parquet::WriterProperties::Builder properties;
+    properties.data_page_version(round % 2 ? parquet::ParquetDataPageVersion::V1
+                                           : parquet::ParquetDataPageVersion::V2);
+    if (round < 2) properties.disable_dictionary()->compression(arrow::Compression::ZSTD);
+    auto arrow_properties = parquet::ArrowWriterProperties::Builder().store_schema()->build();
+    auto out = ValueOf(Env::Default()->OpenWrite(Path("t.parquet")));
+    ExpectOk(parquet::arrow::WriteTable(*table, arrow::default_memory_pool(), out, 150, properties.build(),
+                                        arrow_properties));
+    ExpectOk(out->Close());
+    FlipEverywhere(Bytes(Path("t.parquet")), 300);
+  }
+}
+
 TEST_F(DamagedParquetTest, FatPages) {
   std::mt19937_64 random(8);
   const auto text = Strings(
