@@ -10,6 +10,7 @@
 
 #include "partita/base/units.h"
 #include "partita/storage/parquet/file.h"
+#include "partita/storage/parquet/runs.h"
 
 namespace partita {
 
@@ -127,7 +128,7 @@ constexpr uint8_t kToken = 0;
 }  // namespace
 
 ChunkWriter::ChunkWriter(const ChunkSettings* settings, parquet::ColumnChunkMetaDataBuilder* metadata)
-    : settings_(settings), metadata_(metadata), pages_(settings->pool), fat_body_(settings->pool) {}
+    : settings_(settings), metadata_(metadata), pages_(settings->pool), own_body_(settings->pool) {}
 
 ChunkWriter::~ChunkWriter() = default;
 
@@ -144,10 +145,10 @@ std::unique_ptr<parquet::PageWriter> ChunkWriter::OpenPages() {
   return std::make_unique<PageSink>(this, std::move(pages));
 }
 
-// After a fat value the dictionary of the chunk is written: later values are plain.
+// After a page of our own the dictionary of the chunk is written: later values are plain.
 parquet::ColumnWriter* ChunkWriter::Encoder() {
   if (!encoder_) {
-    const auto& properties = totals_.fat ? settings_->plain_properties : settings_->properties;
+    const auto& properties = totals_.own_pages ? settings_->plain_properties : settings_->properties;
     encoder_ = parquet::ColumnWriter::Make(metadata_, OpenPages(), properties.get());
   }
   return encoder_.get();
@@ -163,13 +164,15 @@ Status ChunkWriter::WriteArrow(const int16_t* def_levels, const int16_t* rep_lev
                                const arrow::Array& leaf, parquet::ArrowWriteContext* ctx,
                                bool leaf_nullable) {
   BEGIN_PARQUET_CATCH_EXCEPTIONS
+  by_arrow_ = true;
+  if (list_page_ && list_page_->lists() > 0) ARROW_RETURN_NOT_OK(WriteListPage());
   const bool flat_bytes = type() == parquet::Type::BYTE_ARRAY && descr()->max_repetition_level() == 0;
-  if (!flat_bytes || leaf.length() != num_levels) {
-    return Encoder()->WriteArrow(def_levels, rep_levels, num_levels, leaf, ctx, leaf_nullable);
-  }
-  if (def_levels != nullptr) {
+  if (def_levels != nullptr && (flat_bytes || list_page_)) {
     const int16_t present = descr()->max_definition_level();
     for (int64_t i = 0; i < num_levels; ++i) totals_.nulls += def_levels[i] != present;
+  }
+  if (!flat_bytes || leaf.length() != num_levels) {
+    return Encoder()->WriteArrow(def_levels, rep_levels, num_levels, leaf, ctx, leaf_nullable);
   }
   if (FatValues(leaf).Any()) return WriteMixed(def_levels, num_levels, leaf, ctx, leaf_nullable);
   return Encoder()->WriteArrow(def_levels, rep_levels, num_levels, leaf, ctx, leaf_nullable);
@@ -203,45 +206,95 @@ Status ChunkWriter::WriteMixed(const int16_t* def_levels, int64_t num_levels, co
 Status ChunkWriter::WriteFat(std::shared_ptr<arrow::Buffer> value) {
   const auto& properties = *settings_->properties;
   const auto& path = descr()->path();
-  std::string levels;
+  OwnPage page;
   if (descr()->max_definition_level() > 0) {
-    levels = {'\x02', static_cast<char>(descr()->max_definition_level())};  // a run of one
+    page.levels = ConstantRun(1, static_cast<uint8_t>(descr()->max_definition_level()));
   }
-  const int64_t plain_bytes = static_cast<int64_t>(sizeof(uint32_t)) + value->size();
-  if (plain_bytes + static_cast<int64_t>(levels.size()) > INT32_MAX) {
+  page.definition_bytes = static_cast<int32_t>(page.levels.size());
+  page.plain_bytes = static_cast<int64_t>(sizeof(uint32_t)) + value->size();
+  if (page.plain_bytes + page.definition_bytes > INT32_MAX) {
     return DataError("column '" + path->ToDotString() + "' has a value of " + FormatBytes(value->size()) +
                          "; a Parquet page holds less than 2 GiB",
                      "split the value, or write another format");
   }
-  totals_.fat = true;
   CloseEncoder();
-  if (!fat_pages_) fat_pages_ = OpenPages();
-
   const auto length = static_cast<uint32_t>(value->size());
   const std::string_view head(reinterpret_cast<const char*>(&length), sizeof(length));
-  fat_body_.Clear();
-  ARROW_ASSIGN_OR_RAISE(const bool compressed,
+  own_body_.Clear();
+  ARROW_ASSIGN_OR_RAISE(page.compressed,
                         CompressFat(properties.compression(path), properties.compression_level(path), head,
-                                    *value, settings_->pool, &fat_body_));
-  if (!compressed) {
-    ARROW_RETURN_NOT_OK(fat_body_.Write(head.data(), static_cast<int64_t>(head.size())));
-    fat_body_.Append(std::move(value));
+                                    *value, settings_->pool, &own_body_));
+  if (!page.compressed) {
+    ARROW_RETURN_NOT_OK(own_body_.Write(head.data(), static_cast<int64_t>(head.size())));
+    own_body_.Append(std::move(value));
   }
-  const int64_t page_bytes = static_cast<int64_t>(levels.size()) + fat_body_.size();
-  const auto levels_bytes = static_cast<int32_t>(levels.size());
-  pages_.Substitute(&kToken, std::move(levels), &fat_body_);
-  const parquet::DataPageV2 page(
-      std::make_shared<arrow::Buffer>(&kToken, page_bytes), /*num_values=*/1, /*num_nulls=*/0,
-      /*num_rows=*/1, parquet::Encoding::PLAIN, levels_bytes, 0, levels_bytes + plain_bytes, compressed);
-  fat_pages_->WriteDataPage(page);
+  WriteOwnPage(std::move(page));
   return Status::OK();
 }
 
+Status ChunkWriter::WriteLists(const TensorLayout& layout, const arrow::Array& elements) {
+  BEGIN_PARQUET_CATCH_EXCEPTIONS
+  if (!list_page_) {
+    list_page_ = std::make_unique<TensorPage>(layout, settings_->properties->data_pagesize(),
+                                              descr()->max_definition_level(), settings_->pool);
+  }
+  const uint8_t* values = elements.data()->buffers[1]->data() + elements.offset() * layout.width;
+  for (int64_t left = elements.length() / layout.length; left > 0;) {
+    ARROW_ASSIGN_OR_RAISE(const int64_t taken, list_page_->Add(values, left));
+    if (list_page_->full()) ARROW_RETURN_NOT_OK(WriteListPage());
+    values += taken * layout.length * layout.width;
+    left -= taken;
+  }
+  return Status::OK();
+  END_PARQUET_CATCH_EXCEPTIONS
+}
+
+Status ChunkWriter::WriteListPage() {
+  const auto& properties = *settings_->properties;
+  const auto& path = descr()->path();
+  if (!own_pages_) own_pages_ = OpenPages();
+  OwnPage page;
+  page.rows = list_page_->lists();
+  page.values = list_page_->values();
+  page.levels = list_page_->Levels(&page.repetition_bytes, &page.definition_bytes);
+  if (list_page_->layout().indexed) {
+    page.encoding = properties.dictionary_index_encoding();
+    if (totals_.dictionary_offset < 0) {
+      ARROW_ASSIGN_OR_RAISE(auto bytes, ByteDictionary(list_page_->layout().is_signed, settings_->pool));
+      own_pages_->WriteDictionaryPage(
+          parquet::DictionaryPage(std::move(bytes), 256, properties.dictionary_page_encoding()));
+    }
+  }
+  ARROW_ASSIGN_OR_RAISE(auto values, list_page_->Take());
+  page.plain_bytes = values->size();
+  own_body_.Clear();
+  ARROW_ASSIGN_OR_RAISE(
+      page.compressed, CompressPage(properties.compression(path), properties.compression_level(path), *values,
+                                    settings_->pool, &own_body_));
+  if (!page.compressed) own_body_.Append(std::move(values));
+  WriteOwnPage(std::move(page));
+  return Status::OK();
+}
+
+// The values are handed over as they are: libparquet's page writer wants a page in one buffer.
+void ChunkWriter::WriteOwnPage(OwnPage page) {
+  totals_.own_pages = true;
+  if (!own_pages_) own_pages_ = OpenPages();
+  const auto levels_bytes = static_cast<int64_t>(page.levels.size());
+  const int64_t page_bytes = levels_bytes + own_body_.size();
+  pages_.Substitute(&kToken, std::move(page.levels), &own_body_);
+  own_pages_->WriteDataPage(parquet::DataPageV2(
+      std::make_shared<arrow::Buffer>(&kToken, page_bytes), static_cast<int32_t>(page.values),
+      /*num_nulls=*/0, static_cast<int32_t>(page.rows), page.encoding, page.definition_bytes,
+      page.repetition_bytes, levels_bytes + page.plain_bytes, page.compressed));
+}
+
 int64_t ChunkWriter::Close() {
+  if (list_page_ && list_page_->lists() > 0) PARQUET_THROW_NOT_OK(WriteListPage());
   if (totals_.values == 0 && !encoder_) Encoder();
   CloseEncoder();
-  fat_pages_.reset();
-  if (totals_.fat && settings_->statistics) {
+  own_pages_.reset();
+  if (totals_.own_pages && settings_->statistics) {
     // The encoders know their own part of the chunk only; what holds for all of it is the null count.
     parquet::EncodedStatistics statistics;
     statistics.null_count = totals_.nulls;
@@ -253,10 +306,11 @@ int64_t ChunkWriter::Close() {
 
 void ChunkWriter::Locate(int64_t file_offset) {
   const bool has_dictionary_page = totals_.dictionary_offset >= 0;
+  const bool has_plain_pages = totals_.data_pages.count(parquet::Encoding::PLAIN) > 0;
   metadata_->Finish(totals_.values, has_dictionary_page ? file_offset + totals_.dictionary_offset : 0, -1,
                     file_offset + std::max<int64_t>(0, totals_.data_offset), pages_.size(),
                     totals_.uncompressed_bytes, has_dictionary_page,
-                    totals_.fallback || (has_dictionary_page && totals_.fat), totals_.dictionary_pages,
+                    totals_.fallback || (has_dictionary_page && has_plain_pages), totals_.dictionary_pages,
                     totals_.data_pages);
 }
 

@@ -1,5 +1,5 @@
-// Writes one column chunk: libparquet's encoder for ordinary values, and a page of its own for each fat one.
-// Internal to the room.
+// Writes one column chunk: libparquet's encoder for ordinary values, and pages of our own for fat ones and
+// for lists of one length. Internal to the room.
 //
 // libparquet holds a value in an encoder that doubles, in a page buffer and in a compressed buffer at once. A
 // fat page, [levels] [4-byte length][bytes] in data page version 2, is compressed as a stream in pieces, or
@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "partita/storage/parquet/pages.h"
+#include "partita/storage/parquet/tensor_chunk.h"
 
 namespace partita {
 
@@ -36,6 +37,10 @@ struct ChunkSettings {
 Result<bool> CompressFat(arrow::Compression::type codec, int level, std::string_view head,
                          const arrow::Buffer& value, arrow::MemoryPool* pool, PageBytes* out);
 
+// The same of a page in one piece. Smaller samples tell.
+Result<bool> CompressPage(arrow::Compression::type codec, int level, const arrow::Buffer& page,
+                          arrow::MemoryPool* pool, PageBytes* out);
+
 class ChunkWriter final : public parquet::ColumnWriter {
  public:
   ChunkWriter(const ChunkSettings* settings, parquet::ColumnChunkMetaDataBuilder* metadata);
@@ -44,13 +49,16 @@ class ChunkWriter final : public parquet::ColumnWriter {
   ::arrow::Status WriteArrow(const int16_t* def_levels, const int16_t* rep_levels, int64_t num_levels,
                              const ::arrow::Array& leaf_array, parquet::ArrowWriteContext* ctx,
                              bool leaf_field_nullable) override;
+  // Full lists, as their elements. Not once rows came through Arrow: the row group's others do, too.
+  bool takes_lists() const { return !by_arrow_; }
+  Status WriteLists(const TensorLayout& layout, const arrow::Array& elements);
   // Encodes what is buffered. Pages are complete afterwards. May throw.
   int64_t Close() override;
   // After Close: the chunk lies at `file_offset`.
   void Locate(int64_t file_offset);
 
   PageBytes* pages() { return &pages_; }
-  PageBytes* fat_body() { return &fat_body_; }  // of the page that is being built
+  PageBytes* own_body() { return &own_body_; }  // of the page that is being built
   int64_t uncompressed_bytes() const { return totals_.uncompressed_bytes; }
 
   parquet::Type::type type() const override { return descr()->physical_type(); }
@@ -74,7 +82,8 @@ class ChunkWriter final : public parquet::ColumnWriter {
     int64_t nulls = 0;
     int64_t uncompressed_bytes = 0;
     int64_t dictionary_offset = -1, data_offset = -1;
-    bool has_dictionary = false, fallback = false, fat = false;
+    bool has_dictionary = false, fallback = false;
+    bool own_pages = false;  // some were not made by the encoder
     std::map<parquet::Encoding::type, int32_t> dictionary_pages, data_pages;
   };
 
@@ -84,14 +93,27 @@ class ChunkWriter final : public parquet::ColumnWriter {
   Status WriteMixed(const int16_t* def_levels, int64_t num_levels, const arrow::Array& leaf,
                     parquet::ArrowWriteContext* ctx, bool leaf_nullable);
   Status WriteFat(std::shared_ptr<arrow::Buffer> value);
+  Status WriteListPage();
+  // What own_body_ holds, behind its levels: those of repetition, then those of definition.
+  struct OwnPage {
+    std::string levels;
+    int32_t repetition_bytes = 0, definition_bytes = 0;
+    int64_t values = 1, rows = 1;
+    int64_t plain_bytes = 0;  // of the values
+    bool compressed = false;
+    parquet::Encoding::type encoding = parquet::Encoding::PLAIN;
+  };
+  void WriteOwnPage(OwnPage page);
 
   const ChunkSettings* settings_;
   parquet::ColumnChunkMetaDataBuilder* metadata_;
   PageBytes pages_;
-  PageBytes fat_body_;
+  PageBytes own_body_;
   Totals totals_;
   std::shared_ptr<parquet::ColumnWriter> encoder_;
-  std::unique_ptr<parquet::PageWriter> fat_pages_;
+  std::unique_ptr<parquet::PageWriter> own_pages_;
+  std::unique_ptr<TensorPage> list_page_;
+  bool by_arrow_ = false;
 };
 
 }  // namespace partita

@@ -1,4 +1,4 @@
-// Compression of fat values as a stream (CompressFat of parquet_chunk.h).
+// Compression of fat values as a stream, and of pages in one piece (chunk.h).
 #include <arrow/buffer.h>
 #include <arrow/util/compression.h>
 
@@ -15,12 +15,14 @@ using arrow::util::Codec;
 
 constexpr int64_t kStepBytes = 256 << 10;  // with its compressed form in the processor's cache
 constexpr int64_t kSampleBytes = 64 << 10;
+constexpr int64_t kPageSampleBytes = 8 << 10;
 constexpr int kSamples = 4;
 constexpr double kWorthwhile = 0.9;
 
 // Four samples tell whether the rest is worth the time.
-Result<bool> IsWorthwhile(Codec* codec, const arrow::Buffer& value, arrow::MemoryPool* pool) {
-  const int64_t bytes = std::min(kSampleBytes, value.size());
+Result<bool> IsWorthwhile(Codec* codec, const arrow::Buffer& value, int64_t sample_bytes,
+                          arrow::MemoryPool* pool) {
+  const int64_t bytes = std::min(sample_bytes, value.size());
   ARROW_ASSIGN_OR_RAISE(auto scratch,
                         arrow::AllocateBuffer(codec->MaxCompressedLen(bytes, value.data()), pool));
   int64_t compressed = 0;
@@ -124,7 +126,7 @@ Result<bool> CompressFat(arrow::Compression::type type, int level, std::string_v
                          const arrow::Buffer& value, arrow::MemoryPool* pool, PageBytes* out) {
   if (type == arrow::Compression::UNCOMPRESSED) return false;
   ARROW_ASSIGN_OR_RAISE(auto codec, Codec::Create(type, level));
-  ARROW_ASSIGN_OR_RAISE(const bool worthwhile, IsWorthwhile(codec.get(), value, pool));
+  ARROW_ASSIGN_OR_RAISE(const bool worthwhile, IsWorthwhile(codec.get(), value, kSampleBytes, pool));
   if (!worthwhile) return false;
   switch (type) {
     case arrow::Compression::SNAPPY:
@@ -142,6 +144,23 @@ Result<bool> CompressFat(arrow::Compression::type type, int level, std::string_v
   if (static_cast<double>(out->size()) < kWorthwhile * bytes) return true;
   out->Clear();
   return false;
+}
+
+Result<bool> CompressPage(arrow::Compression::type type, int level, const arrow::Buffer& page,
+                          arrow::MemoryPool* pool, PageBytes* out) {
+  if (type == arrow::Compression::UNCOMPRESSED) return false;
+  ARROW_ASSIGN_OR_RAISE(auto codec, Codec::Create(type, level));
+  if (page.size() > kSamples * kPageSampleBytes) {
+    ARROW_ASSIGN_OR_RAISE(const bool worthwhile, IsWorthwhile(codec.get(), page, kPageSampleBytes, pool));
+    if (!worthwhile) return false;
+  }
+  ARROW_ASSIGN_OR_RAISE(auto packed,
+                        arrow::AllocateBuffer(codec->MaxCompressedLen(page.size(), page.data()), pool));
+  ARROW_ASSIGN_OR_RAISE(const int64_t size,
+                        codec->Compress(page.size(), page.data(), packed->size(), packed->mutable_data()));
+  if (static_cast<double>(size) >= kWorthwhile * static_cast<double>(page.size())) return false;
+  ARROW_RETURN_NOT_OK(out->Write(packed->data(), size));
+  return true;
 }
 
 }  // namespace partita

@@ -5,12 +5,15 @@
 #include <arrow/util/base64.h>
 #include <arrow/util/key_value_metadata.h>
 #include <parquet/arrow/schema.h>
+#include <parquet/arrow/writer.h>
 #include <parquet/file_writer.h>
 
 #include <limits>
+#include <optional>
 
 #include "partita/storage/parquet/chunk.h"
 #include "partita/storage/parquet/file.h"
+#include "partita/storage/parquet/lane.h"
 
 namespace partita {
 namespace {
@@ -19,54 +22,42 @@ namespace {
 constexpr char kCreatedBy[] = "partita version 1.0.0";
 constexpr char kArrowSchemaKey[] = "ARROW:schema";
 
-class RowGroup final : public parquet::RowGroupWriter::Contents {
+// The chunks of the open row group.
+class RowGroup {
  public:
   RowGroup(const ChunkSettings* settings, parquet::RowGroupMetaDataBuilder* metadata) : metadata_(metadata) {
     for (int i = 0; i < metadata->num_columns(); ++i) {
-      columns_.push_back(std::make_unique<ChunkWriter>(settings, metadata->NextColumnChunk()));
+      chunks_.push_back(std::make_unique<ChunkWriter>(settings, metadata->NextColumnChunk()));
     }
   }
 
-  int num_columns() const override { return static_cast<int>(columns_.size()); }
-  int64_t num_rows() const override { return rows_; }
-  parquet::ColumnWriter* NextColumn() override {
-    throw parquet::ParquetException("columns are written in any order");
-  }
-  parquet::ColumnWriter* column(int i) override { return columns_.at(static_cast<size_t>(i)).get(); }
-  int current_column() const override { return num_columns() - 1; }
-  void Close() override {}  // WriteTo does it
-  int64_t total_bytes_written() const override { return 0; }
-  int64_t total_compressed_bytes() const override { return 0; }
-  int64_t total_compressed_bytes_written() const override { return 0; }
-  parquet::RowGroupWriter::BufferedStats EstimatedBufferedStats() const override { return {}; }
-  bool buffered() const override { return true; }
-
+  ChunkWriter* chunk(int leaf) { return chunks_.at(static_cast<size_t>(leaf)).get(); }
   void AddRows(int64_t rows) { rows_ += rows; }
 
   int64_t memory_bytes() const {
     int64_t bytes = 0;
-    for (const auto& column : columns_)
-      bytes += column->pages()->memory_bytes() + column->fat_body()->memory_bytes();
+    for (const auto& chunk : chunks_)
+      bytes += chunk->pages()->memory_bytes() + chunk->own_body()->memory_bytes();
     return bytes;
   }
 
   Status Stage(PageStage* stage) {
-    for (const auto& column : columns_) {
-      ARROW_RETURN_NOT_OK(column->pages()->Stage(stage));
-      ARROW_RETURN_NOT_OK(column->fat_body()->Stage(stage));
+    for (const auto& chunk : chunks_) {
+      ARROW_RETURN_NOT_OK(chunk->pages()->Stage(stage));
+      ARROW_RETURN_NOT_OK(chunk->own_body()->Stage(stage));
     }
     return Status::OK();
   }
 
   // Every encoder is emptied before the first chunk is written: what is staged is read only from then on.
   Status WriteTo(arrow::io::OutputStream* stream, PageStage* stage, arrow::MemoryPool* pool) {
-    for (const auto& column : columns_) column->Close();
+    for (const auto& chunk : chunks_) chunk->Close();
     int64_t uncompressed = 0;
-    for (const auto& column : columns_) {
+    for (const auto& chunk : chunks_) {
       ARROW_ASSIGN_OR_RAISE(const int64_t offset, stream->Tell());
-      column->Locate(offset);
-      uncompressed += column->uncompressed_bytes();
-      ARROW_RETURN_NOT_OK(column->pages()->MoveTo(stream, stage, pool));
+      chunk->Locate(offset);
+      uncompressed += chunk->uncompressed_bytes();
+      ARROW_RETURN_NOT_OK(chunk->pages()->MoveTo(stream, stage, pool));
     }
     metadata_->set_num_rows(rows_);
     metadata_->Finish(uncompressed);
@@ -75,58 +66,8 @@ class RowGroup final : public parquet::RowGroupWriter::Contents {
 
  private:
   parquet::RowGroupMetaDataBuilder* metadata_;
-  std::vector<std::unique_ptr<ChunkWriter>> columns_;
+  std::vector<std::unique_ptr<ChunkWriter>> chunks_;
   int64_t rows_ = 0;
-};
-
-class FileContents final : public parquet::ParquetFileWriter::Contents {
- public:
-  FileContents(std::shared_ptr<parquet::schema::GroupNode> schema, const ChunkSettings* settings,
-               std::shared_ptr<const arrow::KeyValueMetadata> key_values)
-      : parquet::ParquetFileWriter::Contents(std::move(schema), std::move(key_values)),
-        settings_(settings),
-        metadata_(parquet::FileMetaDataBuilder::Make(&schema_, settings->properties)) {}
-
-  void Close() override {}
-  parquet::RowGroupWriter* AppendRowGroup() override { return AppendBufferedRowGroup(); }
-
-  parquet::RowGroupWriter* AppendBufferedRowGroup() override {
-    ++num_row_groups_;
-    auto group = std::make_unique<RowGroup>(settings_, metadata_->AppendRowGroup());
-    open_ = group.get();
-    writer_ = std::make_unique<parquet::RowGroupWriter>(std::move(group));
-    return writer_.get();
-  }
-
-  int64_t num_rows() const override { return num_rows_; }
-  int num_columns() const override { return schema_.num_columns(); }
-  int num_row_groups() const override { return num_row_groups_; }
-  const std::shared_ptr<parquet::WriterProperties>& properties() const override {
-    return settings_->properties;
-  }
-  void AddKeyValueMetadata(const std::shared_ptr<const arrow::KeyValueMetadata>&) override {}
-
-  RowGroup* open() { return open_; }
-
-  Status EndRowGroup(arrow::io::OutputStream* stream, PageStage* stage, arrow::MemoryPool* pool) {
-    ARROW_RETURN_NOT_OK(open_->WriteTo(stream, stage, pool));
-    num_rows_ += open_->num_rows();
-    open_ = nullptr;  // the writer lives on until the next one replaces it: libparquet closes it then
-    return Status::OK();
-  }
-
-  void WriteFooter(arrow::io::OutputStream* stream) {
-    file_metadata_ = metadata_->Finish(key_value_metadata_);
-    parquet::WriteFileMetaData(*file_metadata_, stream);
-  }
-
- private:
-  const ChunkSettings* settings_;
-  std::unique_ptr<parquet::FileMetaDataBuilder> metadata_;
-  std::unique_ptr<parquet::RowGroupWriter> writer_;
-  RowGroup* open_ = nullptr;
-  int64_t num_rows_ = 0;
-  int num_row_groups_ = 0;
 };
 
 std::shared_ptr<parquet::WriterProperties> Properties(const ParquetOptions& options, bool dictionary,
@@ -165,56 +106,105 @@ class Encoder final : public ParquetFileEncoder {
     settings_.plain_properties = Properties(options, false, pool_);
     settings_.pool = pool_;
     settings_.statistics = options.statistics;
+    dense_schema_ = std::move(dense_schema);
     auto arrow_properties = parquet::ArrowWriterProperties::Builder().build();
-    std::shared_ptr<parquet::SchemaDescriptor> descriptor;
-    Status converted = parquet::arrow::ToParquetSchema(dense_schema.get(), *settings_.properties,
-                                                       *arrow_properties, &descriptor);
+    Status converted = parquet::arrow::ToParquetSchema(dense_schema_.get(), *settings_.properties,
+                                                       *arrow_properties, &descriptor_);
     if (!converted.ok()) {
       return UserError("Parquet cannot hold these columns: " + converted.message(),
                        "cast or drop the column that Parquet has no type for");
     }
-    ARROW_ASSIGN_OR_RAISE(auto key_values, ArrowSchema(schema, pool_));
+    ARROW_ASSIGN_OR_RAISE(key_values_, ArrowSchema(schema, pool_));
     ARROW_ASSIGN_OR_RAISE(const int64_t position, stream_->Tell());
     if (position != 0)
       return BugError("a Parquet file begins at byte " + std::to_string(position) + " of its stream");
     ARROW_RETURN_NOT_OK(stream_->Write("PAR1", 4));
-    auto contents = std::make_unique<FileContents>(
-        std::static_pointer_cast<parquet::schema::GroupNode>(descriptor->schema_root()), &settings_,
-        std::move(key_values));
-    contents_ = contents.get();
-    auto writer = std::make_unique<parquet::ParquetFileWriter>();
-    writer->Open(std::move(contents));
-    return parquet::arrow::FileWriter::Make(pool_, std::move(writer), std::move(dense_schema),
-                                            std::move(arrow_properties), &writer_);
+    metadata_ = parquet::FileMetaDataBuilder::Make(descriptor_.get(), settings_.properties);
+    MapColumns(options.dictionary);
+    return Status::OK();
   }
 
   Status WriteUnit(const arrow::RecordBatch& rows) override {
     return Catch([&]() -> Status {
-      if (contents_->open() == nullptr) ARROW_RETURN_NOT_OK(writer_->NewBufferedRowGroup());
-      ARROW_RETURN_NOT_OK(writer_->WriteRecordBatch(rows));
-      contents_->open()->AddRows(rows.num_rows());
+      if (!group_) group_ = std::make_unique<RowGroup>(&settings_, metadata_->AppendRowGroup());
+      for (auto& part : parts_) ARROW_RETURN_NOT_OK(WritePart(rows, &part));
+      group_->AddRows(rows.num_rows());
       return Status::OK();
     });
   }
 
   Status EndRowGroup() override {
-    if (contents_->open() == nullptr) return Status::OK();
-    ARROW_RETURN_NOT_OK(Catch([&] { return contents_->EndRowGroup(stream_, stage_, pool_); }));
+    if (!group_) return Status::OK();
+    ARROW_RETURN_NOT_OK(Catch([&] { return group_->WriteTo(stream_, stage_, pool_); }));
+    group_.reset();
+    for (auto& part : parts_) part.lane_is_open = false;
     stage_->Reset();
     return Status::OK();
   }
 
   Status Finish() override {
     return Catch([&] {
-      contents_->WriteFooter(stream_);
+      const auto metadata = metadata_->Finish(key_values_);
+      parquet::WriteFileMetaData(*metadata, stream_);
       return Status::OK();
     });
   }
 
-  int64_t memory_bytes() const override { return contents_->open() ? contents_->open()->memory_bytes() : 0; }
-  Status Stage() override { return contents_->open() ? contents_->open()->Stage(stage_) : Status::OK(); }
+  int64_t memory_bytes() const override { return group_ ? group_->memory_bytes() : 0; }
+  Status Stage() override { return group_ ? group_->Stage(stage_) : Status::OK(); }
 
  private:
+  // Columns that are written together: one of lists of one length, or all others.
+  struct Part {
+    std::vector<int> columns;
+    std::vector<int> leaves;
+    std::optional<TensorLayout> lists;
+    std::unique_ptr<ArrowLane> lane;  // once it is needed
+    bool lane_is_open = false;        // in this row group
+  };
+
+  void MapColumns(bool dictionary) {
+    Part others;
+    std::vector<Part*> part_of(static_cast<size_t>(dense_schema_->num_fields()), &others);
+    parts_.reserve(part_of.size() + 1);
+    for (int i = 0; i < dense_schema_->num_fields(); ++i) {
+      const auto lists = TensorLayoutOf(*dense_schema_->field(i)->type(), dictionary);
+      if (lists) {
+        parts_.push_back({.lists = lists});
+        part_of[static_cast<size_t>(i)] = &parts_.back();
+      }
+      part_of[static_cast<size_t>(i)]->columns.push_back(i);
+    }
+    for (int leaf = 0; leaf < descriptor_->num_columns(); ++leaf) {
+      const int column = descriptor_->group_node()->FieldIndex(*descriptor_->GetColumnRoot(leaf));
+      part_of.at(static_cast<size_t>(column))->leaves.push_back(leaf);
+    }
+    if (!others.columns.empty()) parts_.push_back(std::move(others));
+  }
+
+  Status WritePart(const arrow::RecordBatch& rows, Part* part) {
+    if (part->lists && group_->chunk(part->leaves[0])->takes_lists()) {
+      const auto elements = FullElements(*rows.column(part->columns[0]));
+      if (elements) return group_->chunk(part->leaves[0])->WriteLists(*part->lists, *elements);
+    }
+    if (static_cast<int>(part->columns.size()) == rows.num_columns()) return WriteByArrow(rows, part);
+    ARROW_ASSIGN_OR_RAISE(const auto columns, rows.SelectColumns(part->columns));
+    return WriteByArrow(*columns, part);
+  }
+
+  Status WriteByArrow(const arrow::RecordBatch& columns, Part* part) {
+    if (!part->lane) {
+      ARROW_ASSIGN_OR_RAISE(part->lane, ArrowLane::Open(columns.schema(), settings_.properties, pool_));
+    }
+    if (!part->lane_is_open) {
+      std::vector<parquet::ColumnWriter*> chunks;
+      for (const int leaf : part->leaves) chunks.push_back(group_->chunk(leaf));
+      ARROW_RETURN_NOT_OK(part->lane->StartGroup(std::move(chunks)));
+      part->lane_is_open = true;
+    }
+    return part->lane->Write(columns);
+  }
+
   template <typename Body>
   static Status Catch(Body&& body) {
     try {
@@ -232,8 +222,12 @@ class Encoder final : public ParquetFileEncoder {
   arrow::MemoryPool* pool_;
   PageStage* stage_;
   ChunkSettings settings_;
-  FileContents* contents_ = nullptr;  // owned by writer_
-  std::unique_ptr<parquet::arrow::FileWriter> writer_;
+  std::shared_ptr<arrow::Schema> dense_schema_;
+  std::shared_ptr<parquet::SchemaDescriptor> descriptor_;
+  std::shared_ptr<const arrow::KeyValueMetadata> key_values_;
+  std::unique_ptr<parquet::FileMetaDataBuilder> metadata_;
+  std::vector<Part> parts_;
+  std::unique_ptr<RowGroup> group_;  // the open one
 };
 
 }  // namespace

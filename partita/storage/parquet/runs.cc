@@ -156,6 +156,12 @@ std::string ConstantRun(int64_t count, uint8_t value) {
   return out;
 }
 
+std::string PackedHead(int64_t groups) {
+  std::string out;
+  AppendVarint((static_cast<uint64_t>(groups) << 1) | 1, &out);
+  return out;
+}
+
 std::string ListStarts(int64_t lists, int64_t length) {
   if (length == 1) return ConstantRun(lists, 0);
   std::string out;
@@ -167,7 +173,7 @@ std::string ListStarts(int64_t lists, int64_t length) {
   }
   const int64_t count = lists * length;
   const int64_t groups = (count + 7) / 8;
-  AppendVarint((static_cast<uint64_t>(groups) << 1) | 1, &out);
+  out = PackedHead(groups);
   const size_t begin = out.size();
   out.append(static_cast<size_t>(groups), '\xFF');
   for (int64_t i = 0; i < count; i += length) {

@@ -52,5 +52,7 @@ bool AreListStarts(std::string_view runs, int64_t count, int64_t position, int64
 // Those levels, from the start of a list on, and `count` times `value` (of at most eight bits).
 std::string ListStarts(int64_t lists, int64_t length);
 std::string ConstantRun(int64_t count, uint8_t value);
+// What comes before `groups` bit-packed groups of eight.
+std::string PackedHead(int64_t groups);
 
 }  // namespace partita

@@ -4,7 +4,9 @@
 #include <arrow/util/bit_util.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/arrow/writer.h>
+#include <parquet/file_reader.h>
 #include <parquet/properties.h>
+#include <parquet/statistics.h>
 
 #include "partita/storage/parquet/fixture.h"
 
@@ -116,6 +118,13 @@ class ParquetTensorTest : public ParquetTest {
   }
 };
 
+// Elements that are there, in lists that are.
+int64_t FlatValues(const arrow::Array& rows) {
+  const auto& lists = static_cast<const arrow::FixedSizeListArray&>(rows);
+  const auto flat = ValueOf(lists.Flatten());
+  return flat->length() - flat->null_count();
+}
+
 Kind SomeKind(std::mt19937_64* random) {
   const std::vector<std::shared_ptr<arrow::DataType>> types = {
       arrow::int8(),  arrow::uint8(),  arrow::int16(),   arrow::uint16(),  arrow::int32(),  arrow::uint32(),
@@ -156,12 +165,87 @@ TEST_F(ParquetTensorTest, AnyFileOfArrow) {
   }
 }
 
+Json SomeArguments(std::mt19937_64* random) {
+  const std::vector<std::string> codecs = {"none", "snappy", "zstd", "lz4", "gzip", "brotli"};
+  return {{"compression", codecs[(*random)() % codecs.size()]},
+          {"dictionary", (*random)() % 2 == 0},
+          {"statistics", (*random)() % 2 == 0},
+          {"data_page_bytes", 512 << ((*random)() % 10)},
+          {"row_group_size", (*random)() % 2 ? 1000 : 333}};
+}
+
+TEST_F(ParquetTensorTest, ArrowReadsOurFiles) {
+  std::mt19937_64 random(2);
+  for (uint64_t round = 0; round < 120; ++round) {
+    const Kind kind = SomeKind(&random);
+    const auto rows = Lists(kind, 1 + static_cast<int64_t>(random() % 700), round);
+    const Json args = SomeArguments(&random);
+    WriteBatches(Path("t.parquet"), {rows}, args);
+    ASSERT_TRUE(ReadByArrow(Path("t.parquet"))->Equals(*TableOf({rows}, rows->schema()))) << round;
+    ExpectSame(Path("t.parquet"), rows, round);
+    WriteBatches(Path("cut.parquet"), Cut(rows, round, 1 + static_cast<int64_t>(random() % 100)), args);
+    ASSERT_TRUE(Bytes(Path("cut.parquet")) == Bytes(Path("t.parquet"))) << round;
+    if (HasFatalFailure()) FAIL() << round << " " << kind.element->ToString() << " " << kind.length;
+  }
+}
+
+// Units before and behind the first null are written in different ways.
+TEST_F(ParquetTensorTest, NullsInTheMiddleOfARowGroup) {
+  for (const auto& element : {arrow::uint8(), arrow::int8(), arrow::float32()}) {
+    for (const auto& [before, behind] :
+         {std::pair{20'000, 9'000}, {0, 20'000}, {30'000, 0}, {9'000, 9'000}}) {
+      Kind kind;
+      kind.element = element;
+      kind.length = 5;
+      kind.kinds = 300;
+      auto some = kind;
+      some.null_lists = some.null_elements = 0.01;
+      const auto full = Lists(kind, 30'000, 6);
+      const auto rows = ValueOf(arrow::ConcatenateRecordBatches(
+          {full->Slice(0, before), Lists(some, 2'000, 7), full->Slice(0, behind)}));
+      WriteBatches(Path("t.parquet"), {rows}, {{"data_page_bytes", 30'000}});
+      const auto read = ReadByArrow(Path("t.parquet"));
+      ASSERT_TRUE(read->Equals(*TableOf({rows}, rows->schema()))) << before << " " << behind;
+      ExpectSame(Path("t.parquet"), rows, 8);
+      auto input = ValueOf(arrow::io::ReadableFile::Open(Path("t.parquet")));
+      const auto metadata = parquet::ParquetFileReader::Open(input)->metadata();
+      const auto chunk = metadata->RowGroup(0)->ColumnChunk(1);
+      EXPECT_EQ(chunk->statistics()->null_count(), chunk->num_values() - FlatValues(*rows->column(1)));
+    }
+  }
+}
+
+TEST_F(ParquetTensorTest, BytesDoNotDependOnTheBudget) {
+  const auto rows = Lists({}, 60'000, 9);
+  WriteBatches(Path("large.parquet"), {rows});
+  const auto budget = Budget::Make(12 << 20);
+  WriteBatches(Path("small.parquet"), Cut(rows, 5, 500), Json::object(), budget->root());
+  EXPECT_TRUE(Bytes(Path("small.parquet")) == Bytes(Path("large.parquet")));
+  EXPECT_LE(budget->peak_bytes(), 12 << 20);
+  EXPECT_EQ(budget->root()->bytes_allocated(), 0);
+}
+
+TEST_F(ParquetTensorTest, BytesTakeAByteAndNoiseIsNotCompressed) {
+  Kind kind;
+  kind.element = arrow::uint8();
+  kind.length = 1000;
+  const auto rows = Lists(kind, 2'000, 10);
+  WriteBatches(Path("bytes.parquet"), {rows});
+  EXPECT_LT(Entry(Path("bytes.parquet")).size_bytes, 2'100'000);
+  kind.kinds = 16;
+  const auto few = Lists(kind, 2'000, 11);
+  WriteBatches(Path("few.parquet"), {few});
+  EXPECT_LT(Entry(Path("few.parquet")).size_bytes, 1'200'000);
+}
+
 TEST_F(ParquetTensorTest, ExtensionTypesStay) {
   Kind kind;
   kind.extension = true;
   const auto rows = Lists(kind, 500, 3);
   WriteByArrow(Path("t.parquet"), rows, {});
   ExpectSame(Path("t.parquet"), rows, 3);
+  WriteBatches(Path("ours.parquet"), {rows});
+  ExpectSame(Path("ours.parquet"), rows, 3);
 }
 
 // The levels of lists tell their rows: pages before a range are not read.
