@@ -24,15 +24,22 @@ Status Grow(std::shared_ptr<arrow::ResizableBuffer>* buffer, int64_t bytes, arro
   return arrow::AllocateResizableBuffer(bytes, pool).Value(buffer);
 }
 
-// What is narrower in the array has the low bytes of what is stored.
+// What is narrower in the array has the low bytes of what is stored. In blocks of a constant size, which the
+// compiler turns into vectors.
 template <typename T>
 void Narrow(const uint8_t* from, int64_t count, uint8_t* out) {
-  auto* to = reinterpret_cast<T*>(out);
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t stored;
-    std::memcpy(&stored, from + i * 4, sizeof(stored));
-    to[i] = static_cast<T>(stored);
-  }
+  constexpr int64_t kBlock = 16;
+  const auto narrow = [&](int64_t values) {
+    uint32_t stored[kBlock] = {};
+    T narrowed[kBlock];
+    std::memcpy(stored, from, static_cast<size_t>(values) * sizeof(uint32_t));
+    for (int64_t i = 0; i < kBlock; ++i) narrowed[i] = static_cast<T>(stored[i]);
+    std::memcpy(out, narrowed, static_cast<size_t>(values) * sizeof(T));
+    from += values * static_cast<int64_t>(sizeof(uint32_t));
+    out += values * static_cast<int64_t>(sizeof(T));
+  };
+  for (; count >= kBlock; count -= kBlock) narrow(kBlock);
+  if (count > 0) narrow(count);
 }
 
 void Convert(const TensorForm& form, const uint8_t* from, int64_t count, uint8_t* out) {
