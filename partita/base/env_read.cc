@@ -4,6 +4,7 @@
 #include <arrow/memory_pool.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,7 +47,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   Status Close() override {
     const int fd = fd_.exchange(-1);
     if (fd < 0) return Status::OK();
-    if (drop_cache_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (drop_cache_ && missed_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     close(fd);  // nothing was written: no error to report
     if (direct_fd_ >= 0) close(direct_fd_);
     return Status::OK();
@@ -73,13 +74,22 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
     // The rest, or what could not be read so: the end of the file, and errors.
     while (done < nbytes) {
       const int64_t want = std::min(nbytes - done, kReadChunkBytes);
-      const ssize_t got = pread(fd_, static_cast<uint8_t*>(out) + done, want, position + done);
+      uint8_t* to = static_cast<uint8_t*>(out) + done;
+      if (drop_cache_ && !missed_) {
+        const int64_t cached = ReadCached(position + done, want, to);
+        done += cached;
+        if (cached > 0) continue;
+      }
+      const ssize_t got = pread(fd_, to, want, position + done);
       if (got < 0) {
         if (errno == EINTR) continue;
         return ErrnoStatus(errno, "read", path_);
       }
       if (got == 0) break;
-      if (drop_cache_) DropBehind(position + done, got);
+      if (drop_cache_) {
+        missed_ = true;
+        DropBehind(position + done, got);
+      }
       done += got;
     }
     return done;
@@ -156,6 +166,14 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
            0;
   }
 
+  // What is in the page cache already, up to the first page that is not. What was there before this file was
+  // opened is somebody's: it stays. From the first page that was not, all is dropped, as the kernel reads
+  // ahead.
+  int64_t ReadCached(int64_t position, int64_t nbytes, uint8_t* out) const {
+    iovec piece{out, static_cast<size_t>(nbytes)};
+    return std::max<int64_t>(0, preadv2(fd_, &piece, 1, position, RWF_NOWAIT));
+  }
+
   int64_t ReadDirect(int64_t position, int64_t nbytes, uint8_t* out) {
     int64_t done = 0;
     while (done < nbytes) {
@@ -195,6 +213,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   std::atomic<int> fd_;
   const std::string path_;
   const bool drop_cache_;
+  std::atomic<bool> missed_{false};  // some of it was not in the page cache
   const int64_t cached_bytes_;
   int direct_fd_ = -1;  // around the page cache
   arrow::MemoryPool* const pool_;

@@ -3,13 +3,16 @@
 #include <arrow/buffer.h>
 #include <arrow/io/interfaces.h>
 #include <arrow/memory_pool.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstring>
@@ -196,6 +199,43 @@ TEST_F(EnvTest, ReadsByPosition) {
     ASSERT_TRUE(file->Close().ok());
     EXPECT_FALSE(file->ReadAt(0, 1).ok());
   }
+}
+
+// Pages of a file in the page cache.
+int64_t CachedPages(const std::string& path, int64_t bytes) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  void* map = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ, MAP_SHARED, fd, 0);
+  EXPECT_NE(map, MAP_FAILED);
+  std::vector<unsigned char> resident(static_cast<size_t>((bytes + 4095) / 4096));
+  EXPECT_EQ(mincore(map, static_cast<size_t>(bytes), resident.data()), 0);
+  munmap(map, static_cast<size_t>(bytes));
+  close(fd);
+  return std::count_if(resident.begin(), resident.end(), [](unsigned char page) { return page & 1; });
+}
+
+TEST_F(EnvTest, WhatWasInThePageCacheStaysThere) {
+  const int64_t size = 4 << 20, pages = size / 4096;
+  const std::string path = Path("c");
+  Write(path, Pattern(size));
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(fsync(fd), 0);
+  const auto forget = [&] { posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); };
+  const auto read = [&](bool drop) {
+    auto file = env_->OpenRead(path, {.drop_cache = drop}).ValueOrDie();
+    for (int64_t at = 0; at < size; at += 1 << 20)
+      EXPECT_EQ(file->ReadAt(at, 1 << 20).ValueOrDie()->size(), 1 << 20);
+    EXPECT_TRUE(file->Close().ok());
+  };
+  forget();
+  if (CachedPages(path, size) > 0) GTEST_SKIP() << "this file system is its own page cache";
+  read(true);
+  EXPECT_LT(CachedPages(path, size), pages / 8) << "what was read from the disk goes";
+  read(false);
+  ASSERT_EQ(CachedPages(path, size), pages);
+  read(true);
+  if (CachedPages(path, size) == 0) GTEST_SKIP() << "this kernel does not tell what is cached";
+  EXPECT_EQ(CachedPages(path, size), pages) << "what others have there stays";
+  close(fd);
 }
 
 TEST_F(EnvTest, ThreadsShareOneFile) {
