@@ -25,6 +25,12 @@ Status ProcessError(std::string_view action, const std::string& what, int error 
   return ErrnoStatus(error, action, what);
 }
 
+// Where the largest message fits. It stays: fresh pages for each look would cost more than what is read.
+char* ReadRoom() {
+  thread_local const auto room = std::make_unique_for_overwrite<char[]>(kMaxMessageBytes);
+  return room.get();
+}
+
 }  // namespace
 
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
@@ -106,8 +112,8 @@ Result<bool> SendMessage(const Descriptor& socket, std::string_view text, const 
 
 Result<ReceivedMessage> ReceiveMessage(const Descriptor& socket) {
   ReceivedMessage out;
-  out.text.resize(kMaxMessageBytes);
-  iovec part{out.text.data(), out.text.size()};
+  char* const room = ReadRoom();
+  iovec part{room, kMaxMessageBytes};
   msghdr message{};
   message.msg_iov = &part;
   message.msg_iovlen = 1;  // no room for descriptors: the kernel closes what comes
@@ -121,17 +127,18 @@ Result<ReceivedMessage> ReceiveMessage(const Descriptor& socket) {
   }
   if (got < 0 && errno != ECONNRESET) return ProcessError("receive from", "a worker process");
   out.end = got <= 0;
-  out.text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+  out.text.assign(room, got > 0 ? static_cast<size_t>(got) : 0);
   return out;
 }
 
 std::string ReadAvailable(const Descriptor& pipe) {
-  std::vector<char> out(64 << 10);
+  constexpr size_t kMostBytes = 64 << 10;
+  char* const room = ReadRoom();
   ssize_t got;
   do {
-    got = ::read(pipe.get(), out.data(), out.size());
+    got = ::read(pipe.get(), room, kMostBytes);
   } while (got < 0 && errno == EINTR);
-  return std::string(out.data(), got > 0 ? static_cast<size_t>(got) : 0);
+  return std::string(room, got > 0 ? static_cast<size_t>(got) : 0);
 }
 
 std::vector<bool> WaitReadable(const std::vector<int>& fds, int timeout_ms) {
