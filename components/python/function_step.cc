@@ -29,7 +29,7 @@ constexpr int64_t kLeasedShare = 8;  // of the budget
 class FunctionStep final : public AsyncTransform {
  public:
   FunctionStep(FunctionKind kind, FunctionArgs args, const TransformInit& init, int most_workers,
-               std::unique_ptr<FunctionPool> pool)
+               BatchEncoder encoder, std::unique_ptr<FunctionPool> pool)
       : kind_(kind),
         args_(std::move(args)),
         input_(init.input),
@@ -38,6 +38,7 @@ class FunctionStep final : public AsyncTransform {
         keeps_going_(init.keeps_going),
         to_caller_(init.to_caller),
         most_workers_(most_workers),
+        encoder_(std::move(encoder)),
         pool_(std::move(pool)) {}
 
   int64_t rows_in_flight() const override { return 0; }
@@ -83,7 +84,8 @@ class FunctionStep final : public AsyncTransform {
     ARROW_ASSIGN_OR_RAISE(auto rows, call->Rows());
     const auto now = call->span();
     WorkerJob job;
-    ARROW_ASSIGN_OR_RAISE(EncodedBatch encoded, EncodeBatch(*rows, pool_->segments(), call->ctx->pool.get()));
+    ARROW_ASSIGN_OR_RAISE(EncodedBatch encoded,
+                          encoder_.Encode(*rows, pool_->segments(), call->ctx->pool.get()));
     job.input = std::move(encoded.lease);
     job.input_bytes = encoded.bytes;
     job.rows = now.rows;
@@ -247,6 +249,7 @@ class FunctionStep final : public AsyncTransform {
   const std::shared_ptr<BudgetPool> memory_;
   const bool keeps_going_, to_caller_;
   const int64_t most_workers_;
+  const BatchEncoder encoder_;
   std::atomic<int64_t> output_guess_{0};
   std::unique_ptr<FunctionPool> pool_;  // last: its threads call the rest
 };
@@ -275,6 +278,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                 {"fn_kwargs", Named(*init.args, "fn_kwargs", Json::object())},
                 {"fn_constructor_args", Named(*init.args, "fn_constructor_args", Json::array())},
                 {"fn_constructor_kwargs", Named(*init.args, "fn_constructor_kwargs", Json::object())}};
+  ARROW_ASSIGN_OR_RAISE(BatchEncoder encoder, BatchEncoder::Make(init.input));
   std::shared_ptr<const std::string> payload;
   if (args.fn.starts_with(kPayloadPrefix)) {
     payload = FindPayload(args.fn);
@@ -309,7 +313,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
     pool = std::make_unique<ProcessPool>(std::move(options));
   }
   return std::unique_ptr<AsyncTransform>(
-      new FunctionStep(kind, std::move(args), init, most, std::move(pool)));
+      new FunctionStep(kind, std::move(args), init, most, std::move(encoder), std::move(pool)));
 }
 
 }  // namespace partita

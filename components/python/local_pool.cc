@@ -98,6 +98,7 @@ struct LocalJobs::State {
           break;  // others may have come and gone meanwhile
         }
       }
+      segments->DropIdleIfRefused();
       if (running.empty() && waiting.empty() && segments->has_idle()) segments->DropIdle();
     }
   }

@@ -8,7 +8,7 @@ namespace partita {
 namespace {
 
 constexpr int kTickMs = 50;
-constexpr double kIdleMemorySeconds = 0.1;
+constexpr double kIdleMemorySeconds = 0.5;
 constexpr double kQuickSeconds = 0.1;   // batches so quick are handed out one ahead
 constexpr double kPatienceSeconds = 1;  // of a worker with a result for which there is no room
 constexpr double kLeaveSeconds = 2;
@@ -77,6 +77,7 @@ void ProcessLoop::Run() {
 void ProcessLoop::Work() {
   const int64_t now = Now();
   Watch(now);
+  segments_->DropIdleIfRefused();
   if (!broken_.ok()) {
     while (!queue_.empty()) {
       WorkerJob job = std::move(queue_.front());

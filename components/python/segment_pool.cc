@@ -1,11 +1,13 @@
 #include "components/python/segment_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace partita {
 namespace {
 
 constexpr int64_t kLeastBytes = 64 << 10;
+constexpr int64_t kIdleShare = 32;  // of the budget
 
 // Sizes in steps of a quarter of a power of two, so that batches of about the same size share pieces.
 int64_t RoundUp(int64_t bytes) {
@@ -19,6 +21,11 @@ int64_t RoundUp(int64_t bytes) {
 
 }  // namespace
 
+SegmentPool::SegmentPool(std::shared_ptr<BudgetPool> pool, size_t most_idle)
+    : pool_(std::move(pool)),
+      most_idle_(most_idle),
+      most_idle_bytes_(pool_->budget()->limit_bytes() / kIdleShare) {}
+
 Result<SegmentPool::Lease> SegmentPool::Take(int64_t bytes) {
   const int64_t size = RoundUp(bytes);
   std::unique_ptr<Segment> segment;
@@ -27,12 +34,14 @@ Result<SegmentPool::Lease> SegmentPool::Take(int64_t bytes) {
     auto best = idle_.end();
     for (auto it = idle_.begin(); it != idle_.end(); ++it) {
       const int64_t has = (*it)->memory->size();
-      if (has >= bytes && has <= 4 * size && (best == idle_.end() || has < (*best)->memory->size()))
+      // Of one size the last: its pages are warm.
+      if (has >= bytes && has <= 4 * size && (best == idle_.end() || has <= (*best)->memory->size()))
         best = it;
     }
     if (best != idle_.end()) {
       segment = std::move(*best);
       idle_.erase(best);
+      idle_bytes_ -= segment->memory->size();
     }
   }
   if (segment == nullptr) {
@@ -59,9 +68,10 @@ void SegmentPool::Return(std::unique_ptr<Segment> segment) {
   --leased_count_;
   if (segment->claim.bytes() == 0) {  // abandoned: whoever reads it has it mapped
     dropped_.push_back(segment->id);
-  } else if (idle_.size() >= most_idle_) {
+  } else if (idle_.size() >= most_idle_ && idle_bytes_ + segment->memory->size() > most_idle_bytes_) {
     Drop(std::move(segment));
   } else {
+    idle_bytes_ += segment->memory->size();
     idle_.push_back(std::move(segment));
   }
 }
@@ -77,6 +87,16 @@ void SegmentPool::DropIdle() {
   const std::lock_guard lock(mutex_);
   for (auto& segment : idle_) Drop(std::move(segment));
   idle_.clear();
+  idle_bytes_ = 0;
+}
+
+void SegmentPool::DropIdleIfRefused() {
+  const int64_t refusals = pool_->budget()->refusals();
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(refusals_, refusals) == refusals) return;
+  }
+  DropIdle();
 }
 
 std::vector<int64_t> SegmentPool::DroppedSince(size_t* cursor) const {

@@ -20,10 +20,13 @@ struct Segment {
 };
 
 // Thread-safe. Shared: results that are still in use keep it alive.
+//
+// Pages that are touched for the first time cost more than the batch that is copied to them, here and in the
+// workers. So as many pieces stay as were in use at once, up to a share of the budget, until DropIdle.
 class SegmentPool : public std::enable_shared_from_this<SegmentPool> {
  public:
-  SegmentPool(std::shared_ptr<BudgetPool> pool, size_t most_idle)
-      : pool_(std::move(pool)), most_idle_(most_idle) {}
+  // `most_idle` pieces stay whatever their size.
+  SegmentPool(std::shared_ptr<BudgetPool> pool, size_t most_idle);
 
   // A lease on at least `bytes` bytes; the piece returns when the last copy of the lease dies.
   using Lease = std::shared_ptr<Segment>;
@@ -32,6 +35,8 @@ class SegmentPool : public std::enable_shared_from_this<SegmentPool> {
   Reservation Abandon(const Lease& lease);
   // Gives the memory of pieces that nobody uses back.
   void DropIdle();
+  // The same, if the budget has refused anybody since the last look.
+  void DropIdleIfRefused();
   // Ids of pieces that were dropped since `*cursor`, which moves on.
   std::vector<int64_t> DroppedSince(size_t* cursor) const;
   // Bytes in pieces that are leased now, and how many pieces.
@@ -45,10 +50,11 @@ class SegmentPool : public std::enable_shared_from_this<SegmentPool> {
 
   const std::shared_ptr<BudgetPool> pool_;
   const size_t most_idle_;
+  const int64_t most_idle_bytes_;  // of those beyond
   mutable std::mutex mutex_;
   std::vector<std::unique_ptr<Segment>> idle_;
   std::vector<int64_t> dropped_;
-  int64_t next_id_ = 1, leased_bytes_ = 0, leased_count_ = 0;
+  int64_t next_id_ = 1, leased_bytes_ = 0, leased_count_ = 0, idle_bytes_ = 0, refusals_ = 0;
 };
 
 }  // namespace partita
