@@ -14,11 +14,12 @@ std::string Plural(int64_t count, const std::string& noun) {
   return FormatCount(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
-// What a step counted by name, the most frequent first. Amounts of bytes are no reasons.
+// What a step counted by name, the most frequent first. Amounts of bytes and time are no reasons.
 std::string ReasonsOf(const StepCounters& step) {
   auto details = step.Details();
-  std::erase_if(details,
-                [](const auto& detail) { return detail.first.ends_with("_bytes") || detail.second <= 0; });
+  std::erase_if(details, [](const auto& detail) {
+    return detail.first.ends_with("_bytes") || detail.first.ends_with("_ms") || detail.second <= 0;
+  });
   std::stable_sort(details.begin(), details.end(),
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text;

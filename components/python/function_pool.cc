@@ -1,5 +1,7 @@
 #include "components/python/function_pool.h"
 
+#include <algorithm>
+
 #include "partita/base/json.h"
 
 namespace partita {
@@ -8,6 +10,8 @@ WorkerAnswer AnswerOf(const Json& words, SegmentPool::Lease output, const Status
   using Kind = WorkerAnswer::Kind;
   const std::string op = words.value("op", "");
   WorkerAnswer answer;
+  answer.worker_ns = std::max<int64_t>(0, words.value("worker_ns", int64_t{0}));
+  answer.function_ns = std::clamp<int64_t>(words.value("function_ns", int64_t{0}), 0, answer.worker_ns);
   if (op == "done") {
     answer.output_bytes = words.value("bytes", int64_t{0});
     answer.origins_at = words.value("origins_at", int64_t{-1});

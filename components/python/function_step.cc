@@ -11,6 +11,7 @@
 #include "components/python/batch_call.h"
 #include "components/python/batch_codec.h"
 #include "components/python/batch_cutters.h"
+#include "components/python/batch_times.h"
 #include "components/python/local_pool.h"
 #include "components/python/process_pool.h"
 #include "components/python/python_command.h"
@@ -68,6 +69,8 @@ class FunctionStep final : public AsyncTransform {
   using Call = std::shared_ptr<BatchCall>;
   using Kind = WorkerAnswer::Kind;
 
+  static int64_t Now(const BatchCall& call) { return call.ctx->env->MonotonicNanos(); }
+
   static void Finish(const Call& call, Result<std::vector<Block>> result) {
     const Done done = std::move(call->done);
     call->in = Block();
@@ -81,6 +84,7 @@ class FunctionStep final : public AsyncTransform {
 
   // Sends the rows of the search's current try.
   Status TrySubmit(const Call& call) {
+    const int64_t start = Now(*call);
     ARROW_ASSIGN_OR_RAISE(auto rows, call->Rows());
     const auto now = call->span();
     WorkerJob job;
@@ -97,16 +101,22 @@ class FunctionStep final : public AsyncTransform {
     job.last_row = call->in.ordinals.At(now.end - 1);
     job.cancel = call->ctx->cancel;
     job.done = [this, call](WorkerAnswer answer) { Heard(call, std::move(answer)); };
+    call->submitted_ns = Now(*call);
+    call->encode_ns = call->submitted_ns - start;
     pool_->Submit(std::move(job));
     return Status::OK();
   }
 
   // On the pool's thread.
   void Heard(const Call& call, WorkerAnswer answer) {
+    times_.Add(answer.function_ns, answer.worker_ns - answer.function_ns + call->encode_ns,
+               Now(*call) - call->submitted_ns - answer.worker_ns, call->ctx->counters);
     switch (answer.kind) {
       case Kind::kDone: {
         if (!call->search.current().whole) return GoOn(call, call->search.Passed());
+        const int64_t start = Now(*call);
         auto block = BlockOf(call.get(), answer);
+        times_.Add(0, Now(*call) - start, 0, call->ctx->counters);
         if (!block.ok()) return Finish(call, block.status());
         std::vector<Block> blocks;
         if (block->num_rows() > 0) blocks.push_back(std::move(*block));
@@ -251,6 +261,7 @@ class FunctionStep final : public AsyncTransform {
   const int64_t most_workers_;
   const BatchEncoder encoder_;
   std::atomic<int64_t> output_guess_{0};
+  BatchTimes times_;
   std::unique_ptr<FunctionPool> pool_;  // last: its threads call the rest
 };
 

@@ -46,6 +46,12 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def _detail(key: str, count: int) -> str:
+    if key.endswith("_ms"):
+        return f"{key.removesuffix('_ms')} {format_seconds(count / 1000)}"
+    return f"{key} {format_count(count)}"
+
+
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> list[str]:
     """Aligned columns; the first `left` are text, the rest numbers."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
@@ -73,7 +79,8 @@ class StepStats:
         rows_quarantined: Bad rows put in quarantine.
         busy_seconds: Time it worked, summed over threads.
         wait_seconds: Time it waited, by reason.
-        details: What the step itself counts.
+        details: What the step itself counts. Of steps with a Python function: `function_ms`, `transfer_ms` (rows to the
+            function and back) and `waiting_ms` (for a worker that is free), summed over batches.
 
     Example:
         >>> ds = pt.range(1000).filter("id < 10")
@@ -189,7 +196,7 @@ class RunStats:
             ["step", "rows in", "rows out", "bytes out", "rows/s", "bad rows", "busy", "waited most for"], rows
         )
         for step in self.steps:
-            lines.extend(f"  {step.name}: {key} {format_count(count)}" for key, count in step.details.items())
+            lines.extend(f"  {step.name}: {_detail(key, count)}" for key, count in step.details.items())
         held = self.held_by_caller_peak_bytes
         held_text = f", {format_bytes(held)} held by the caller" if held else ""
         budget = f"{format_bytes(self.memory_peak_bytes)} of {format_bytes(self.memory_limit_bytes)}"

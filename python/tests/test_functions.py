@@ -466,3 +466,17 @@ def test_no_process_outlives_the_driver(tmp_path: Path, end: signal.Signals) -> 
     while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
         assert time.monotonic() < deadline + 10, f"workers {alive} are still there"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize("compute", [pt.Tasks(1), pt.Threads(1)])
+def test_stats_tell_function_and_waiting_apart(compute: Any) -> None:
+    def slow(batch: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.02)
+        return batch
+
+    ds = pt.range(40).map_batches(slow, batch_size=4, schema={"id": "int64"}, compute=compute)
+    assert ds.to_arrow()["id"].to_pylist() == list(range(40))
+    step = ds.stats().step("map_batches")
+    assert step.details["function_ms"] >= 200, "ten batches slept"
+    assert step.details["waiting_ms"] > 0, "others waited for the one worker"
+    assert "map_batches: function " in str(ds.stats())

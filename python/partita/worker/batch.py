@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,31 @@ Space = Callable[[int], memoryview]
 def run(
     function: Function, view: memoryview, groups: Sequence[int], space: Space, *, keeps_going: bool
 ) -> dict[str, Any]:
-    """The answer for the batch in `view`."""
+    """The answer for the batch in `view`, and how long it took: in all, and in the function."""
+    times = _Times(function)
+    answer = _answer(times, view, groups, space, keeps_going=keeps_going)
+    return {**answer, "worker_ns": time.perf_counter_ns() - times.begun, "function_ns": times.inside}
+
+
+class _Times:
+    """A function whose time is taken."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self.inside = 0
+        self.begun = time.perf_counter_ns()
+
+    def __call__(self, batch: pa.RecordBatch, view: memoryview | None, groups: Sequence[int]) -> Rows:
+        start = time.perf_counter_ns()
+        try:
+            return self._function(batch, view, groups)
+        finally:
+            self.inside = time.perf_counter_ns() - start
+
+
+def _answer(
+    function: Function, view: memoryview, groups: Sequence[int], space: Space, *, keeps_going: bool
+) -> dict[str, Any]:
     try:
         return _put(function(_read(view), view, groups), space)
     except RefusedError:
