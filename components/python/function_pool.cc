@@ -3,8 +3,22 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/base/units.h"
 
 namespace partita {
+
+std::string WhereText(const std::string& stack) {
+  return stack.empty() ? "the Python function" : "the Python function at\n" + stack + "\n ";
+}
+
+Event StuckEvent(const std::string& step, const WorkerJob& job, const std::string& stack, double seconds,
+                 int64_t now_us) {
+  Event event{EventKind::kStall, now_us, -1, job.partition, step, ""};
+  event.message = "the function is at rows " + std::to_string(job.first_row) + " to " +
+                  std::to_string(job.last_row) + " for " + FormatSeconds(seconds) +
+                  (stack.empty() ? "" : ":\n" + stack);
+  return event;
+}
 
 WorkerAnswer AnswerOf(const Json& words, SegmentPool::Lease output, const Status& refusal) {
   using Kind = WorkerAnswer::Kind;

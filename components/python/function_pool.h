@@ -11,6 +11,7 @@
 #include "components/python/segment_pool.h"
 #include "partita/base/cancel.h"
 #include "partita/base/json_fwd.h"
+#include "partita/observe/observe.h"
 #include "partita/operator/operator.h"
 
 namespace partita {
@@ -52,6 +53,12 @@ class FunctionPool {
   virtual SegmentPool* segments() const = 0;
   virtual std::vector<InFlight> Slowest(int n) const = 0;
 };
+
+// "the Python function at …": where its stack is known, that too.
+std::string WhereText(const std::string& stack);
+// That a batch takes long.
+Event StuckEvent(const std::string& step, const WorkerJob& job, const std::string& stack, double seconds,
+                 int64_t now_us);
 
 // What a worker said of a job: {"op": "done" | "bad_rows" | "error" | "memory" | "refused", …}. `output`: the
 // piece it was given, if any; `refusal`: why it got none.

@@ -304,7 +304,12 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                                               : std::max(1.0, std::floor(init.threads / args.cpus)));
   std::unique_ptr<FunctionPool> pool;
   if (args.compute != FunctionArgs::Compute::kProcesses && HasLocalHost()) {
-    pool = std::make_unique<LocalPool>(LocalPoolOptions{CanonicalJson(setup), payload, most, init.pool});
+    pool = std::make_unique<LocalPool>(LocalPoolOptions{.step = init.step,
+                                                        .setup = CanonicalJson(setup),
+                                                        .payload = payload,
+                                                        .threads = most,
+                                                        .pool = init.pool,
+                                                        .observer = init.observer});
   } else {
     ProcessPoolOptions options;
     options.step = init.step;

@@ -127,6 +127,11 @@ std::shared_ptr<LocalTask> LocalJobs::Next() {
   }
 }
 
+bool LocalJobs::closed() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->closed;
+}
+
 void LocalJobs::Fail(const Status& why) {
   std::unique_lock lock(state_->mutex);
   if (state_->broken.ok()) state_->broken = why;
@@ -163,6 +168,17 @@ void LocalTask::Finish(const Json& words) {
   WorkerAnswer answer = AnswerOf(words, std::move(output_), refusal_);
   std::unique_lock lock(jobs_->state_->mutex);
   jobs_->state_->Answer(&lock, this, std::move(answer));
+}
+
+void LocalTask::TellStuck(const std::string& stack) {
+  auto& state = *jobs_->state_;
+  const std::lock_guard lock(state.mutex);
+  if (!state.running.contains(this)) return;  // nobody waits for it: neither the observer
+  stack_ = stack;
+  if (state.options.observer == nullptr) return;
+  Env* env = Env::Default();
+  const double seconds = static_cast<double>(env->MonotonicNanos() - started_ns_) / kNanosPerSecond;
+  state.options.observer->Emit(StuckEvent(state.options.step, job_, stack, seconds, env->NowUnixMicros()));
 }
 
 LocalPool::LocalPool(LocalPoolOptions options) : jobs_(std::make_shared<LocalJobs>(std::move(options))) {}
@@ -221,7 +237,7 @@ std::vector<InFlight> LocalPool::Slowest(int n) const {
   const std::lock_guard lock(state.mutex);
   for (const LocalTask* task : state.running) {
     const double seconds = static_cast<double>(now - task->started_ns_) / kNanosPerSecond;
-    slow.push_back({task->job_.partition, task->job_.first_row, "the Python function", seconds});
+    slow.push_back({task->job_.partition, task->job_.first_row, WhereText(task->stack_), seconds});
   }
   std::sort(slow.begin(), slow.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
   if (slow.size() > static_cast<size_t>(n)) slow.resize(static_cast<size_t>(n));

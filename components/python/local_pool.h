@@ -10,14 +10,17 @@
 #include <vector>
 
 #include "components/python/function_pool.h"
+#include "partita/observe/observe.h"
 
 namespace partita {
 
 struct LocalPoolOptions {
+  std::string step;
   std::string setup;                           // JSON of what a thread is told first
   std::shared_ptr<const std::string> payload;  // bytes that go with it; may be null
   int threads = 1;
   std::shared_ptr<BudgetPool> pool;
+  Observer* observer = nullptr;  // may be null
 };
 
 class LocalJobs;
@@ -37,13 +40,16 @@ class LocalTask {
   // A piece for `bytes` bytes of results; waits a little where there is no room.
   Result<SegmentPool::Lease> Output(int64_t bytes);
   void Finish(const Json& words);
+  // It takes long: tells people where the function is.
+  void TellStuck(const std::string& stack);
 
  private:
   friend class LocalJobs;
   friend class LocalPool;
   const std::shared_ptr<LocalJobs> jobs_;
   const int64_t started_ns_;
-  WorkerJob job_;  // guarded by the jobs' mutex: gone once somebody has answered
+  WorkerJob job_;      // guarded by the jobs' mutex: gone once somebody has answered
+  std::string stack_;  // guarded, too
   SegmentPool::Lease output_;
   Status refusal_;
 };
@@ -57,6 +63,7 @@ class LocalJobs : public std::enable_shared_from_this<LocalJobs> {
   const LocalPoolOptions& options() const;
   // For the threads: the next batch; waits for it. Null: there will be none.
   std::shared_ptr<LocalTask> Next();
+  bool closed() const;  // there will be none
   // The function cannot be made ready: every batch fails so.
   void Fail(const Status& why);
 

@@ -64,11 +64,8 @@ void ProcessLoop::TellStuck(Worker* worker, RunningJob* head, double seconds, in
   head->told_ns = now;
   stacks_[head->id] = stack;
   if (options_.observer == nullptr) return;
-  Event event{EventKind::kStall, options_.env->NowUnixMicros(), -1, head->job.partition, options_.step, ""};
-  event.message = "the function is at rows " + std::to_string(head->job.first_row) + " to " +
-                  std::to_string(head->job.last_row) + " for " + FormatSeconds(seconds) +
-                  (stack.empty() ? "" : ":\n" + stack);
-  options_.observer->Emit(std::move(event));
+  options_.observer->Emit(
+      StuckEvent(options_.step, head->job, stack, seconds, options_.env->NowUnixMicros()));
 }
 
 void ProcessLoop::PublishSlow() {
@@ -78,8 +75,7 @@ void ProcessLoop::PublishSlow() {
     if (worker.jobs.empty() || worker.jobs.front().answered) continue;
     const RunningJob& head = worker.jobs.front();
     const auto stack = stacks_.find(head.id);
-    std::string what = "the Python function";
-    if (stack != stacks_.end() && !stack->second.empty()) what += " at\n" + stack->second + "\n ";
+    std::string what = WhereText(stack == stacks_.end() ? "" : stack->second);
     slow.push_back({head.job.partition, head.job.first_row, std::move(what), Since(now, head.started_ns)});
   }
   std::sort(slow.begin(), slow.end(), [](const auto& a, const auto& b) { return a.seconds > b.seconds; });

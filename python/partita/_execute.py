@@ -39,7 +39,7 @@ def call(given: Mapping[str, Any], *, show: bool) -> Iterator[Call]:
     found = options.effective(given)
     mode = found["progress"]
     observer = native.Observer()
-    progress = Progress(observer, "never" if mode == "auto" and not show else mode)
+    progress = Progress(observer, "events" if mode == "auto" and not show else mode)
     try:
         yield Call(options.pairs(given), observer, progress)
     finally:
@@ -141,5 +141,5 @@ def built(node: Node, given: Mapping[str, Any]) -> tuple[BuiltPipeline, str]:
 
 def open_stream(node: Node, limit: int, running: Call, given: Mapping[str, Any]) -> native.RowStream:
     pipeline, step = built(node, given)
-    poll = running.progress.poll if running.progress.enabled else None
+    poll = running.progress.poll if running.progress.tells else None
     return session.stream(pipeline.native, step, limit, running.pairs, running.observer, poll)

@@ -127,7 +127,7 @@ class Dataset(Transforms, Writes, Training):
         pipeline, step = _execute.built(self._node, options)
         with _execute.call(options, show=True) as running:
             self._observer = running.observer
-            poll = running.progress.poll if running.progress.enabled else None
+            poll = running.progress.poll if running.progress.tells else None
             return session.count(pipeline.native, step, running.pairs, running.observer, poll)
 
     def take(self, n: int = 20, **options: Unpack[RunOptions]) -> list[dict[str, Any]]:

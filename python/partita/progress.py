@@ -14,23 +14,27 @@ from .stats import format_bytes, format_count, format_seconds
 FIRST_SECONDS = 0.5  # shorter runs show nothing
 REDRAW_SECONDS = 0.1
 LINE_SECONDS = 10.0
+TELL_SECONDS = 0.5
 
 
 class Progress:
     """Draws what an observer tells each time `poll` is called; `close` leaves the last state on the screen.
 
-    Nothing is drawn before half a second has passed, so that small runs stay silent.
+    Nothing is drawn before half a second has passed, so that small runs stay silent. Where nothing is drawn, it still
+    tells which function is stuck, unless the mode is "never".
     """
 
     def __init__(self, observer: native.Observer, mode: str, stream: TextIO | None = None) -> None:
         self._observer = observer
         self._stream = stream if stream is not None else sys.stderr
         terminal = bool(getattr(self._stream, "isatty", bool)())
-        self.enabled = mode != "never" and self._stream is not None
+        self.tells = mode != "never" and self._stream is not None
+        self.enabled = self.tells and mode != "events"
         self._live = terminal and self.enabled
         self._started = time.monotonic()
         self._next = self._started + (FIRST_SECONDS if self._live else LINE_SECONDS)
         self._drawn = 0
+        self._cursor, self._next_tell = 0, self._started + TELL_SECONDS
         self._previous: tuple[float, dict[str, int]] = (self._started, {})
         self._rates: dict[str, float] = {}
 
@@ -40,6 +44,9 @@ class Progress:
         local = sys.modules.get("partita.worker.local")
         # The terminal is the debugger's then. (Another thread may be importing the module just now.)
         is_debugged = getattr(local, "inline_now", False)
+        if self.tells and now >= self._next_tell and not is_debugged:
+            self._next_tell = now + TELL_SECONDS
+            self._tell()
         if not self.enabled or now < self._next or is_debugged:
             return
         snapshot = json.loads(self._observer.snapshot())
@@ -57,6 +64,16 @@ class Progress:
             snapshot = json.loads(self._observer.snapshot())
             self._draw(self._lines(time.monotonic(), snapshot))
         self.enabled = False
+
+    def _tell(self) -> None:
+        """Batches that take long, above the live lines. That a whole run waits is what these show."""
+        text, self._cursor = self._observer.events_since(self._cursor)
+        for event in json.loads(text):
+            if event["kind"] == "stall" and event["step"]:
+                if self._drawn:
+                    self._write(f"\x1b[{self._drawn}F\x1b[0J")
+                    self._drawn = 0
+                self._write(f"partita: step '{event['step']}', partition {event['partition']}: {event['message']}\n")
 
     def _measure(self, now: float, snapshot: dict[str, Any]) -> None:
         """Rows a second of each step, smoothed over a few seconds."""
@@ -122,4 +139,4 @@ class Progress:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):  # the terminal went away: the run goes on
-            self.enabled = False
+            self.enabled = self.tells = False

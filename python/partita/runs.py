@@ -175,7 +175,7 @@ def run(
         if _owner is not None:
             _owner._observer = running.observer  # type: ignore[attr-defined]
         plan = session.compile(pipeline.native)
-        poll = running.progress.poll if running.progress.enabled else None
+        poll = running.progress.poll if running.progress.tells else None
         engine = native.engine_of(plan, running.pairs)
         if engine == "local" or retry_quarantine:  # bad rows are few: no cluster is asked
             text = session.run(plan, running.pairs, running.observer, poll, retry_quarantine)

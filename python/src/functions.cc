@@ -107,6 +107,8 @@ void BindFunctions(nb::module_& m) {
           "The batch: an Arrow stream, which may be written to.")
       .def_ro("groups", &LocalTask::groups)
       .def("output", &Output, nb::arg("bytes"), "Memory for the result, inside the budget.")
+      .def("tell_stuck", &LocalTask::TellStuck, nb::arg("stack"), nb::call_guard<Unlocked>(),
+           "It takes long: where the function is.")
       .def("finish", &Finish, nb::arg("words"), "The answer, as JSON.");
   nb::class_<LocalJobs>(m, "LocalJobs", "Batches of a step whose function runs in this process.")
       .def_prop_ro("setup", [](const LocalJobs& self) { return self.options().setup; })
@@ -116,6 +118,7 @@ void BindFunctions(nb::module_& m) {
                      return payload ? nb::bytes(payload->data(), payload->size()) : nb::bytes("", 0);
                    })
       .def_prop_ro("threads", [](const LocalJobs& self) { return self.options().threads; })
+      .def_prop_ro("closed", &LocalJobs::closed, "Whether no batch will come any more.")
       .def("next", &LocalJobs::Next, nb::call_guard<Unlocked>(), "The next batch, or None at the end.")
       .def(
           "fail", [](LocalJobs& self, const std::string& text) { self.Fail(UserError(text)); },

@@ -480,3 +480,32 @@ def test_stats_tell_function_and_waiting_apart(compute: Any) -> None:
     assert step.details["function_ms"] >= 200, "ten batches slept"
     assert step.details["waiting_ms"] > 0, "others waited for the one worker"
     assert "map_batches: function " in str(ds.stats())
+
+
+def test_a_batch_that_hangs_is_told_with_its_stack(tmp_path: Path) -> None:
+    script = """
+        import sys, time, partita as pt
+        def hangs_here(batch):
+            if 5 in batch["id"]:
+                while True:
+                    time.sleep(0.1)
+            return batch
+        compute = {"threads": pt.Threads(2), "processes": pt.Tasks(2)}[sys.argv[1]]
+        pt.range(8).map_batches(hangs_here, batch_size=2, schema={"id": "int64"}, compute=compute).to_arrow()
+    """
+    (tmp_path / "script.py").write_text(textwrap.dedent(script))
+    started = [
+        subprocess.Popen([sys.executable, "script.py", where], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for where in ("threads", "processes")
+    ]
+    try:
+        for process in started:
+            assert process.stderr is not None
+            assert "step 'map_batches', partition 0: the function is at rows 4 to 5" in process.stderr.readline()
+            innermost = process.stderr.readline()
+            assert "script.py" in innermost
+            assert "in hangs_here" in innermost
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()

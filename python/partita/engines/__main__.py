@@ -32,7 +32,7 @@ def main(path: str) -> int:
     began = time.monotonic()
     try:
         plan = native.CompiledPlan.from_text(job["compiled"])
-        poll = progress.poll if progress.enabled else None
+        poll = progress.poll if progress.tells else None
         with contextlib.redirect_stdout(sys.stderr):  # what engines say, and what workers print
             result = json.loads(driver.run(plan, pairs, observer, poll, native.engine_of(plan, pairs)))
     except PartitaError as error:

@@ -6,9 +6,9 @@ import pathlib
 import re
 import sys
 import traceback
-from types import TracebackType
+from types import FrameType, TracebackType
 
-_FOLDER = str(pathlib.Path(__file__).resolve().parent)
+_FOLDERS = (str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).resolve().parent))
 _LONGEST = 16 << 10
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{4,}")
 
@@ -63,8 +63,16 @@ def short_text(error: BaseException) -> str:
     return (first + where)[:_LONGEST]
 
 
+def stack_text(frame: FrameType) -> str:
+    """Where a thread is in the user's code, the innermost frame first; "" where it is not in it."""
+    frames = traceback.extract_stack(frame)
+    own = [place for place, one in enumerate(frames) if one.filename.startswith(_FOLDERS)]
+    users = frames[own[-1] + 1 :] if own else frames
+    return "\n".join(f'  File "{one.filename}", line {one.lineno} in {one.name}' for one in reversed(users))
+
+
 def _users(trace: TracebackType | None) -> TracebackType | None:
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_FOLDER):
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_FOLDERS):
         trace = trace.tb_next
     return trace
 
