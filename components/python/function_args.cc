@@ -15,6 +15,7 @@ namespace partita {
 namespace {
 
 constexpr int64_t kMostBatchRows = 1 << 30;
+constexpr double kMostOfAResource = 1e9;
 
 // "a: int64, b: string" is what a struct's type has between its brackets.
 Result<std::shared_ptr<arrow::Schema>> ParseColumns(const std::string& text) {
@@ -50,6 +51,20 @@ Status ParseBatchSize(const Json& args, FunctionArgs* out) {
     return Status::OK();
   }
   return UserError("batch_size must be a number of rows from 1 on, bytes like `64MiB`, or `partition`");
+}
+
+Status ParseResources(const Json& args, FunctionArgs* out) {
+  const auto it = args.find("resources");
+  if (it == args.end() || it->is_null()) return Status::OK();
+  const std::string wrong = "resources must name what a worker holds and how many of it, like {licence: 1}";
+  if (!it->is_object()) return UserError(wrong);
+  for (const auto& [name, count] : it->items()) {
+    if (name.empty() || name.find_first_of("=,") != std::string::npos || !count.is_number() ||
+        !(count.get<double>() > 0 && count.get<double>() <= kMostOfAResource))
+      return UserError(wrong);
+    out->resources[name] = count.get<double>();
+  }
+  return Status::OK();
 }
 
 Status CheckFn(const std::string& fn) {
@@ -117,7 +132,7 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   ARROW_ASSIGN_OR_RAISE(out.max_workers, GetIntOr(args, "concurrency", 0));
   ARROW_ASSIGN_OR_RAISE(out.min_workers, GetIntOr(args, "min_concurrency", 0));
   if (out.compute != FunctionArgs::Compute::kProcesses) {
-    for (const char* arg : {"timeout", "memory", "min_concurrency", "num_gpus"}) {
+    for (const char* arg : {"timeout", "memory", "min_concurrency", "num_gpus", "resources"}) {
       if (args.contains(arg) && !args.at(arg).is_null() && args.at(arg) != 0) {
         return UserError(std::string(arg) + " needs a process that can be ended: the function runs in " +
                              (compute == "inline" ? "this one" : "threads"),
@@ -131,6 +146,7 @@ Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   ARROW_ASSIGN_OR_RAISE(out.memory_bytes, GetIntOr(args, "memory", 0));
   ARROW_ASSIGN_OR_RAISE(out.cpus, GetDoubleOr(args, "num_cpus", 1));
   ARROW_ASSIGN_OR_RAISE(out.gpus, GetDoubleOr(args, "num_gpus", 0));
+  ARROW_RETURN_NOT_OK(ParseResources(args, &out));
   ARROW_ASSIGN_OR_RAISE(out.deterministic, GetBoolOr(args, "deterministic", true));
   ARROW_ASSIGN_OR_RAISE(out.timeout_s, GetDoubleOr(args, "timeout", 0));
   ARROW_ASSIGN_OR_RAISE(out.retries, GetIntOr(args, "retries", 1));
@@ -253,6 +269,12 @@ StepSpec FunctionSpec(FunctionKind kind) {
        .doc = "GPUs of a worker, or a share of one like 0.5: CUDA_VISIBLE_DEVICES names them in its process. "
               "There are "
               "no more workers at once than they are enough for."},
+      {.name = "resources",
+       .type = ArgType::kJson,
+       .doc =
+           "What a worker holds while it lives, and how many of it, like `{licence: 1}`. PARTITA_RESOURCES "
+           "says how many there are (`licence=2,robot=1`); there are no more workers at once than they are "
+           "enough for."},
       {.name = "timeout",
        .type = ArgType::kSeconds,
        .min = 0.01,
@@ -275,7 +297,7 @@ StepSpec FunctionSpec(FunctionKind kind) {
     // They change how long it takes and what it may need, never a row.
     arg.is_physical = arg.name == "compute" || arg.name == "concurrency" || arg.name == "min_concurrency" ||
                       arg.name == "memory" || arg.name == "retries" || arg.name == "num_cpus" ||
-                      arg.name == "num_gpus";
+                      arg.name == "num_gpus" || arg.name == "resources";
   }
   spec.least_bytes = 32 << 20;
   spec.bind = [kind](const Json& args, const std::shared_ptr<arrow::Schema>& input) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +29,7 @@ struct FunctionArgs {
   int64_t min_workers = 0;
   int64_t memory_bytes = 0;
   double cpus = 1, gpus = 0;  // of a worker
+  std::map<std::string, double> resources;
   bool deterministic = true;
   double timeout_s = 0;
   int64_t retries = 1;

@@ -322,6 +322,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
     // What a function makes of itself may be random: then each worker makes its own.
     options.shares_start = args.deterministic && args.gpus == 0;
     options.gpus = args.gpus;
+    options.resources = args.resources;
     options.timeout_s = args.timeout_s;
     options.pool = init.pool;
     options.env = init.env;

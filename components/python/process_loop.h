@@ -64,6 +64,7 @@ class ProcessLoop : public std::enable_shared_from_this<ProcessLoop> {
   void StartWorkers();
   // False: what it needs is not free now.
   Result<bool> StartWorker();
+  bool NotFree() const;  // false; idle workers of other steps hear of it
   void HearServer();
   // `shares`: it runs no batches, but forks workers that have its function.
   void Ready(Worker* worker, int64_t private_bytes, bool shares);

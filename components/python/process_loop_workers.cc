@@ -1,5 +1,6 @@
 #include "components/python/process_loop.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 
@@ -9,8 +10,12 @@
 namespace partita {
 namespace {
 
-constexpr double kIdleSeconds = 5;  // after which a worker beyond the least is ended
+constexpr double kIdleSeconds = 5;          // after which a worker beyond the least is ended
+constexpr double kIdleWantedSeconds = 0.2;  // the same, of one that holds what another step waits for
 constexpr int64_t kStackBytes = 256 << 10;
+
+// When a worker of any step could not start for want of a GPU or another resource.
+std::atomic<int64_t> last_wanted_ns{0};
 
 }  // namespace
 
@@ -35,11 +40,20 @@ void ProcessLoop::StartWorkers() {
   }
 }
 
+bool ProcessLoop::NotFree() const {
+  last_wanted_ns.store(Now(), std::memory_order_relaxed);
+  return false;
+}
+
 Result<bool> ProcessLoop::StartWorker() {
   Worker worker;
   if (options_.gpus > 0) {
     ARROW_ASSIGN_OR_RAISE(worker.gpus, TakeGpus(options_.gpus));
-    if (worker.gpus == nullptr) return false;
+    if (worker.gpus == nullptr) return NotFree();
+  }
+  if (!options_.resources.empty()) {
+    ARROW_ASSIGN_OR_RAISE(worker.resources, TakeResources(options_.resources));
+    if (worker.resources == nullptr) return NotFree();
   }
   if (!server_.is_started()) ARROW_RETURN_NOT_OK(server_.Start());
   worker.id = next_worker_++;
@@ -140,9 +154,11 @@ void ProcessLoop::Follow(Worker* worker, int64_t private_bytes) {
 void ProcessLoop::EndIdle(int64_t now) {
   auto alive = static_cast<int>(workers_.size());
   for (Worker& worker : workers_) {
-    if (alive <= options_.min_workers) return;
+    const bool is_wanted = (worker.gpus != nullptr || worker.resources != nullptr) &&
+                           Since(now, last_wanted_ns.load(std::memory_order_relaxed)) < kIdleWantedSeconds;
+    if (!is_wanted && alive <= options_.min_workers) continue;
     if (worker.state != Worker::State::kReady || !worker.jobs.empty() || !queue_.empty()) continue;
-    if (Since(now, worker.idle_since_ns) < kIdleSeconds) continue;
+    if (Since(now, worker.idle_since_ns) < (is_wanted ? kIdleWantedSeconds : kIdleSeconds)) continue;
     worker.state = Worker::State::kLeaving;
     (void)SendMessage(worker.socket, R"({"op":"exit"})", {}, /*wait=*/false);
     --alive;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "components/python/function_pool.h"
+#include "components/python/resource_leases.h"
 #include "partita/observe/observe.h"
 
 namespace partita {
@@ -31,6 +32,7 @@ struct ProcessPoolOptions {
       0;  // of a worker, beside what it has after its start; 0: as much as it turns out to need
   bool shares_start = false;  // workers may be forked from one that has the function ready
   double gpus = 0;            // of a worker: a share of one, or so many
+  Resources resources;        // that a worker holds
   double timeout_s = 0;       // of a batch; 0: none
   std::shared_ptr<BudgetPool> pool;
   Env* env = nullptr;

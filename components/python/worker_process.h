@@ -10,6 +10,7 @@
 
 #include "components/python/gpu_leases.h"
 #include "components/python/process_pool.h"
+#include "components/python/resource_leases.h"
 #include "partita/base/json.h"
 #include "partita/base/process.h"
 
@@ -38,9 +39,10 @@ struct WorkerProcess {
   size_t dropped_cursor = 0;
   int64_t needs_bytes = 0;  // not 0: it waits with a result for a piece of so many bytes
   int64_t needs_since_ns = 0;
-  Reservation claim;               // its own memory
-  std::shared_ptr<GpuLease> gpus;  // null: none
-  std::vector<Reservation> kept;   // shared pieces that its function still holds
+  Reservation claim;                         // its own memory
+  std::shared_ptr<GpuLease> gpus;            // null: none
+  std::shared_ptr<ResourceLease> resources;  // null: none
+  std::vector<Reservation> kept;             // shared pieces that its function still holds
   int64_t idle_since_ns = 0;
   bool ended_by_us = false;
   std::string why_ended;  // when we ended it

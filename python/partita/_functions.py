@@ -176,6 +176,9 @@ class FunctionOptions(TypedDict, total=False):
             workers as fit in the run's threads, one at least.
         num_gpus: GPUs of a worker, or a share of one like 0.5: `CUDA_VISIBLE_DEVICES` names them in its process. There
             are no more workers at once than they are enough for.
+        resources: What a worker holds while it lives, and how many of it: `{"licence": 1}`. The environment variable
+            `PARTITA_RESOURCES` says how many there are (`licence=2,robot=1`); there are no more workers at once than
+            they are enough for.
         timeout: Seconds of one batch, after which its worker is ended.
         retries: More attempts at a batch whose worker ended; 1 by default.
         deterministic: Whether the same batch gives the same rows; True by default.
@@ -198,6 +201,7 @@ class FunctionOptions(TypedDict, total=False):
     memory: int | str | None
     num_cpus: float
     num_gpus: float
+    resources: Mapping[str, float] | None
     timeout: float | str | None
     retries: int
     deterministic: bool
@@ -356,6 +360,7 @@ def physical(options: FunctionOptions) -> dict[str, Any]:
         "memory": options.get("memory"),
         "num_cpus": options.get("num_cpus"),
         "num_gpus": options.get("num_gpus"),
+        "resources": dict(options.get("resources") or {}) or None,
         "timeout": options.get("timeout"),
         "retries": None if retries == 1 else retries,
         "deterministic": options.get("deterministic", True),

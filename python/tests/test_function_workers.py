@@ -169,3 +169,38 @@ def test_workers_are_as_many_as_their_cores_allow() -> None:
 
     ds = pt.range(60).map_batches(told, batch_size=2, schema=IDS, num_cpus=2)
     assert len(set(ds.to_arrow(threads=2)["id"].to_pylist())) == 1
+
+
+def most_at_once(table: Any) -> int:
+    """Of calls with their begin and end."""
+    begins, ends = sorted(table["begin"].to_pylist()), sorted(table["end"].to_pylist())
+    return max(sum(b <= begin for b in begins) - sum(e <= begin for e in ends) for begin in begins)
+
+
+def test_resources_limit_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(batch: dict[str, Any]) -> dict[str, Any]:
+        begin = time.monotonic()
+        time.sleep(0.03)
+        rows = len(batch["id"])
+        return {"id": batch["id"], "begin": np.full(rows, begin), "end": np.full(rows, time.monotonic())}
+
+    def licensed(ds: Any, name: str, **wanted: float) -> Any:
+        schema = {"id": "int64", "begin": "double", "end": "double"}
+        return ds.map_batches(told, batch_size=1, schema=schema, concurrency=4, resources=wanted, name=name)
+
+    monkeypatch.setenv("PARTITA_RESOURCES", "licence=2,robot=0.5")
+    table = licensed(pt.range(12), "a", licence=1).to_arrow(threads=4)
+    assert table["id"].to_pylist() == list(range(12))
+    assert most_at_once(table) <= 2
+    assert most_at_once(licensed(pt.range(6), "a", licence=1, robot=0.3).to_arrow(threads=4)) == 1
+    # Two steps that need all of it take turns.
+    both = licensed(licensed(pt.range(6), "a", licence=2), "b", licence=2)
+    assert both.to_arrow(threads=4)["id"].to_pylist() == list(range(6))
+    for wanted in ({"licence": 3}, {"tractor": 1}):
+        with pytest.raises(pt.PartitaError, match="PARTITA_RESOURCES"):
+            licensed(pt.range(3), "a", **wanted).to_arrow()
+    with pytest.raises(pt.UserError, match="resources must name"):
+        licensed(pt.range(3), "a", licence=-1).to_arrow()
+    monkeypatch.setenv("PARTITA_RESOURCES", "licence")
+    with pytest.raises(pt.PartitaError, match="must be like"):
+        licensed(pt.range(3), "a", licence=1).to_arrow()
