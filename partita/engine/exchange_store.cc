@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/file_exchange.h"
 #include "partita/exchange/group_sink.h"
 #include "partita/exchange/group_source.h"
@@ -19,6 +20,10 @@ namespace {
 
 // Of each file: small ones never wait for the disk.
 constexpr int64_t kLeastCachedBytes = 1 << 20;
+// Of the budget, what may stay in memory of exchanges: the rest reads, sorts and writes.
+constexpr double kKeptShare = 0.625;
+// What a kill may cost of tasks whose shares were in memory alone, for each thread.
+constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
 
 // The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
 // than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
@@ -67,7 +72,7 @@ MadeRows MadeBy(const Plan& plan, const TaskCommit& commit) {
 }
 
 ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory,
-                             std::shared_ptr<Budget> budget, int threads)
+                             std::shared_ptr<Budget> budget, int threads, bool may_keep)
     : plan_(plan),
       env_(env),
       directory_(directory),
@@ -77,10 +82,16 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       cached_bytes_(plan->exchanges.size()),
       states_(plan->exchanges.size()),
       shares_(plan->exchanges.size()),
+      read_partitions_(plan->exchanges.size()),
       files_(plan->exchanges.size()) {
   for (auto& bytes : cached_bytes_) bytes = -1;
   const auto limits = env->Limits();
   cache_bytes_ = limits.ok() ? PageCacheLeft(*limits, budget_->limit_bytes()) : INT64_MAX;
+  if (!may_keep) return;
+  memory_ = std::make_shared<ExchangeMemory>(
+      env, pool_, JoinPath(directory->SpillDir(), "kept-" + env->RandomHex(4)),
+      static_cast<int64_t>(kKeptShare * static_cast<double>(budget_->limit_bytes())),
+      kMostRedoNs * std::max(1, threads));
 }
 
 int64_t ExchangeStore::CachedBytes(int exchange) const {
@@ -141,7 +152,19 @@ int64_t ExchangeStore::PartitionsOf(int exchange) const {
   return ExchangePartitions(TargetOf(plan_->exchanges[static_cast<size_t>(read_together[0])]), rows, bytes);
 }
 
-Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, int64_t partition,
+// What cannot be made again, or is counted elsewhere as done, is written.
+std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
+  const auto& stage = plan_->stages[static_cast<size_t>(index)];
+  const bool counts = stage.is_volatile || stage.source.on_error == OnError::kQuarantine ||
+                      std::any_of(stage.nodes.begin(), stage.nodes.end(),
+                                  [](const PlanNode& n) { return n.on_error == OnError::kQuarantine; }) ||
+                      std::any_of(stage.outputs.begin(), stage.outputs.end(), [](const PlanOutput& o) {
+                        return o.kind != PlanOutput::Kind::kExchange;
+                      });
+  return counts ? nullptr : memory_;
+}
+
+Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutput& output, int64_t partition,
                                                       const std::string& attempt) const {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(output.target)];
   const std::string name = ExchangeFileName(output.input_index, partition);
@@ -154,7 +177,9 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
                           .folder = Folder(output.target),
                           .name = name,
                           .attempt = attempt,
-                          .hold_bytes = HoldBytes()});
+                          .hold_bytes = HoldBytes(),
+                          .cached_bytes = CachedBytes(output.target),
+                          .memory = MemoryOf(stage)});
   }
   SortedSinkInit init;
   init.env = env_;
@@ -168,6 +193,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(const PlanOutput& output, 
   // joins and groups. Fewer, longer runs are read in longer pieces.
   init.hold_bytes = HoldBytes() / 2 * 3;
   init.cached_bytes = CachedBytes(output.target);
+  init.memory = MemoryOf(stage);
   return MakeSortedSink(std::move(init));
 }
 
@@ -197,11 +223,11 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   if (known) return known;
   const auto committed = CommittedOf(exchange);
   std::vector<SortedShare> shares;
-  // Groups are written through the page cache.
-  const int64_t cached_bytes = states != nullptr ? INT64_MAX : CachedBytes(exchange);
+  const int64_t cached_bytes = CachedBytes(exchange);
   for (const auto& share : committed) {
-    shares.push_back({PathOf(exchange, share.input_index, share.partition), share.input_index,
-                      share.partition, cached_bytes});
+    const std::string path = PathOf(exchange, share.input_index, share.partition);
+    shares.push_back({path, share.input_index, share.partition, cached_bytes,
+                      memory_ ? memory_->Find(path) : nullptr});
   }
   ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
                                                   std::move(shares), PartitionsOf(exchange), pool_));
@@ -326,6 +352,23 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
   return MakeZipSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
                        RowRange(source.exchange, partition), RowRange(source.right_exchange, partition));
 }
+
+void ExchangeStore::OnCommit(int stage, int64_t partition) {
+  if (!memory_) return;
+  for (const int exchange : ExchangesReadBy(*plan_, stage)) {
+    const auto reads = [&](const PlanStage& other) { return other.Reads(exchange); };
+    if (std::count_if(plan_->stages.begin(), plan_->stages.end(), reads) != 1) continue;
+    const auto x = static_cast<size_t>(exchange);
+    std::lock_guard lock(mutex_);
+    if (!shares_[x]) continue;
+    shares_[x]->Forget(partition, memory_.get());
+    if (++read_partitions_[x] < shares_[x]->partitions()) continue;
+    for (const auto& share : CommittedOf(exchange))
+      memory_->Forget(PathOf(exchange, share.input_index, share.partition));
+  }
+}
+
+Result<int64_t> ExchangeStore::GiveBack(int64_t bytes) { return memory_ ? memory_->GiveBack(bytes) : 0; }
 
 // Are all tasks of the stages that read `exchange` committed?
 bool ExchangeStore::ReadersDone(int exchange) const {

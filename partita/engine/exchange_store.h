@@ -20,6 +20,7 @@
 
 namespace partita {
 
+class ExchangeMemory;
 class SortedShares;
 struct GroupStates;
 struct ExchangeShare;
@@ -41,18 +42,23 @@ MadeRows MadeBy(const Plan& plan, const TaskCommit& commit);
 
 class ExchangeStore {
  public:
-  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget.
+  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget. `may_keep`: what fits stays
+  // in this process's memory, where all readers are.
   ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory, std::shared_ptr<Budget> budget,
-                int threads);
+                int threads, bool may_keep = false);
   ~ExchangeStore();
 
   // Where committed files of an exchange stand.
   std::string Folder(int exchange) const { return directory_->ExchangeDir(exchange); }
-  Result<std::unique_ptr<Sink>> MakeSink(const PlanOutput& output, int64_t partition,
+  Result<std::unique_ptr<Sink>> MakeSink(int stage, const PlanOutput& output, int64_t partition,
                                          const std::string& attempt) const;
   // All tasks that write it are committed (or not needed).
   Result<std::unique_ptr<Source>> MakeSource(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
+  // A task is committed: what it alone read is let go.
+  void OnCommit(int stage, int64_t partition);
+  // Exchanged rows leave the budget, about so many bytes; those that did.
+  Result<int64_t> GiveBack(int64_t bytes);
   // All rows of an exchange of kind gather, as the right side of a broadcast join. One table an exchange;
   // not thread-safe.
   std::shared_ptr<JoinTable> TableOf(const PlanNode& node);
@@ -92,6 +98,8 @@ class ExchangeStore {
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
   int64_t HoldBytes() const;
+  // For the tasks of a stage that may be done again; null for others.
+  std::shared_ptr<ExchangeMemory> MemoryOf(int stage) const;
   // How much of each file of a sorted exchange is left to the page cache: all of it where all files fit what
   // the budget leaves.
   int64_t CachedBytes(int exchange) const;
@@ -104,12 +112,14 @@ class ExchangeStore {
   int threads_;
   int64_t cache_bytes_ = 0;                                 // page cache for exchanged files
   mutable std::vector<std::atomic<int64_t>> cached_bytes_;  // by exchange, of a file; -1: not asked for yet
+  std::shared_ptr<ExchangeMemory> memory_;  // null: everything is written
   std::vector<int64_t> scan_partitions_;
   std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;
   // By exchange, once they are asked for.
   mutable std::vector<std::optional<std::unique_ptr<GroupStates>>> states_;
   std::vector<std::shared_ptr<const SortedShares>> shares_;  // by exchange, once they are read
+  std::vector<int64_t> read_partitions_;                     // by exchange: committed readers
   std::vector<std::shared_ptr<const FileShares>> files_;     // likewise
 };
 

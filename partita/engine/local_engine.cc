@@ -30,6 +30,7 @@ class LocalRun {
     pool_options.budget = context_.budget.get();
     pool_options.observer = context_.observer;
     pool_options.target_block_bytes = TargetBlockBytes(context_.budget->limit_bytes());
+    pool_options.give_back = [this](int64_t bytes) { return factory_->GiveBack(bytes); };
     pool_options.on_end = [this](TaskEnd end) { OnEnd(std::move(end)); };
     WorkerPool pool(pool_options);
     pool_ = &pool;

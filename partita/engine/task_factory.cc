@@ -12,7 +12,8 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   auto factory = std::unique_ptr<TaskFactory>(new TaskFactory(std::move(context)));
   auto& c = factory->context_;
   factory->attempt_ = c.env->RandomHex(4);
-  factory->exchanges_ = std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads);
+  factory->exchanges_ = std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads,
+                                                        c.may_keep_exchanges);
   for (size_t s = 0; s < c.plan->stages.size(); ++s) {
     StageProgram::Init init;
     init.plan = c.plan;
@@ -109,7 +110,7 @@ Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_inde
   const auto& output =
       context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
   if (output.kind == PlanOutput::Kind::kExchange)
-    return exchanges_->MakeSink(output, task.partition, NextAttempt());
+    return exchanges_->MakeSink(task.stage, output, task.partition, NextAttempt());
   const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
   if (sink.op == "collect") {
     auto it = context_.collectors.find(output.target);
@@ -133,6 +134,7 @@ Result<MadeRows> TaskFactory::Commit(TaskEnd end) {
   const int stage = end.stage;
   const int64_t partition = end.partition;
   ARROW_ASSIGN_OR_RAISE(auto made, committer_.Commit(std::move(end)));
+  exchanges_->OnCommit(stage, partition);
   for (const auto& output : context_.plan->stages[static_cast<size_t>(stage)].outputs) {
     if (output.kind != PlanOutput::Kind::kSink) continue;
     auto it = context_.collectors.find(output.target);

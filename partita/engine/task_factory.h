@@ -31,6 +31,8 @@ struct RunContext {
   MemoryTables tables;
   std::map<int, std::shared_ptr<Collector>> collectors;  // by sink, for sinks of op "collect"
   int threads = 1;
+  // Exchanged rows may stay in memory: all tasks run in this process.
+  bool may_keep_exchanges = false;
   // Of a plan of one stage that scans: the partitions to read instead of its own. Outlives the run.
   const std::vector<WindowRead>* windows = nullptr;
 };
@@ -47,6 +49,8 @@ class TaskFactory {
   MadeRows MadeBy(const TaskCommit& commit) const { return partita::MadeBy(*context_.plan, commit); }
   // See ExchangeStore::DropLost. Call before the run starts.
   Status DropLostExchanges() { return exchanges_->DropLost(); }
+  // See ExchangeStore::GiveBack.
+  Result<int64_t> GiveBack(int64_t bytes) { return exchanges_->GiveBack(bytes); }
   const Committer& committer() const { return committer_; }
 
  private:

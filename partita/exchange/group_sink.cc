@@ -9,9 +9,9 @@
 
 #include "partita/exchange/group_codes.h"
 #include "partita/exchange/group_table.h"
+#include "partita/exchange/run_share.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/runs/interleave.h"
-#include "partita/runs/run_file.h"
 
 namespace partita {
 namespace {
@@ -57,7 +57,8 @@ class GroupSink final : public Sink {
       : init_(std::move(init)),
         key_schema_(std::move(key_schema)),
         run_schema_(RunSchema(init_.states->exchange)),
-        temporary_(JoinPath(init_.folder, init_.name + ".tmp-" + init_.attempt)) {}
+        share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, run_schema_,
+                               init_.cached_bytes, init_.memory})) {}
   ~GroupSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
@@ -77,24 +78,12 @@ class GroupSink final : public Sink {
 
   Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(GoOn(ctx));
-    ARROW_RETURN_NOT_OK(Open());
     ARROW_RETURN_NOT_OK(Flush(ctx));
-    ARROW_RETURN_NOT_OK(writer_->Close({}));
-    OutputFile file;
-    file.path = init_.name;
-    file.temporary = temporary_;
-    file.rows = writer_->index().rows;
-    file.size_bytes = writer_->size_bytes();
-    writer_.reset();
-    finished_ = true;
-    return std::vector<OutputFile>{std::move(file)};
+    return share_->Finish({}, ctx.pool.get());
   }
 
   void Abort() override {
-    if (finished_) return;
-    writer_.reset();
-    if (opened_) (void)init_.env->RemoveFile(temporary_);
-    opened_ = false;
+    share_->Abort();
     taken_.clear();
     run_.reset();
     cushion_.Release();
@@ -122,14 +111,6 @@ class GroupSink final : public Sink {
     GroupVector<uint32_t> groups;                    // by row
     GroupVector<uint32_t> found, unknown, new_rows;  // see GroupCodes, GroupTable
   };
-
-  Status Open() {
-    if (writer_) return Status::OK();
-    ARROW_RETURN_NOT_OK(init_.env->CreateDirs(init_.folder));
-    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, temporary_, run_schema_));
-    opened_ = true;
-    return Status::OK();
-  }
 
   Status Begin(const OperatorContext& ctx) {
     ARROW_ASSIGN_OR_RAISE(cushion_, ctx.pool->Reserve(4 * FrameBytes(init_.hold_bytes)));
@@ -298,7 +279,6 @@ class GroupSink final : public Sink {
   // Writes the groups as a run. After a refusal it goes on where it stopped.
   Status Flush(const OperatorContext& ctx) {
     if (!run_) return Status::OK();
-    ARROW_RETURN_NOT_OK(Open());
     cushion_.Release();
     auto& run = *run_;
     run.closed = true;
@@ -312,6 +292,10 @@ class GroupSink final : public Sink {
       ARROW_RETURN_NOT_OK(ctx.cancel.Check());
       count = std::min(count, groups - run.written);
       const Status status = WriteFrame(count, ctx);
+      if (status.IsOutOfMemory() && share_->in_memory()) {
+        ARROW_RETURN_NOT_OK(share_->WriteOut(ctx.pool.get()).status());
+        continue;
+      }
       if (status.IsOutOfMemory() && count > 1) {
         count /= 2;
         continue;
@@ -319,7 +303,7 @@ class GroupSink final : public Sink {
       ARROW_RETURN_NOT_OK(status);
       run.written += count;
     }
-    writer_->EndRun();
+    share_->EndRun();
     run_.reset();
     return Status::OK();
   }
@@ -347,14 +331,12 @@ class GroupSink final : public Sink {
     const auto rows = static_cast<int64_t>(count);
     columns.push_back(std::make_shared<arrow::UInt64Array>(rows, std::move(hashes)));
     const auto batch = arrow::RecordBatch::Make(run_schema_, rows, std::move(columns));
-    return writer_->Append(*batch, KeyPoint{{first, 0}, {}}, ctx.pool.get());
+    return share_->Append(batch, KeyPoint{{first, 0}, {}}, ctx.pool.get());
   }
 
   GroupSinkInit init_;
   std::shared_ptr<arrow::Schema> key_schema_, run_schema_;
-  std::string temporary_;
-  std::unique_ptr<RunFileWriter> writer_;
-  bool opened_ = false, finished_ = false;
+  std::shared_ptr<RunShare> share_;
 
   std::unique_ptr<Run> run_;
   Reservation cushion_;  // for what writing a frame needs

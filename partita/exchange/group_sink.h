@@ -17,11 +17,15 @@
 
 namespace partita {
 
+class ExchangeMemory;
+
 struct GroupSinkInit {
   Env* env = nullptr;
   const GroupStates* states = nullptr;  // outlives the sink
   std::string folder, name, attempt;    // writes `folder`/<name>.tmp-<attempt>
   int64_t hold_bytes = 64 << 20;
+  int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
+  std::shared_ptr<ExchangeMemory> memory = nullptr;  // where runs may stay; null: in the file
 };
 Result<std::unique_ptr<Sink>> MakeGroupSink(GroupSinkInit init);
 

@@ -121,8 +121,7 @@ Result<const RunFileReader*> HashSide::FileOf(const RunSlice& slice) {
   const auto known = files_.find(slice.path);
   if (known != files_.end()) return known->second.get();
   if (files_.size() >= kMaxOpenFiles) files_.clear();
-  ARROW_ASSIGN_OR_RAISE(auto file,
-                        RunFileReader::Open(env_, slice.path, slice.index->schema, slice.cached_bytes));
+  ARROW_ASSIGN_OR_RAISE(auto file, OpenRun(env_, slice));
   return files_.emplace(slice.path, std::move(file)).first->second.get();
 }
 

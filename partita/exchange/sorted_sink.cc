@@ -6,7 +6,7 @@
 #include <unordered_set>
 
 #include "partita/block/logical_bytes.h"
-#include "partita/exchange/uncommitted_file.h"
+#include "partita/exchange/run_share.h"
 #include "partita/runs/sort_rows.h"
 
 namespace partita {
@@ -16,6 +16,8 @@ constexpr char kKeyColumn[] = "__key";
 // A run is at most a quarter of what its task has written before it, and this at least: other workers read on
 // while it is sorted and written, but for the last nobody has anything to read.
 constexpr int64_t kFirstRunBytes = 32 << 20;
+// Of a run that stays in memory, where its rows stand twice while it is made.
+constexpr int64_t kMostKeptRunBytes = 64 << 20;
 constexpr uint64_t kSampleSeed = 0x70617274697461ULL;
 
 bool StoresKey(const PlanExchange& exchange) { return exchange.kind != PlanExchange::Kind::kSort; }
@@ -47,7 +49,8 @@ class SortedSink final : public Sink {
       : init_(std::move(init)),
         encoder_(std::move(encoder)),
         schema_(RunSchema(*init_.exchange)),
-        file_(init_.env, init_.folder, init_.name, init_.attempt) {}
+        share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, schema_,
+                               init_.cached_bytes, init_.memory})) {}
   ~SortedSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {
@@ -55,6 +58,10 @@ class SortedSink final : public Sink {
     // A run whose writing was refused half-way is finished before anything is added.
     if (held_bytes_ >= RunBytes() || sorted_) ARROW_RETURN_NOT_OK(Flush(ctx));
     Status status = Hold(block, ctx);
+    if (status.IsOutOfMemory() && share_->in_memory()) {
+      ARROW_RETURN_NOT_OK(share_->WriteOut(ctx.pool.get()).status());
+      status = Hold(block, ctx);
+    }
     if (status.IsOutOfMemory() && !held_.empty()) {
       ARROW_RETURN_NOT_OK(Flush(ctx));
       status = Hold(block, ctx);
@@ -65,30 +72,19 @@ class SortedSink final : public Sink {
   }
 
   Result<std::vector<OutputFile>> Finish(const OperatorContext& ctx) override {
-    ARROW_RETURN_NOT_OK(Open());
     ARROW_RETURN_NOT_OK(Flush(ctx));
-    CutSample();
-    ARROW_RETURN_NOT_OK(writer_->Close(std::move(sample_)));
     items_memory_.reset();
-    const auto writer = std::move(writer_);
-    return std::vector<OutputFile>{file_.Finish(writer->index().rows, writer->size_bytes())};
+    CutSample();
+    return share_->Finish(sample_, ctx.pool.get());
   }
 
   void Abort() override {
-    writer_.reset();
-    file_.Remove();
+    share_->Abort();
     Drop();
     items_memory_.reset();
   }
 
  private:
-  Status Open() {
-    if (writer_) return Status::OK();
-    ARROW_ASSIGN_OR_RAISE(const std::string path, file_.Create());
-    ARROW_ASSIGN_OR_RAISE(writer_, RunFileWriter::Open(init_.env, path, schema_, init_.cached_bytes));
-    return Status::OK();
-  }
-
   Result<RowKeys> KeysOfBlock(const Block& block, arrow::MemoryPool* pool) const {
     if (init_.exchange->kind == PlanExchange::Kind::kShuffle) {
       std::vector<uint64_t> numbers(static_cast<size_t>(block.num_rows()));
@@ -153,14 +149,16 @@ class SortedSink final : public Sink {
   }
 
   int64_t RunBytes() const {
-    return std::min(init_.hold_bytes, std::max(kFirstRunBytes, written_bytes_ / 4));
+    int64_t most = init_.hold_bytes;
+    if (init_.memory) most = init_.memory->HoldBytes(most);
+    if (share_->in_memory()) most = std::min(most, kMostKeptRunBytes);
+    return std::min(most, std::max(kFirstRunBytes, written_bytes_ / 4));
   }
   int64_t CushionBytes() const { return 3 * FrameBytes(init_.hold_bytes); }
 
   // Writes what is held as a run. After a refusal it goes on where it stopped.
   Status Flush(const OperatorContext& ctx) {
     if (held_.empty()) return Status::OK();
-    ARROW_RETURN_NOT_OK(Open());
     if (!sorted_) Sort();
     cushion_.Release();
     const auto rows = static_cast<double>(num_items_);
@@ -179,6 +177,10 @@ class SortedSink final : public Sink {
       ARROW_RETURN_NOT_OK(ctx.cancel.Check());
       count = std::min(count, num_items_ - flushed_);
       const Status status = WriteFrame(count, ctx, &picks);
+      if (status.IsOutOfMemory() && share_->in_memory()) {
+        ARROW_RETURN_NOT_OK(share_->WriteOut(ctx.pool.get()).status());
+        continue;
+      }
       if (status.IsOutOfMemory() && count > 1) {
         count /= 2;
         continue;
@@ -186,7 +188,7 @@ class SortedSink final : public Sink {
       ARROW_RETURN_NOT_OK(status);
       flushed_ += count;
     }
-    writer_->EndRun();
+    share_->EndRun();
     written_bytes_ += held_bytes_;
     Drop();
     return Status::OK();
@@ -210,7 +212,7 @@ class SortedSink final : public Sink {
     picks->clear();
     for (const auto& item : items) picks->push_back({item.batch, item.row});
     std::shared_ptr<arrow::RecordBatch> batch;
-    if (count == 1) {  // a fat row is not copied
+    if (count == 1 && !share_->in_memory()) {  // a fat row is not copied
       batch = batches_[items[0].batch]->Slice(items[0].row, 1);
     } else {
       ARROW_ASSIGN_OR_RAISE(batch, Interleave(init_.exchange->schema, batches_, *picks, ctx.pool.get()));
@@ -224,8 +226,8 @@ class SortedSink final : public Sink {
       columns.push_back(std::make_shared<arrow::UInt64Array>(static_cast<int64_t>(count), std::move(buffer)));
       batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(count), std::move(columns));
     }
-    const int64_t run = writer_->run(), rank = writer_->rank();
-    ARROW_RETURN_NOT_OK(writer_->Append(*batch, PointOfItem(items[0]), ctx.pool.get()));
+    const int64_t run = share_->run(), rank = share_->rank();
+    ARROW_RETURN_NOT_OK(share_->Append(std::move(batch), PointOfItem(items[0]), ctx.pool.get()));
     if (init_.exchange->kind == PlanExchange::Kind::kSort) Sample(items, run, rank);
     return Status::OK();
   }
@@ -253,8 +255,7 @@ class SortedSink final : public Sink {
   SortedSinkInit init_;
   KeyEncoder encoder_;
   std::shared_ptr<arrow::Schema> schema_;
-  UncommittedFile file_;
-  std::unique_ptr<RunFileWriter> writer_;
+  std::shared_ptr<RunShare> share_;
 
   std::vector<Block> held_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of held_

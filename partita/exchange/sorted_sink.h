@@ -1,5 +1,5 @@
 // The writing side of a sorted exchange (sort, shuffle, hash): a task's rows leave as sorted runs in one run
-// file. Rows are held until they fill their share of the budget or memory is refused, then sorted and
+// file, or in memory. Rows are held until they fill their share of the budget or memory is refused, then sorted and
 // written; how many runs that makes is a physical matter.
 #pragma once
 
@@ -13,6 +13,8 @@
 
 namespace partita {
 
+class ExchangeMemory;
+
 struct SortedSinkInit {
   Env* env = nullptr;
   const PlanExchange* exchange = nullptr;  // outlives the sink
@@ -20,7 +22,8 @@ struct SortedSinkInit {
   int input_index = 0;
   int64_t partition = 0;
   int64_t hold_bytes = 64 << 20;
-  int64_t cached_bytes = INT64_MAX;  // of the file (WriteOptions)
+  int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
+  std::shared_ptr<ExchangeMemory> memory = nullptr;  // where runs may stay; null: in the file
 };
 Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/run_groups.h"
 #include "partita/exchange/sorted_sink.h"
 
@@ -11,6 +12,7 @@ namespace partita {
 namespace {
 
 constexpr size_t kMaxFanIn = 128;             // each run has a frame in memory
+constexpr size_t kMaxKeptFanIn = 1024;
 constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
 
@@ -54,6 +56,9 @@ class SortedSource final : public Source {
  private:
   // How many runs may each have a frame in memory.
   size_t FanIn() const {
+    // What stands in memory already takes no more of it.
+    if (std::all_of(slices_.begin(), slices_.end(), [](const RunSlice& slice) { return slice.kept != nullptr; }))
+      return kMaxKeptFanIn;
     int64_t frame = FrameBytes(init_.hold_bytes);
     for (const auto& slice : slices_) frame = std::max(frame, slice.index->longest_frame);
     return std::clamp<size_t>(static_cast<size_t>(init_.hold_bytes / (2 * frame)), 2, kMaxFanIn);
@@ -83,7 +88,12 @@ Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExc
   ARROW_ASSIGN_OR_RAISE(auto memory, pool->Reserve(0));
   made->memory_ = std::make_unique<Reservation>(std::move(memory));
   for (size_t s = 0; s < shares.size(); ++s) {
-    ARROW_ASSIGN_OR_RAISE(auto index, RunFileReader::ReadIndex(env, shares[s].path, pool.get()));
+    RunIndex index;
+    if (shares[s].kept) {
+      index = shares[s].kept->index();
+    } else {
+      ARROW_ASSIGN_OR_RAISE(index, RunFileReader::ReadIndex(env, shares[s].path, pool.get()));
+    }
     for (auto& row : index.sample) {
       if (row.run < 0 || row.run >= static_cast<int64_t>(index.runs.size())) {
         return EnvironmentError("'" + shares[s].path + "' is damaged",
@@ -102,6 +112,7 @@ Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExc
     made->indexes_.push_back(std::make_shared<const RunIndex>(std::move(index)));
   }
   made->shares_ = std::move(shares);
+  made->partitions_ = partitions;
   if (exchange.kind == PlanExchange::Kind::kSort) {
     std::sort(sample.begin(), sample.end(), [](const Sampled& a, const Sampled& b) {
       const int c = ComparePoints(a.row.point, b.row.point);
@@ -146,12 +157,22 @@ std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
       slice.index = indexes_[s];
       slice.run = r;
       slice.cached_bytes = shares_[s].cached_bytes;
+      slice.kept = shares_[s].kept;
       slice.lower = BoundIn(partition, s, r);
       slice.upper = BoundIn(partition + 1, s, r);
       slices.push_back(std::move(slice));
     }
   }
   return slices;
+}
+
+void SortedShares::Forget(int64_t partition, ExchangeMemory* memory) const {
+  for (const auto& slice : SlicesOf(partition)) {
+    if (!slice.kept) continue;
+    // Those at its ends may have rows of others.
+    const auto [begin, end] = FramesOf(slice);
+    if (end > begin + 2) memory->Forget(slice.kept.get(), slice.run, begin + 1, end - 1);
+  }
 }
 
 Result<std::unique_ptr<Source>> MakeSortedSource(SortedSourceInit init) {

@@ -15,12 +15,15 @@
 
 namespace partita {
 
-// One task's run file, as committed.
+class ExchangeMemory;
+
+// One task's runs, as committed.
 struct SortedShare {
   std::string path;  // absolute
   int input_index = 0;
   int64_t partition = 0;
   int64_t cached_bytes = INT64_MAX;  // of the file, as its writer was given
+  std::shared_ptr<KeptRuns> kept = nullptr;  // instead of the file
 };
 
 // Immutable after Make; shared by the tasks that read the exchange.
@@ -33,6 +36,9 @@ class SortedShares {
   // What partition p takes of each run, in run order.
   std::vector<RunSlice> SlicesOf(int64_t partition) const;
   int64_t rows() const { return rows_; }
+  int64_t partitions() const { return partitions_; }
+  // Partition p is committed, and nobody else reads it: what it alone had in memory goes.
+  void Forget(int64_t partition, ExchangeMemory* memory) const;
 
  private:
   struct Bound {
@@ -46,7 +52,7 @@ class SortedShares {
   std::vector<SortedShare> shares_;
   std::vector<std::shared_ptr<const RunIndex>> indexes_;
   std::vector<Bound> bounds_;  // between partitions p and p + 1
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, partitions_ = 0;
   std::unique_ptr<Reservation> memory_;
 };
 

@@ -102,7 +102,7 @@ void WorkerPool::Work() {
   while (true) {
     if (!TakeAction(&task, &action)) {
       if (stop_) return;
-      Escalate();
+      Escalate(&lock);
       if (TakeAction(&task, &action)) goto work;
       const auto [reason, counters] = tasks_.empty()
                                           ? std::pair<WaitReason, StepCounters*>{WaitReason::kNone, nullptr}
@@ -143,12 +143,16 @@ void WorkerPool::Work() {
   }
 }
 
+bool WorkerPool::IsStuck() const {
+  if (tasks_.empty() || !tasks_[0]->blocked_on_memory()) return false;
+  // What is under way will free memory.
+  return std::all_of(tasks_.begin(), tasks_.end(),
+                     [](const auto& task) { return task->idle() && !task->stopping(); });
+}
+
 // Nobody can do anything. If the reason is memory, somebody gives back.
-void WorkerPool::Escalate() {
-  if (tasks_.empty() || !tasks_[0]->blocked_on_memory()) return;
-  for (const auto& task : tasks_) {
-    if (!task->idle() || task->stopping()) return;  // something is under way and will free memory
-  }
+void WorkerPool::Escalate(std::unique_lock<std::mutex>* lock) {
+  if (giving_ || !IsStuck()) return;
   refusals_ = 0;
   if (cache_dropped_at_ != successes_) {
     // The first means is to try once more: bytes may have been freed between the refusal and now.
@@ -157,6 +161,7 @@ void WorkerPool::Escalate() {
     epoch_.fetch_add(1, std::memory_order_acq_rel);
     return;
   }
+  if (GiveBack(lock) || !IsStuck()) return;
   if (tasks_.size() > 1) {
     tasks_.back()->Stop(Status::OK(), /*preempted=*/true, /*frugal_next=*/false);
   } else if (!tasks_[0]->frugal()) {
@@ -168,6 +173,24 @@ void WorkerPool::Escalate() {
     tasks_[0]->Stop(WithContext(std::move(refusal), std::move(where)), false, false);
   }
   epoch_.fetch_add(1, std::memory_order_acq_rel);
+}
+
+// What is held outside of tasks goes before a task does: a quarter of the budget, so that it is not asked again
+// at once. True: look again.
+bool WorkerPool::GiveBack(std::unique_lock<std::mutex>* lock) {
+  if (!options_.give_back) return false;
+  giving_ = true;
+  lock->unlock();
+  const auto freed = options_.give_back(options_.budget->limit_bytes() / 4);
+  lock->lock();
+  giving_ = false;
+  if (freed.ok() && *freed == 0) return false;
+  if (!freed.ok() && !freed.status().IsOutOfMemory()) {
+    for (auto& task : tasks_) task->Stop(freed.status(), false, false);
+  }
+  epoch_.fetch_add(1, std::memory_order_acq_rel);
+  wake_.notify_all();
+  return freed.ok() || !freed.status().IsOutOfMemory();
 }
 
 void WorkerPool::CheckStall(int64_t now_ns) {

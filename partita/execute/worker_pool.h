@@ -24,6 +24,9 @@ struct WorkerPoolOptions {
   Observer* observer = nullptr;  // outlives the pool
   int64_t target_block_bytes = 4 << 20;
   double stall_seconds = 5;  // no progress for so long is told as a kStall event
+  // Asks who holds bytes outside of tasks to give back about so many; says how many came. Called without the
+  // lock when no task can go on. May be empty.
+  std::function<Result<int64_t>(int64_t bytes)> give_back;
   // Called once for each submitted task, from a worker thread, without the lock. May submit more.
   std::function<void(TaskEnd)> on_end;
 };
@@ -61,7 +64,9 @@ class WorkerPool {
   void Work();
   void Monitor();
   bool TakeAction(std::shared_ptr<TaskRun>* task, Action* action);  // [locked]
-  void Escalate();                                                  // [locked]
+  void Escalate(std::unique_lock<std::mutex>* lock);                // [locked]
+  bool IsStuck() const;                                             // [locked]
+  bool GiveBack(std::unique_lock<std::mutex>* lock);                // [locked]
   void CheckStall(int64_t now_ns);                                  // [locked]
 
   WorkerPoolOptions options_;
@@ -74,6 +79,7 @@ class WorkerPool {
   bool stop_ = false;
   int sleeping_ = 0;
   bool waiter_ = false;  // registered with the budget
+  bool giving_ = false;  // somebody waits for give_back
   std::atomic<int64_t> epoch_{0};
   std::atomic<int64_t> progress_{0};
   // Actions that were done, not refused. Escalation goes on to the next means while this stands still.

@@ -74,6 +74,19 @@ void Insert(Item* begin, Item* end, const Less& less) {
 
 }  // namespace
 
+Result<std::unique_ptr<RunFileReader>> OpenRun(Env* env, const RunSlice& slice) {
+  if (slice.kept) return RunFileReader::Of(slice.kept);
+  return RunFileReader::Open(env, slice.path, slice.index->schema, slice.cached_bytes);
+}
+
+std::pair<size_t, size_t> FramesOf(const RunSlice& slice) {
+  const auto& frames = slice.index->runs[slice.run];
+  size_t begin = 0;
+  // The range may begin within the last frame that begins before it.
+  if (slice.lower) begin = std::max<size_t>(FramesBefore(frames, *slice.lower), 1) - 1;
+  return {begin, slice.upper ? FramesBefore(frames, *slice.upper) : frames.size()};
+}
+
 // A frame in memory.
 struct RunMerger::Frame {
   std::shared_ptr<arrow::RecordBatch> batch;
@@ -107,11 +120,8 @@ RunMerger::RunMerger(Env* env, std::vector<RunSlice> slices, std::shared_ptr<arr
                      KeysOf keys_of, int64_t window_bytes)
     : env_(env), schema_(std::move(schema)), keys_of_(std::move(keys_of)), window_bytes_(window_bytes) {
   for (auto& slice : slices) {
-    const auto& frames = slice.index->runs[slice.run];
     Run run;
-    // The range may begin within the last frame that begins before it.
-    if (slice.lower) run.frame = std::max<size_t>(FramesBefore(frames, *slice.lower), 1) - 1;
-    run.end_frame = slice.upper ? FramesBefore(frames, *slice.upper) : frames.size();
+    std::tie(run.frame, run.end_frame) = FramesOf(slice);
     if (!run.has_more()) continue;
     run.slice = std::move(slice);
     int64_t longest = 0;
@@ -137,8 +147,7 @@ Result<const RunFileReader*> RunMerger::FileOf(const RunSlice& slice) {
   const auto known = files_.find(slice.path);
   if (known != files_.end()) return known->second.get();
   if (files_.size() >= kMaxOpenFiles) files_.clear();
-  ARROW_ASSIGN_OR_RAISE(auto file,
-                        RunFileReader::Open(env_, slice.path, slice.index->schema, slice.cached_bytes));
+  ARROW_ASSIGN_OR_RAISE(auto file, OpenRun(env_, slice));
   return files_.emplace(slice.path, std::move(file)).first->second.get();
 }
 

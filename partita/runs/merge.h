@@ -12,9 +12,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "partita/runs/interleave.h"
+#include "partita/runs/kept_runs.h"
 #include "partita/runs/run_file.h"
 
 namespace partita {
@@ -38,7 +40,11 @@ struct RunSlice {
   size_t run = 0;
   std::optional<RunBound> lower, upper;
   int64_t cached_bytes = INT64_MAX;  // of the file; as its writer was given
+  std::shared_ptr<KeptRuns> kept;    // instead of a file; `path` is its name alone
 };
+Result<std::unique_ptr<RunFileReader>> OpenRun(Env* env, const RunSlice& slice);
+// Which frames of its run hold rows of a slice: [first, second).
+std::pair<size_t, size_t> FramesOf(const RunSlice& slice);
 
 class RunMerger {
  public:

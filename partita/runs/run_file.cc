@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "partita/base/digest.h"
+#include "partita/runs/kept_runs.h"
 
 namespace partita {
 namespace {
@@ -367,10 +368,19 @@ FrameRead::~FrameRead() {
   if (got_.valid()) got_.wait();
 }
 
-int64_t FrameRead::size_bytes() const { return pages_->size(); }
+std::unique_ptr<RunFileReader> RunFileReader::Of(std::shared_ptr<const KeptRuns> kept) {
+  auto reader = std::unique_ptr<RunFileReader>(new RunFileReader());
+  reader->kept_ = std::move(kept);
+  return reader;
+}
 
 Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::ReadFrame(const RunFrame& frame,
                                                                      arrow::MemoryPool* pool) const {
+  if (kept_) {
+    ARROW_ASSIGN_OR_RAISE(auto found, kept_->Find(frame));
+    if (found.batch) return found.batch;
+    return found.file->ReadFrame(found.place, pool);
+  }
   ARROW_ASSIGN_OR_RAISE(auto pages, PagesFor(frame, pool));
   ARROW_ASSIGN_OR_RAISE(const int64_t got, file_->ReadAt(frame.offset, pages->size(), pages->mutable_data()));
   return Decode(std::move(pages), got, frame, pool);
@@ -378,7 +388,14 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::ReadFrame(const RunFr
 
 Result<FrameRead> RunFileReader::Begin(const RunFrame& frame, arrow::MemoryPool* pool) const {
   FrameRead read;
+  read.size_bytes_ = frame.length;
+  if (kept_) {
+    ARROW_ASSIGN_OR_RAISE(auto found, kept_->Find(frame));
+    if (found.batch) return read;
+    return found.file->Begin(found.place, pool);
+  }
   ARROW_ASSIGN_OR_RAISE(read.pages_, PagesFor(frame, pool));
+  read.size_bytes_ = read.pages_->size();
   auto promise = std::make_shared<std::promise<Result<int64_t>>>();
   read.got_ = promise->get_future();
   const auto run = [promise, file = file_, pages = read.pages_, offset = frame.offset] {
@@ -391,6 +408,11 @@ Result<FrameRead> RunFileReader::Begin(const RunFrame& frame, arrow::MemoryPool*
 
 Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::Finish(FrameRead read, const RunFrame& frame,
                                                                   arrow::MemoryPool* pool) const {
+  if (!read.pages_) return ReadFrame(frame, pool);
+  if (kept_) {
+    ARROW_ASSIGN_OR_RAISE(auto found, kept_->Find(frame));
+    return found.file->Finish(std::move(read), found.place, pool);
+  }
   ARROW_ASSIGN_OR_RAISE(const int64_t got, read.got_.get());
   return Decode(std::move(read.pages_), got, frame, pool);
 }

@@ -96,18 +96,21 @@ class RunFileWriter {
   bool in_run_ = false, dictionaries_ = false;
 };
 
+class KeptRuns;
+
 // A frame on its way from the disk; waits for it when it dies.
 class FrameRead {
  public:
   FrameRead(FrameRead&&) = default;
   FrameRead& operator=(FrameRead&&) = delete;
   ~FrameRead();
-  int64_t size_bytes() const;
+  int64_t size_bytes() const { return size_bytes_; }
 
  private:
   friend class RunFileReader;
   FrameRead() = default;
-  std::shared_ptr<arrow::Buffer> pages_;
+  std::shared_ptr<arrow::Buffer> pages_;  // null: it stands in memory
+  int64_t size_bytes_ = 0;
   std::future<Result<int64_t>> got_;
 };
 
@@ -118,6 +121,8 @@ class RunFileReader {
   static Result<std::unique_ptr<RunFileReader>> Open(Env* env, const std::string& path,
                                                      std::shared_ptr<arrow::Schema> schema,
                                                      int64_t cached_bytes);
+  // Of runs that may be in memory; frames are those of their index.
+  static std::unique_ptr<RunFileReader> Of(std::shared_ptr<const KeptRuns> kept);
   Result<std::shared_ptr<arrow::RecordBatch>> ReadFrame(const RunFrame& frame, arrow::MemoryPool* pool) const;
   // The same in two steps: the disk works between them.
   Result<FrameRead> Begin(const RunFrame& frame, arrow::MemoryPool* pool) const;
@@ -132,6 +137,7 @@ class RunFileReader {
   std::shared_ptr<arrow::io::RandomAccessFile> file_;
   std::shared_ptr<arrow::Schema> schema_;
   bool dictionaries_ = false;
+  std::shared_ptr<const KeptRuns> kept_;  // instead of all that
 };
 
 }  // namespace partita

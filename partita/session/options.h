@@ -20,6 +20,7 @@ struct RunOptions {
   int threads = 0;           // 0: the processors this process may use
   std::string spill_dir;     // "": beside the first output
   std::string engine = "local";
+  bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
   std::string on_error;    // "": as the steps say; else the policy of every step that names none
   std::string quarantine;  // "": <first output>/_quarantine; fixed when the pipeline is compiled
   int max_attempts = 3;    // of a task that fails for reasons outside the data

@@ -117,6 +117,7 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
     context.tables = tables_;
   }
   context.threads = options.threads;
+  context.may_keep_exchanges = options.exchange_in_memory;
   observer->memory_limit.store(options.memory_bytes);
   observer->started_us.store(env_->NowUnixMicros());
   ARROW_ASSIGN_OR_RAISE(auto factory, TaskFactory::Make(context));

@@ -33,6 +33,7 @@ class RunStream final : public RowStream {
     context_.observer = control_.observer;
     context_.tables = std::move(tables);
     context_.threads = options_.threads;
+    context_.may_keep_exchanges = options_.exchange_in_memory;
   }
 
   ~RunStream() override {

@@ -1,0 +1,57 @@
+// One task's share of a sorted exchange while its sink makes it: runs that are kept in memory as long as they
+// may be, and in a run file from then on. What stayed in memory to its end is handed to ExchangeMemory.
+//
+// Thread-safety: one thread writes; WriteOut also from others.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "partita/exchange/exchange_memory.h"
+#include "partita/exchange/uncommitted_file.h"
+
+namespace partita {
+
+struct RunShareInit {
+  Env* env = nullptr;
+  std::string folder, name, attempt;  // writes `folder`/<name>.tmp-<attempt>
+  std::shared_ptr<arrow::Schema> schema;
+  int64_t cached_bytes = INT64_MAX;                 // of the file (WriteOptions)
+  std::shared_ptr<ExchangeMemory> memory = nullptr;  // null: always a file
+};
+
+class RunShare {
+ public:
+  static std::shared_ptr<RunShare> Make(RunShareInit init);
+  explicit RunShare(RunShareInit init);
+  ~RunShare() { Abort(); }
+
+  // As RunFileWriter; `batch` owns its memory alone where it is to be kept. After OutOfMemory it may be
+  // called again.
+  Status Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first, arrow::MemoryPool* pool);
+  void EndRun();
+  int64_t run() const;
+  int64_t rank() const;
+  bool in_memory() const;
+  // Puts it in its file; the bytes that this frees. Nothing happens where it is there.
+  Result<int64_t> WriteOut(arrow::MemoryPool* pool);
+  // The file to commit; none where it is kept.
+  Result<std::vector<OutputFile>> Finish(std::vector<SampledRow> sample, arrow::MemoryPool* pool);
+  void Abort();
+
+ private:
+  Status Open();                                              // [locked]
+  Result<int64_t> WriteOutLocked(arrow::MemoryPool* pool);  // [locked]
+
+  const RunShareInit init_;
+  const int64_t started_ns_;
+  mutable std::mutex mutex_;
+  UncommittedFile file_;
+  std::unique_ptr<RunFileWriter> writer_;
+  std::shared_ptr<KeptRuns> kept_;
+};
+
+}  // namespace partita
