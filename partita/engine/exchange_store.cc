@@ -13,6 +13,7 @@
 #include "partita/exchange/sorted_source.h"
 #include "partita/exchange/zip_source.h"
 #include "partita/pipeline/join.h"
+#include "partita/runs/kept_rows.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
@@ -169,7 +170,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   const auto& exchange = plan_->exchanges[static_cast<size_t>(output.target)];
   const std::string name = ExchangeFileName(output.input_index, partition);
   if (!exchange.is_sorted())
-    return MakeExchangeSink(env_, Folder(output.target), name, attempt, exchange.schema);
+    return MakeExchangeSink(env_, Folder(output.target), name, attempt, exchange.schema, MemoryOf(stage));
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
   if (states != nullptr) {
     return MakeGroupSink({.env = env_,
@@ -227,7 +228,7 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   for (const auto& share : committed) {
     const std::string path = PathOf(exchange, share.input_index, share.partition);
     shares.push_back({path, share.input_index, share.partition, cached_bytes,
-                      memory_ ? memory_->Find(path) : nullptr});
+                      memory_ ? memory_->Find<KeptRuns>(path) : nullptr});
   }
   ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
                                                   std::move(shares), PartitionsOf(exchange), pool_));
@@ -246,7 +247,8 @@ std::shared_ptr<const ExchangeStore::FileShares> ExchangeStore::FilesOf(int exch
   files->begins.push_back(0);
   for (const auto& share : CommittedOf(exchange)) {
     if (share.rows == 0) continue;
-    files->shares.push_back({PathOf(exchange, share.input_index, share.partition), share.rows});
+    const std::string path = PathOf(exchange, share.input_index, share.partition);
+    files->shares.push_back({path, share.rows, memory_ ? memory_->Find<KeptRows>(path) : nullptr});
     files->begins.push_back(files->begins.back() + share.rows);
   }
   if (plan_->exchanges[static_cast<size_t>(exchange)].kind == PlanExchange::Kind::kRebalance)

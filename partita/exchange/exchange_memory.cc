@@ -40,11 +40,11 @@ void ExchangeMemory::Add(std::weak_ptr<RunShare> writing) {
   writing_.push_back(std::move(writing));
 }
 
-void ExchangeMemory::Put(const std::string& path, std::shared_ptr<KeptRuns> runs) {
+void ExchangeMemory::Put(const std::string& path, std::shared_ptr<KeptShare> share) {
   Forget(path);
-  if (!runs) return;
+  if (!share) return;
   std::lock_guard lock(mutex_);
-  kept_[path] = std::move(runs);
+  kept_[path] = std::move(share);
 }
 
 int64_t ExchangeMemory::HoldBytes(int64_t bytes) const {
@@ -53,7 +53,7 @@ int64_t ExchangeMemory::HoldBytes(int64_t bytes) const {
                               (1 - std::min(1.0, static_cast<double>(kept_bytes()) / limit)));
 }
 
-std::shared_ptr<KeptRuns> ExchangeMemory::Find(const std::string& path) const {
+std::shared_ptr<KeptShare> ExchangeMemory::FindShare(const std::string& path) const {
   std::lock_guard lock(mutex_);
   const auto it = kept_.find(path);
   return it == kept_.end() ? nullptr : it->second;
@@ -64,39 +64,33 @@ void ExchangeMemory::Forget(KeptRuns* runs, size_t run, size_t begin, size_t end
 }
 
 void ExchangeMemory::Forget(const std::string& path) {
-  std::shared_ptr<KeptRuns> runs;
+  std::shared_ptr<KeptShare> share;
   {
     std::lock_guard lock(mutex_);
     const auto it = kept_.find(path);
     if (it == kept_.end()) return;
-    runs = std::move(it->second);
+    share = std::move(it->second);
     kept_.erase(it);
   }
-  for (size_t r = 0; r < runs->index().runs.size(); ++r)
-    Forget(runs.get(), r, 0, runs->index().runs[r].size());
-}
-
-Result<int64_t> ExchangeMemory::Spill(const std::shared_ptr<KeptRuns>& runs) {
-  const std::string path = scratch_ + "-" + std::to_string(spilled_.fetch_add(1));
-  ARROW_ASSIGN_OR_RAISE(const int64_t bytes, runs->Spill(env_, path, /*cached_bytes=*/0, pool_.get()));
-  Release(bytes);
-  return bytes;
+  Release(share->ForgetAll());
 }
 
 Result<int64_t> ExchangeMemory::GiveBack(int64_t bytes) {
   std::lock_guard giving(giving_);
-  std::vector<std::shared_ptr<KeptRuns>> kept;
+  std::vector<std::shared_ptr<KeptShare>> kept;
   std::vector<std::weak_ptr<RunShare>> writing;
   {
     std::lock_guard lock(mutex_);
-    for (const auto& [path, runs] : kept_) kept.push_back(runs);
+    for (const auto& [path, share] : kept_) kept.push_back(share);
     writing = writing_;
   }
   int64_t freed = 0;
-  for (const auto& runs : kept) {
+  for (const auto& share : kept) {
     if (freed >= bytes) return freed;
-    if (runs->size_bytes() == 0) continue;
-    ARROW_ASSIGN_OR_RAISE(const int64_t more, Spill(runs));
+    if (share->size_bytes() == 0) continue;
+    const std::string path = scratch_ + "-" + std::to_string(spilled_.fetch_add(1));
+    ARROW_ASSIGN_OR_RAISE(const int64_t more, share->Spill(env_, path, pool_.get()));
+    Release(more);
     freed += more;
   }
   for (const auto& weak : writing) {

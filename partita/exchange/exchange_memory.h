@@ -34,12 +34,15 @@ class ExchangeMemory {
   bool MayLose(int64_t task_ns);
   void Add(std::weak_ptr<RunShare> writing);
   // The share `path` of an exchange is this; null: it is a file. What an earlier attempt left goes.
-  void Put(const std::string& path, std::shared_ptr<KeptRuns> runs);
+  void Put(const std::string& path, std::shared_ptr<KeptShare> share);
   // Of `bytes` that a task wants to hold: fewer where much is kept.
   int64_t HoldBytes(int64_t bytes) const;
 
   // For readers. Null: it is a file.
-  std::shared_ptr<KeptRuns> Find(const std::string& path) const;
+  template <typename Share>
+  std::shared_ptr<Share> Find(const std::string& path) const {
+    return std::dynamic_pointer_cast<Share>(FindShare(path));
+  }
   // Frames that nobody reads again; all of a share.
   void Forget(KeptRuns* runs, size_t run, size_t begin, size_t end);
   void Forget(const std::string& path);
@@ -51,7 +54,7 @@ class ExchangeMemory {
   int64_t kept_bytes() const { return kept_bytes_.load(); }
 
  private:
-  Result<int64_t> Spill(const std::shared_ptr<KeptRuns>& runs);
+  std::shared_ptr<KeptShare> FindShare(const std::string& path) const;
 
   Env* env_;
   std::shared_ptr<BudgetPool> pool_;
@@ -60,7 +63,7 @@ class ExchangeMemory {
   std::atomic<int64_t> kept_bytes_{0}, redo_ns_{0}, spilled_{0};
   std::mutex giving_;  // one at a time
   mutable std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<KeptRuns>> kept_;
+  std::map<std::string, std::shared_ptr<KeptShare>> kept_;
   std::vector<std::weak_ptr<RunShare>> writing_;
 };
 

@@ -7,6 +7,12 @@
 #include <utility>
 
 namespace partita {
+namespace {
+
+// What leaves because memory is short has no use for the page cache's.
+constexpr int64_t kCachedBytes = 0;
+
+}  // namespace
 
 KeptRuns::KeptRuns(std::shared_ptr<arrow::Schema> schema) { index_.schema = std::move(schema); }
 
@@ -68,11 +74,10 @@ Status KeptRuns::Drain(RunFileWriter* file, arrow::MemoryPool* pool) {
   return Status::OK();
 }
 
-Result<int64_t> KeptRuns::Spill(Env* env, const std::string& path, int64_t cached_bytes,
-                                arrow::MemoryPool* pool) {
+Result<int64_t> KeptRuns::Spill(Env* env, const std::string& path, arrow::MemoryPool* pool) {
   ARROW_RETURN_NOT_OK(env->CreateDirs(std::string(DirName(path))));
-  auto places = WriteFile(env, path, cached_bytes, pool);
-  auto file = RunFileReader::Open(env, path, index_.schema, cached_bytes);
+  auto places = WriteFile(env, path, pool);
+  auto file = RunFileReader::Open(env, path, index_.schema, kCachedBytes);
   if (!places.ok() || !file.ok()) {
     (void)env->RemoveFile(path);
     return places.ok() ? file.status() : places.status();
@@ -87,9 +92,9 @@ Result<int64_t> KeptRuns::Spill(Env* env, const std::string& path, int64_t cache
   return std::exchange(size_bytes_, 0);
 }
 
-Result<std::vector<RunFrame>> KeptRuns::WriteFile(Env* env, const std::string& path, int64_t cached_bytes,
+Result<std::vector<RunFrame>> KeptRuns::WriteFile(Env* env, const std::string& path,
                                                   arrow::MemoryPool* pool) const {
-  ARROW_ASSIGN_OR_RAISE(auto file, RunFileWriter::Open(env, path, index_.schema, cached_bytes));
+  ARROW_ASSIGN_OR_RAISE(auto file, RunFileWriter::Open(env, path, index_.schema, kCachedBytes));
   std::vector<RunFrame> places;
   for (const auto& run : index_.runs) {
     for (const auto& frame : run) {
@@ -107,6 +112,13 @@ Result<std::vector<RunFrame>> KeptRuns::WriteFile(Env* env, const std::string& p
   }
   ARROW_RETURN_NOT_OK(file->Close({}));
   return places;
+}
+
+int64_t KeptRuns::ForgetAll() {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> gone;  // freed without the lock
+  std::lock_guard lock(mutex_);
+  for (auto& frame : frames_) gone.push_back(std::exchange(frame, nullptr));
+  return std::exchange(size_bytes_, 0);
 }
 
 int64_t KeptRuns::Forget(size_t run, size_t begin, size_t end) {

@@ -12,14 +12,15 @@
 #include <vector>
 
 #include "partita/memory/budget.h"
+#include "partita/runs/kept_share.h"
 #include "partita/runs/run_file.h"
 
 namespace partita {
 
-class KeptRuns {
+class KeptRuns final : public KeptShare {
  public:
   explicit KeptRuns(std::shared_ptr<arrow::Schema> schema);
-  ~KeptRuns();
+  ~KeptRuns() override;
 
   // As RunFileWriter. `batch` owns its memory alone: a slice would keep what it was cut from.
   void Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first);
@@ -33,14 +34,14 @@ class KeptRuns {
   // What a frame counts.
   static int64_t BytesOf(const arrow::RecordBatch& batch);
   // Of frames that are in memory.
-  int64_t size_bytes() const;
+  int64_t size_bytes() const override;
 
   // By whoever appends: all frames go to `file`, run by run, and each leaves memory once it is written; the last
   // run is left open where it is open here. After a refusal it may be called again.
   Status Drain(RunFileWriter* file, arrow::MemoryPool* pool);
-  // After Close: writes what is in memory to a scratch file, which goes with this; the bytes that this frees.
-  // Once.
-  Result<int64_t> Spill(Env* env, const std::string& path, int64_t cached_bytes, arrow::MemoryPool* pool);
+  // After Close.
+  Result<int64_t> Spill(Env* env, const std::string& path, arrow::MemoryPool* pool) override;
+  int64_t ForgetAll() override;
   // Frames [begin, end) of a run, which nobody reads again. Returns their bytes.
   int64_t Forget(size_t run, size_t begin, size_t end);
 
@@ -53,7 +54,7 @@ class KeptRuns {
 
  private:
   // Where frames by their number stand in it; those that were forgotten have no rows.
-  Result<std::vector<RunFrame>> WriteFile(Env* env, const std::string& path, int64_t cached_bytes,
+  Result<std::vector<RunFrame>> WriteFile(Env* env, const std::string& path,
                                           arrow::MemoryPool* pool) const;
 
   RunIndex index_;
