@@ -158,8 +158,24 @@ class FilePartitions {
   std::vector<Partition> partitions_;
 };
 
+// Rows in memory that lie in blocks: each is a partition, also an empty one.
+Result<std::vector<Partition>> BlockPartitions(const SourceSnapshot& snapshot) {
+  if (static_cast<int64_t>(snapshot.files.size()) > kMaxPartitions) return TooMany(snapshot.files.size());
+  std::vector<Partition> partitions(snapshot.files.size());
+  int64_t first_row = 0;
+  for (size_t i = 0; i < partitions.size(); ++i) {
+    if (snapshot.files[i].num_rows < 0) return DataError("the snapshot has a block without a number of rows");
+    partitions[i].index = static_cast<int64_t>(i);
+    partitions[i].first_row = first_row;
+    partitions[i].rows = snapshot.files[i].num_rows;
+    first_row += partitions[i].rows;
+  }
+  return partitions;
+}
+
 Result<std::vector<Partition>> RowPartitions(const PlanSource& source, const SourceSnapshot& snapshot) {
   if (snapshot.num_rows < 0) return DataError("the snapshot does not say how many rows the source has");
+  if (!snapshot.files.empty()) return BlockPartitions(snapshot);
   // Rows in memory are one partition unless someone asks: its blocks go to all threads anyway.
   const int64_t fallback =
       source.format == "range" ? kDefaultRangeRows : std::max<int64_t>(1, snapshot.num_rows);

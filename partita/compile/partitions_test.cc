@@ -133,6 +133,14 @@ TEST(ScanPartitions, RangesAndMemory) {
   TestPipeline memory;
   memory.Source(Counted("memory", 25)).Add("from_memory", {{"id", "t"}}, "memory").Add("collect");
   EXPECT_EQ(Text(Partitions(memory)), "0+25");
+  SourceSnapshot blocks = Counted("memory", 5);
+  for (const int64_t rows : {3, 0, 2}) {
+    blocks.files.emplace_back();
+    blocks.files.back().num_rows = rows;
+  }
+  TestPipeline remote;
+  remote.Source(blocks).Add("from_memory", {{"id", "t"}}, "memory").Add("collect");
+  EXPECT_EQ(Text(Partitions(remote)), "0+3; 3+0; 3+2") << "a block is a partition, also an empty one";
   TestPipeline empty;
   empty.Source(Counted("memory", 0)).Add("from_memory", {{"id", "t"}}, "memory").Add("collect");
   EXPECT_TRUE(Partitions(empty).empty());

@@ -105,20 +105,29 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
 
 Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector<Dataset> datasets,
                                                            const RunIdentity& identity,
-                                                           const std::string& scratch_dir) {
-  if (datasets.empty()) return UserError("the plan writes nothing", "add a write step");
+                                                           const std::string& scratch_dir,
+                                                           const std::string& run_folder) {
+  const auto not_seen = [](const std::string& folder) {
+    return EnvironmentError("this worker does not see the folder of the run: '" + folder + "'",
+                            "name storage that every worker mounts at the same path", /*retriable=*/false);
+  };
   auto run = std::unique_ptr<RunDirectory>(new RunDirectory());
   run->env_ = env;
   run->datasets_ = std::move(datasets);
-  run->primary_ = run->datasets_[0].path;
   run->spill_dir_ = JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
   run->log_ = CommitLog::InMemory();
+  if (run->datasets_.empty()) {
+    run->primary_ = run_folder.empty() ? run->spill_dir_ : run_folder;
+    if (run_folder.empty()) return run;
+    ARROW_ASSIGN_OR_RAISE(const auto status, env->Stat(run_folder));
+    if (!status.exists) return not_seen(run_folder);
+    return run;
+  }
+  run->primary_ = run->datasets_[0].path;
   for (const auto& dataset : run->datasets_) {
     ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env, dataset.path));
     if (!owner.exists) {
-      return EnvironmentError("this worker does not see the folder of the run: '" + dataset.path + "'",
-                              "write to storage that every worker mounts at the same path",
-                              /*retriable=*/false);
+      return not_seen(dataset.path);
     }
     if (owner.plan_hash != identity.plan_hash || owner.snapshot_hash != identity.snapshot_hash) {
       return UserError("the folder '" + dataset.path + "' belongs to the run of another plan",
@@ -288,7 +297,7 @@ std::string RunDirectory::TemporaryDir(size_t dataset) const {
   return JoinPath(StateDir(datasets_[dataset].path), "tmp");
 }
 std::string RunDirectory::ExchangeDir(int exchange) const {
-  return JoinPath(temporary_ ? primary_ : StateDir(primary_), "exchange-" + std::to_string(exchange));
+  return JoinPath(datasets_.empty() ? primary_ : StateDir(primary_), "exchange-" + std::to_string(exchange));
 }
 std::string RunDirectory::SpillDir() const { return spill_dir_; }
 

@@ -47,10 +47,12 @@ class RunDirectory {
                                                     Options options);
   // A worker's view of a run that another process owns: the same folders, a log in memory of what it is told.
   // It claims, locks and removes nothing but its own spill folder, below `scratch_dir` (must not be shared).
+  // `run_folder`: primary() of a run without datasets, where rows change partition; else "".
   // Errors: the run's folder is not seen from here (environment), or is another plan's (user).
   static Result<std::unique_ptr<RunDirectory>> Attach(Env* env, std::vector<Dataset> datasets,
                                                       const RunIdentity& identity,
-                                                      const std::string& scratch_dir);
+                                                      const std::string& scratch_dir,
+                                                      const std::string& run_folder = "");
   ~RunDirectory();
 
   CommitLog* log() { return log_.get(); }

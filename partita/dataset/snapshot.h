@@ -23,11 +23,11 @@ struct SourceFile {
 
 struct SourceSnapshot {
   std::string step;    // the source step's name
-  std::string format;  // "parquet"; "range" and "memory" have no files
+  std::string format;  // "parquet"; "range" has no files; those of "memory" are blocks that lie elsewhere
   std::shared_ptr<arrow::Schema> schema;  // all columns, Hive columns last
   std::vector<std::string> partition_columns;  // Hive columns, part of schema
   std::vector<SourceFile> files;
-  int64_t num_rows = -1;  // of sources without files
+  int64_t num_rows = -1;  // of "range" and "memory"
   std::string digest;     // content of an in-memory source; "" else
 };
 

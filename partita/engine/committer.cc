@@ -116,8 +116,8 @@ Status Committer::Check(const TaskEnd& end) const {
         folder = directory_->ExchangeDir(plan_output.target);
       } else {
         const int dataset = datasets_.dataset_of_sink[static_cast<size_t>(plan_output.target)];
-        if (dataset < 0) return wrong("an output that is no dataset");
-        folder = directory_->TemporaryDir(static_cast<size_t>(dataset));
+        if (dataset < 0 && !output.files.empty()) return wrong("files of rows that are handed over");
+        if (dataset >= 0) folder = directory_->TemporaryDir(static_cast<size_t>(dataset));
       }
     }
     for (const auto& file : output.files) {

@@ -112,6 +112,7 @@ Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_inde
   if (output.kind == PlanOutput::Kind::kExchange)
     return exchanges_->MakeSink(task.stage, output, task.partition, NextAttempt());
   const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
+  if (sink.op == "collect" && context_.delivery) return context_.delivery->MakeSink(task, output_index);
   if (sink.op == "collect") {
     auto it = context_.collectors.find(output.target);
     if (it == context_.collectors.end())

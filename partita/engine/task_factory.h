@@ -11,6 +11,7 @@
 #include "partita/dataset/run_directory.h"
 #include "partita/engine/collector.h"
 #include "partita/engine/committer.h"
+#include "partita/engine/delivery.h"
 #include "partita/engine/exchange_store.h"
 #include "partita/execute/worker_pool.h"
 #include "partita/operator/window_scan.h"
@@ -30,6 +31,8 @@ struct RunContext {
   RunDirectory* directory = nullptr;
   MemoryTables tables;
   std::map<int, std::shared_ptr<Collector>> collectors;  // by sink, for sinks of op "collect"
+  std::shared_ptr<Delivery>
+      delivery;  // instead of collectors, of tasks that are executed for another process
   int threads = 1;
   // Exchanged rows may stay in memory: all tasks run in this process.
   bool may_keep_exchanges = false;

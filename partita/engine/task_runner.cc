@@ -73,8 +73,8 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
                                                      const RunIdentity& identity, MemoryTables tables,
                                                      const TaskRunnerOptions& options) {
   auto runner = std::unique_ptr<TaskRunner>(new TaskRunner(env, plan));
-  ARROW_ASSIGN_OR_RAISE(runner->directory_,
-                        RunDirectory::Attach(env, DatasetsOf(*plan).datasets, identity, options.scratch_dir));
+  ARROW_ASSIGN_OR_RAISE(runner->directory_, RunDirectory::Attach(env, DatasetsOf(*plan).datasets, identity,
+                                                                 options.scratch_dir, options.run_folder));
   runner->budget_ = Budget::Make(options.memory_bytes);
   runner->observer_.memory_limit.store(options.memory_bytes);
   RunContext context;
@@ -86,6 +86,7 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
   context.directory = runner->directory_.get();
   context.tables = std::move(tables);
   context.threads = options.threads;
+  context.delivery = runner->delivery_;
   runner->slots_ = MostRunningTasks(*plan, options.memory_bytes, options.threads);
   ARROW_ASSIGN_OR_RAISE(runner->factory_, TaskFactory::Make(std::move(context)));
 
@@ -181,6 +182,7 @@ Result<TaskReport> TaskRunner::Run(TaskId task, const CancelToken& cancel) {
   if (end.preempted && end.status.ok()) end.status = NotNeeded();
   end.stage = task.stage;
   end.partition = task.partition;
+  if (!end.status.ok()) delivery_->Drop(task);
   running_.erase(task);
   ++ended_;
   TaskReport report = Report(std::move(end));

@@ -31,6 +31,7 @@ struct TaskRunnerOptions {
   int64_t memory_bytes = 0;
   int threads = 1;
   std::string scratch_dir;  // local to this machine
+  std::string run_folder;   // of a run without datasets; "": it needs none, for no rows change partition
 };
 
 class TaskRunner {
@@ -51,6 +52,8 @@ class TaskRunner {
   // Runs a task to its end, however often it has to give its memory back on the way. Blocks. An error of the
   // task is in the report.
   Result<TaskReport> Run(TaskId task, const CancelToken& cancel = {});
+  // The rows that a task handed over at an output (of a sink "collect"), once it has ended well; once.
+  Delivery::Batches Take(TaskId task, int output) { return delivery_->Take(task, output); }
   // Ends a task that runs here; its report says cancelled. No task: nothing happens.
   void Cancel(TaskId task);
 
@@ -69,6 +72,7 @@ class TaskRunner {
   std::shared_ptr<Budget> budget_;
   Observer observer_;
   std::unique_ptr<RunDirectory> directory_;
+  std::shared_ptr<Delivery> delivery_ = std::make_shared<Delivery>();
   std::unique_ptr<TaskFactory> factory_;
   int slots_ = 1;
   std::mutex mutex_;

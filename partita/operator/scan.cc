@@ -188,11 +188,11 @@ class MemoryScan final : public Source {
     const int64_t left = init_.partition.rows - done_;
     if (left <= 0) return std::nullopt;
     const int64_t row = init_.partition.first_row + done_;
-    const auto& firsts = init_.table->first_rows;
-    const auto index =
-        static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), row) - firsts.begin()) - 1;
-    const auto& whole = init_.table->batches[index];
-    const int64_t offset = row - firsts[index];
+    if (init_.table->fetch) ARROW_RETURN_NOT_OK(Fetch(row, ctx));
+    const auto& rows_here = init_.table->fetch ? fetched_ : *init_.table;
+    const size_t index = IndexOf(rows_here.first_rows, row);
+    const auto& whole = rows_here.batches[index];
+    const int64_t offset = row - rows_here.first_rows[index];
     const int64_t rows = std::min(left, whole->num_rows() - offset);
     std::vector<std::shared_ptr<arrow::Array>> arrays;
     for (int column : columns_) arrays.push_back(whole->column(column)->Slice(offset, rows));
@@ -204,9 +204,50 @@ class MemoryScan final : public Source {
   }
 
  private:
+  static size_t IndexOf(const std::vector<int64_t>& firsts, int64_t row) {
+    return static_cast<size_t>(std::upper_bound(firsts.begin(), firsts.end(), row) - firsts.begin()) - 1;
+  }
+
+  // The block that `row` is in, unless it is the one at hand.
+  Status Fetch(int64_t row, const OperatorContext& ctx) {
+    const MemoryTable& table = *init_.table;
+    const size_t block = IndexOf(table.first_rows, row);
+    if (fetched_.schema && fetched_block_ == block) return Status::OK();
+    fetched_ = {};
+    claim_.Release();
+    const auto [rows, size_bytes] = table.blocks[block];
+    if (table.fetch_copies) {
+      ARROW_ASSIGN_OR_RAISE(claim_, ctx.pool->Reserve(size_bytes));
+    }
+    ARROW_ASSIGN_OR_RAISE(auto batches, table.fetch(static_cast<int64_t>(block)));
+    MemoryTable found;
+    found.schema = table.schema;
+    for (auto& batch : batches) {
+      if (!batch->schema()->Equals(*table.schema, /*check_metadata=*/false))
+        return OtherRows(block, "columns " + batch->schema()->ToString());
+      if (batch->num_rows() == 0) continue;
+      found.first_rows.push_back(table.first_rows[block] + found.num_rows);
+      found.num_rows += batch->num_rows();
+      found.batches.push_back(std::move(batch));
+    }
+    if (found.num_rows != rows) return OtherRows(block, std::to_string(found.num_rows) + " rows");
+    fetched_ = std::move(found);
+    fetched_block_ = block;
+    return Status::OK();
+  }
+
+  static Status OtherRows(size_t block, const std::string& what) {
+    return EnvironmentError(
+        "block " + std::to_string(block) + " turns out to have other rows than were counted: " + what,
+        "make the dataset again", /*retriable=*/false);
+  }
+
   ScanInit init_;
   std::vector<int> columns_;
   int64_t done_ = 0;
+  MemoryTable fetched_;  // one block of a table with `fetch`
+  size_t fetched_block_ = 0;
+  Reservation claim_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // Range: the source that counts. Memory: the source that gives a caller's batches.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,12 +13,26 @@
 
 namespace partita {
 
+// A piece of rows that lie elsewhere: an object of a cluster's store, a partition on one of its workers.
+struct RemoteBlock {
+  int64_t rows = 0;
+  int64_t size_bytes = 0;
+};
+
 // Batches that a caller handed to the run, by the `id` of its read step. Immutable; shared by all tasks.
 struct MemoryTable {
   std::shared_ptr<arrow::Schema> schema;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches;
-  std::vector<int64_t> first_rows;  // of each batch
+  std::vector<int64_t> first_rows;  // of each batch, or of each block
   int64_t num_rows = 0;
+
+  // Instead of `batches`: blocks whose rows are got when a task reads them. From any thread, also twice.
+  using Fetch = std::function<Result<std::vector<std::shared_ptr<arrow::RecordBatch>>>(int64_t block)>;
+  Fetch fetch;
+  std::vector<RemoteBlock> blocks;
+  // Whether what is got lies in memory of this process, and so in the budget; not: in a store of the
+  // engine's.
+  bool fetch_copies = true;
 };
 
 struct ScanInit {

@@ -1,5 +1,6 @@
 #include "partita/session/remote_run.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -21,7 +22,19 @@ std::string ScratchDir(const RunOptions& options) {
   return error ? "/tmp" : folder.string();
 }
 
+Status WritesNothing() { return UserError("the pipeline writes nothing", "add a write step"); }
+
+bool HandsOver(const Plan& plan) {
+  return std::any_of(plan.sinks.begin(), plan.sinks.end(),
+                     [](const PlanSink& sink) { return sink.op == "collect"; });
+}
+
 }  // namespace
+
+std::string RemoteRun::folder() const {
+  const Plan& plan = compiled_.plan;
+  return HandsOver(plan) && !plan.exchanges.empty() ? directory_->primary() : "";
+}
 
 Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const RunOptions& given,
                                                     Observer* observer) {
@@ -32,12 +45,16 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
   run->observer_ = observer != nullptr ? observer : &run->own_;
   const Plan& plan = run->compiled_.plan;
   auto datasets = DatasetsOf(plan).datasets;
-  if (datasets.empty()) return UserError("the pipeline writes nothing", "add a write step");
+  if (datasets.empty() && !HandsOver(plan)) return WritesNothing();
+  if (!datasets.empty() && HandsOver(plan))
+    return UserError("rows are handed over or written, not both in one run",
+                     "leave out the quarantine: on_error skip or fail");
+  const std::string scratch = datasets.empty() ? ScratchDir(given) : given.spill_dir;
   RunDirectory::Options options;
   options.fresh = given.fresh;
-  ARROW_ASSIGN_OR_RAISE(
-      run->directory_,
-      RunDirectory::Open(env_, std::move(datasets), IdentityOf(run->compiled_), given.spill_dir, options));
+  ARROW_ASSIGN_OR_RAISE(run->directory_, RunDirectory::Open(env_, std::move(datasets),
+                                                            IdentityOf(run->compiled_), scratch, options));
+  if (!run->folder().empty()) ARROW_RETURN_NOT_OK(env_->CreateDirs(run->folder()));
   run->observer_->started_us.store(env_->NowUnixMicros());
   ARROW_ASSIGN_OR_RAISE(run->coordinator_,
                         Coordinator::Make(env_, &plan, &run->compiled_.snapshot, run->directory_.get(),
@@ -46,13 +63,20 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
 }
 
 Result<RunResult> RemoteRun::Finish(const Status& status) {
+  if (HandsOver(compiled_.plan)) {
+    observer_->finished_us.store(env_->NowUnixMicros());
+    directory_->Close();
+    ARROW_RETURN_NOT_OK(status);
+    return RunResult();
+  }
   auto result =
       ConcludeRun(env_, directory_.get(), coordinator_->committer(), compiled_, options_, observer_, status);
   directory_->Close();
   return result;
 }
 
-Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled, const RunOptions& given) {
+Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled, const RunOptions& given,
+                                                          const std::string& run_folder) {
   auto worker = std::unique_ptr<RemoteWorker>(new RemoteWorker());
   worker->compiled_ = std::move(compiled);
   ARROW_ASSIGN_OR_RAISE(worker->options_, ResolveOptions(given, env_));
@@ -64,10 +88,10 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  ARROW_ASSIGN_OR_RAISE(
-      worker->runner_,
-      TaskRunner::Make(env_, &plan, &worker->compiled_.snapshot, IdentityOf(worker->compiled_),
-                       std::move(tables), {options.memory_bytes, options.threads, ScratchDir(options)}));
+  ARROW_ASSIGN_OR_RAISE(worker->runner_, TaskRunner::Make(env_, &plan, &worker->compiled_.snapshot,
+                                                          IdentityOf(worker->compiled_), std::move(tables),
+                                                          {options.memory_bytes, options.threads,
+                                                           ScratchDir(options), run_folder}));
   return worker;
 }
 
@@ -79,6 +103,7 @@ Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOpti
     return UserError("the plan has " + std::to_string(compiled.plan.stages.size()) +
                      " stages; there is no stage " + std::to_string(task.stage));
   }
+  if (DatasetsOf(compiled.plan).datasets.empty()) return WritesNothing();
   const auto open = [&] {
     RunDirectory::Options options;
     options.read_only_log = true;

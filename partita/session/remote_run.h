@@ -1,5 +1,7 @@
 // A run whose tasks are executed elsewhere: a Ray or Dask cluster, processes of this machine, a batch system.
-// docs/engines.md tells how an engine plugs in.
+// docs/engines.md tells how an engine plugs in. A plan whose rows a caller takes (sink "collect") hands them
+// over task by task, where it runs (TaskRunner::Take): the driver sees none, and nothing is kept of such a
+// run.
 //
 //   driver:  auto run = session.OpenRun(compiled, options, observer);     worker:  session.OpenWorker(…)
 //            instructions = run->coordinator()->Start(capacity) worker->runner()->Run(task) … OnReport,
@@ -20,6 +22,9 @@ class RemoteRun {
   const CompiledPlan& compiled() const { return compiled_; }
   // Everything was done by an earlier run: Finish() needs no engine.
   bool was_complete() const { return directory_->complete(); }
+  // Where rows that change partition lie: for OpenWorker of a run without datasets; "" of others, and where
+  // no rows do.
+  std::string folder() const;
   Coordinator* coordinator() { return coordinator_.get(); }
   Observer* observer() { return observer_; }
   // `status`: OK after kFinishRun; else why the run ends. Writes manifests and record, gives the folder free.

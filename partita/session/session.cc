@@ -65,7 +65,26 @@ Result<std::string> Session::AddTable(std::shared_ptr<arrow::Schema> schema,
     table->num_rows += batch->num_rows();
     table->batches.push_back(std::move(batch));
   }
-  const std::string name = "table-" + digest.substr(0, 32);
+  return Keep("table-" + digest.substr(0, 32), std::move(table));
+}
+
+Result<std::string> Session::AddBlocks(const std::string& name, std::shared_ptr<arrow::Schema> schema,
+                                       std::vector<RemoteBlock> blocks, MemoryTable::Fetch fetch,
+                                       bool fetch_copies) {
+  auto table = std::make_shared<MemoryTable>();
+  table->schema = std::move(schema);
+  for (const auto& block : blocks) {
+    if (block.rows < 0 || block.size_bytes < 0) return UserError("a block has negative rows or bytes");
+    table->first_rows.push_back(table->num_rows);
+    table->num_rows += block.rows;
+  }
+  table->blocks = std::move(blocks);
+  table->fetch = std::move(fetch);
+  table->fetch_copies = fetch_copies;
+  return Keep(name, std::move(table));
+}
+
+std::string Session::Keep(const std::string& name, std::shared_ptr<const MemoryTable> table) {
   std::lock_guard lock(mutex_);
   std::string id = name;
   for (int copy = 2; tables_.contains(id); ++copy) id = name + "-" + std::to_string(copy);

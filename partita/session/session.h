@@ -78,6 +78,10 @@ class Session {
   // Forget.
   Result<std::string> AddTable(std::shared_ptr<arrow::Schema> schema,
                                std::vector<std::shared_ptr<arrow::RecordBatch>> batches);
+  // The same of blocks that lie elsewhere and are got when a task reads them; each is a partition. `name`
+  // says what they are: another process that gives the same name goes on where this one stopped.
+  Result<std::string> AddBlocks(const std::string& name, std::shared_ptr<arrow::Schema> schema,
+                                std::vector<RemoteBlock> blocks, MemoryTable::Fetch fetch, bool fetch_copies);
   void ForgetTable(const std::string& id);
 
   // How much of the sources to look at: what the plan needs (metadata of the files that it cuts), all files
@@ -110,7 +114,9 @@ class Session {
   Result<std::unique_ptr<RemoteRun>> OpenRun(CompiledPlan compiled, const RunOptions& options,
                                              Observer* observer);
   // The side that executes them, in this process; also in one that another machine runs.
-  Result<std::unique_ptr<RemoteWorker>> OpenWorker(CompiledPlan compiled, const RunOptions& options);
+  // `run_folder`: RemoteRun::folder().
+  Result<std::unique_ptr<RemoteWorker>> OpenWorker(CompiledPlan compiled, const RunOptions& options,
+                                                   const std::string& run_folder = "");
   // The rows of from_memory's `id`; null: not known.
   std::shared_ptr<const MemoryTable> TableOf(const std::string& id);
 
@@ -135,6 +141,8 @@ class Session {
                                                  RunControl control,
                                                  std::optional<std::vector<WindowRead>> windows);
   friend class FirstRowsStream;
+
+  std::string Keep(const std::string& name, std::shared_ptr<const MemoryTable> table);
 
   Env* env_;
   std::mutex mutex_;

@@ -127,6 +127,14 @@ Result<Snapshot> Session::LookAtSources(const Pipeline& pipeline, Look look, con
       source.schema = it->second->schema;
       source.num_rows = it->second->num_rows;
       source.digest = id;
+      for (size_t i = 0; i < it->second->blocks.size(); ++i) {
+        SourceFile block;
+        block.entry.location = "block " + std::to_string(i);
+        block.entry.size_bytes = it->second->blocks[i].size_bytes;
+        block.inspected = true;
+        block.num_rows = it->second->blocks[i].rows;
+        source.files.push_back(std::move(block));
+      }
       snapshot.sources.push_back(std::move(source));
       continue;
     }

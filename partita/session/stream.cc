@@ -287,7 +287,7 @@ Result<int64_t> Session::Count(const Pipeline& pipeline, const std::string& step
     bool known = true;
     for (const auto& file : source.files) {
       known = known && file.num_rows >= 0;
-      rows += file.num_rows;
+      rows += source.num_rows < 0 ? file.num_rows : 0;
     }
     if (known) return rows;
   }

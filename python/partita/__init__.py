@@ -15,6 +15,7 @@ from . import _native  # first: checks pyarrow and loads the native module
 from ._functions import Actors, Aggregator, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
+from .clusters import from_dask, from_ray
 from .dataset import Dataset
 from .errors import (
     BugError,
@@ -90,11 +91,13 @@ __all__ = [
     "count",
     "describe",
     "from_arrow",
+    "from_dask",
     "from_items",
     "from_numpy",
     "from_pandas",
     "from_polars",
     "from_pydict",
+    "from_ray",
     "from_yaml",
     "func",
     "lit",

@@ -11,6 +11,7 @@ from . import _execute, batches
 from ._functions import Function
 from ._graph import Node, plan_lines
 from ._native import native, schema_of, session
+from .clusters import ToClusters
 from .errors import UserError
 from .options import RunOptions
 from .stats import RunStats, Text
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import polars
 
 
-class Dataset(Transforms, Writes, Training):
+class Dataset(Transforms, Writes, Training, ToClusters):
     """Rows, described and not yet read: a source and the steps applied to it.
 
     Made by `pt.read_parquet`, `pt.range`, `pt.from_arrow` and their like, never directly. A dataset never changes:

@@ -91,6 +91,11 @@ Rows RowsFrom(nb::handle object) {
                 "__arrow_c_stream__"));
 }
 
+std::shared_ptr<arrow::Schema> SchemaFrom(nb::handle object) {
+  nb::object capsule = object.attr("__arrow_c_schema__")();
+  return ValueOrThrow(arrow::ImportSchema(ContentOf<ArrowSchema>(capsule, "arrow_schema")));
+}
+
 std::shared_ptr<arrow::DataType> TypeFrom(nb::handle object) {
   nb::object capsule = object.attr("__arrow_c_schema__")();
   return ValueOrThrow(arrow::ImportType(ContentOf<ArrowSchema>(capsule, "arrow_schema")));

@@ -28,6 +28,8 @@ struct Rows {
 };
 // Any object with __arrow_c_stream__ or __arrow_c_array__ that holds rows.
 Rows RowsFrom(nb::handle object);
+// Any object with __arrow_c_schema__ that is a schema.
+std::shared_ptr<arrow::Schema> SchemaFrom(nb::handle object);
 // Any object with __arrow_c_schema__ that is a type.
 std::shared_ptr<arrow::DataType> TypeFrom(nb::handle object);
 // Any object with __arrow_c_array__.

@@ -1,4 +1,4 @@
-// Runs whose tasks other processes execute: what partita/engines drives.
+// Runs whose tasks other processes execute: what partita/engines drives; and rows that lie in a cluster.
 #include <arrow/buffer.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/writer.h>
@@ -6,6 +6,7 @@
 
 #include "partita/base/json.h"
 #include "partita/session/remote_run.h"
+#include "python/src/arrow_capsules.h"
 #include "python/src/session.h"
 
 namespace partita::python {
@@ -58,21 +59,30 @@ class Driver {
     return ResultJson(ValueOrThrow(std::move(result)));
   }
 
-  // By stage: the steps it fuses, and the exchanges that it reads.
+  std::string folder() const { return run_->folder(); }
+
+  // By stage: the steps it fuses, the exchanges that it reads, and where it hands rows over: [output, input
+  // of the sink].
   std::string Stages() const {
     const Plan& plan = run_->compiled().plan;
     Json stages = Json::array();
     for (size_t s = 0; s < plan.stages.size(); ++s) {
       const auto& stage = plan.stages[s];
-      Json steps = Json::array();
+      Json steps = Json::array(), hands_over = Json::array();
       if (stage.source.kind == PlanSource::Kind::kScan) steps.push_back(stage.source.step);
       for (const auto& node : stage.nodes) steps.push_back(node.step);
-      for (const auto& output : stage.outputs) {
+      for (size_t o = 0; o < stage.outputs.size(); ++o) {
+        const auto& output = stage.outputs[o];
+        if (output.kind == PlanOutput::Kind::kSink &&
+            plan.sinks[static_cast<size_t>(output.target)].op == "collect")
+          hands_over.push_back(Json::array({o, output.input_index}));
         const auto target = static_cast<size_t>(output.target);
         steps.push_back(output.kind == PlanOutput::Kind::kSink ? plan.sinks[target].step
                                                                : plan.exchanges[target].step);
       }
-      stages.push_back({{"steps", std::move(steps)}, {"reads", ExchangesReadBy(plan, static_cast<int>(s))}});
+      stages.push_back({{"steps", std::move(steps)},
+                        {"reads", ExchangesReadBy(plan, static_cast<int>(s))},
+                        {"hands_over", std::move(hands_over)}});
     }
     return CanonicalJson(stages);
   }
@@ -136,6 +146,13 @@ class Worker {
     nb::gil_scoped_release release;
     worker_->runner()->Cancel({stage, partition});
   }
+  nb::capsule Take(int stage, int64_t partition, int output) {
+    const auto& target = worker_->compiled().plan.stages.at(static_cast<size_t>(stage)).outputs;
+    const auto sink = static_cast<size_t>(target.at(static_cast<size_t>(output)).target);
+    return ToCapsule(
+        ValueOrThrow(arrow::RecordBatchReader::Make(worker_->runner()->Take({stage, partition}, output),
+                                                    worker_->compiled().plan.sinks.at(sink).schema)));
+  }
   int slots() const { return worker_->runner()->slots(); }
   int threads() const { return worker_->options().threads; }
   int64_t memory_bytes() const { return worker_->options().memory_bytes; }
@@ -154,10 +171,67 @@ Driver* OpenRun(const PySession& self, const CompiledPlan& plan, const OptionPai
   return new Driver(self.session, ValueOrThrow(self.session->OpenRun(plan, options, observed)));
 }
 
-Worker* OpenWorker(const PySession& self, const CompiledPlan& plan, const OptionPairs& given) {
+Worker* OpenWorker(const PySession& self, const CompiledPlan& plan, const OptionPairs& given,
+                   const std::string& run_folder) {
   const RunOptions options = ValueOrThrow(MakeRunOptions(plan.options, given));
   nb::gil_scoped_release release;
-  return new Worker(self.session, ValueOrThrow(self.session->OpenWorker(plan, options)));
+  return new Worker(self.session, ValueOrThrow(self.session->OpenWorker(plan, options, run_folder)));
+}
+
+// A plan that hands over the rows after a step.
+CompiledPlan CompileRows(const PySession& self, const Pipeline& pipeline, const std::string& step) {
+  nb::gil_scoped_release release;
+  return ValueOrThrow(self.session->CompilePipeline(ValueOrThrow(CollectPipeline(pipeline, step, -1))));
+}
+
+// Known to a session while this lives.
+struct Blocks {
+  SessionPtr session;
+  std::string id;
+  int64_t num_rows = 0;
+  Blocks(SessionPtr owner, std::string name, int64_t rows)
+      : session(std::move(owner)), id(std::move(name)), num_rows(rows) {}
+  Blocks(const Blocks&) = delete;
+  Blocks& operator=(const Blocks&) = delete;
+  ~Blocks() { session->ForgetTable(id); }
+};
+
+// `fetch(i)` gives anything with __arrow_c_stream__; an error it raises may pass, for a cluster is asked.
+MemoryTable::Fetch FetchOf(nb::object fetch) {
+  // The last copy may die in any thread.
+  std::shared_ptr<nb::object> function(new nb::object(std::move(fetch)), [](nb::object* object) {
+    nb::gil_scoped_acquire acquire;
+    delete object;
+  });
+  return [function](int64_t block) -> Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> {
+    nb::gil_scoped_acquire acquire;
+    try {
+      return RowsFrom((*function)(block)).batches;
+    } catch (const StatusError& error) {
+      return error.status;
+    } catch (const nb::python_error& error) {
+      const auto kind = nb::cast<std::string>(error.type().attr("__name__"));
+      return EnvironmentError("block " + std::to_string(block) + " cannot be read: " + kind + ": " +
+                                  nb::cast<std::string>(nb::str(error.value())),
+                              "rows that a cluster has lost must be made again", /*retriable=*/true);
+    }
+  };
+}
+
+Blocks* AddBlocks(const PySession& self, const std::string& name, nb::handle schema,
+                  const std::vector<std::pair<int64_t, int64_t>>& rows_and_bytes, nb::object fetch,
+                  bool fetch_copies) {
+  std::vector<RemoteBlock> blocks;
+  int64_t num_rows = 0;
+  for (const auto& [rows, size_bytes] : rows_and_bytes) {
+    blocks.push_back({rows, size_bytes});
+    num_rows += rows;
+  }
+  auto columns = SchemaFrom(schema);
+  return new Blocks(self.session,
+                    ValueOrThrow(self.session->AddBlocks(name, std::move(columns), std::move(blocks),
+                                                         FetchOf(std::move(fetch)), fetch_copies)),
+                    num_rows);
 }
 
 // The ids of the tables that the caller holds and the plan reads.
@@ -176,7 +250,8 @@ nb::bytes TableBytes(const PySession& self, const std::string& id) {
   {
     nb::gil_scoped_release release;
     const auto table = self.session->TableOf(id);
-    if (!table) throw StatusError(UserError("the rows that this plan reads from memory are gone"));
+    if (!table || table->fetch)
+      throw StatusError(UserError("the rows that this plan reads from memory are gone"));
     auto out = ValueOrThrow(arrow::io::BufferOutputStream::Create());
     auto writer = ValueOrThrow(arrow::ipc::MakeStreamWriter(out, table->schema));
     for (const auto& batch : table->batches) Check(writer->WriteRecordBatch(*batch));
@@ -200,6 +275,7 @@ void BindEngines(nb::module_& m) {
       .def("is_needed", &Driver::IsNeeded, nb::arg("stage"), nb::arg("partition"))
       .def("describe", &Driver::Describe, nb::arg("exchange"),
            "What a worker must know of a complete exchange.")
+      .def("folder", &Driver::folder, "For open_worker.")
       .def("stages", &Driver::Stages, "By stage: its steps, and the exchanges it reads, as JSON.")
       .def("finish", &Driver::Finish, nb::arg("error") = "",
            "Writes manifests and record; returns the result.");
@@ -207,6 +283,8 @@ void BindEngines(nb::module_& m) {
       .def("add_exchange", &Worker::AddExchange, nb::arg("exchange"), nb::arg("description"))
       .def("run", &Worker::Run, nb::arg("stage"), nb::arg("partition"), "Blocks; returns the report.")
       .def("cancel", &Worker::Cancel, nb::arg("stage"), nb::arg("partition"))
+      .def("take", &Worker::Take, nb::arg("stage"), nb::arg("partition"), nb::arg("output"),
+           "The rows that a task handed over, as an arrow_array_stream capsule; once.")
       .def_prop_ro("slots", &Worker::slots)
       .def_prop_ro("threads", &Worker::threads)
       .def_prop_ro("memory_bytes", &Worker::memory_bytes)
@@ -214,7 +292,15 @@ void BindEngines(nb::module_& m) {
   m.def("open_run", &OpenRun, nb::arg("session"), nb::arg("plan"), nb::arg("options"), nb::arg("observer"),
         nb::rv_policy::take_ownership, nb::keep_alive<0, 4>());
   m.def("open_worker", &OpenWorker, nb::arg("session"), nb::arg("plan"), nb::arg("options"),
-        nb::rv_policy::take_ownership);
+        nb::arg("run_folder") = "", nb::rv_policy::take_ownership);
+  m.def("compile_rows", &CompileRows, nb::arg("session"), nb::arg("pipeline"), nb::arg("step"));
+  nb::class_<Blocks>(m, "Blocks", nb::is_weak_referenceable(),
+                     "Rows that lie in a cluster, known to a session until this object dies.")
+      .def_ro("id", &Blocks::id)
+      .def_ro("num_rows", &Blocks::num_rows);
+  m.def("add_blocks", &AddBlocks, nb::arg("session"), nb::arg("name"), nb::arg("schema"), nb::arg("blocks"),
+        nb::arg("fetch"), nb::arg("fetch_copies"), nb::rv_policy::take_ownership,
+        "`blocks`: rows and bytes of each; `fetch(i)` gives the rows of one, from any thread.");
   m.def(
       "engine_of",
       [](const CompiledPlan& plan, const OptionPairs& given) {

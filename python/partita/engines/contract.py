@@ -12,14 +12,17 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 import pyarrow as pa
 
 from .._native import native
 from ..errors import RunEnvironmentError
 
-PROTOCOL = 1
+if TYPE_CHECKING:
+    from .blocks import RemoteForm
+
+PROTOCOL = 2
 
 TaskId: TypeAlias = tuple[int, int]  # stage, partition
 
@@ -33,6 +36,8 @@ class Setup(TypedDict):
     plan_hash: str
     options: list[tuple[str, str]]
     tables: list[bytes]  # rows that the driver's process holds, as Arrow IPC streams
+    remote: list[RemoteForm]  # rows that lie in the cluster
+    folder: str  # of a run that hands over its rows, where some change partition; else ""
     cwd: str  # relative paths of the plan start here
 
 
@@ -46,6 +51,7 @@ class Submission:
         exchanges: What their worker must have been told of before: see `Engine.share`.
         name: For the engine's dashboard.
         copy_of: Another submission with the same tasks that still runs: to be given to another worker.
+        outputs: At which each task hands its rows over: see `Worker.take`. Of `to_ray` and `to_dask` alone.
     """
 
     key: int
@@ -53,14 +59,25 @@ class Submission:
     exchanges: tuple[int, ...]
     name: str
     copy_of: int | None = None
+    outputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker ran the tasks to their ends; `reports` in their order, as `Worker.run` returned them."""
+    """A worker ran the tasks to their ends; `reports` in their order, as `Worker.run` returned them.
+
+    `rows`: of each task, by output of the submission, a name of the rows that the engine keeps: a reference, a future.
+    """
 
     key: int
     reports: Sequence[bytes]
+    rows: Sequence[Sequence[Any]] = ()
+
+
+def by_task(submission: Submission, rows: Sequence[Any]) -> list[Sequence[Any]]:
+    """`Ended.rows` of all in one row."""
+    width = len(submission.outputs)
+    return [rows[i * width : (i + 1) * width] for i in range(len(submission.tasks))] if width else []
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,9 @@ class Engine(Protocol):
     def open(self, setup: Setup) -> None:
         """Connects, and starts or finds workers. Raises when no work can start; see `check_build`."""
 
+    def keep_connection(self) -> None:
+        """Before `open`, of a run that hands rows over: `close` must leave them reachable. Raises where it cannot."""
+
     def slots(self) -> int:
         """Submissions that workers can run at once now: the sum over them of `Worker.slots`. May change at any time."""
 
@@ -100,6 +120,11 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Ends all workers and what they do. Called once, also after an error, also when open failed."""
+
+
+def first_line(error: BaseException | None) -> str:
+    """What an error says, where a stack may follow; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from distributed.protocol.pickle import dumps
 
 from ..errors import RunEnvironmentError, UserError
 from . import dask_plugins
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line
 from .dask_plugins import RunPlugin, SweepPlugin
 
 REACH_SECONDS = 15.0  # for the scheduler to answer
@@ -58,6 +58,7 @@ class _Running:
     submission: Submission
     future: Future
     address: str | None  # where it was sent; None: where Dask likes
+    whole: Future | None = None  # reports and tables, where rows are handed over; `future` is of the reports
 
 
 class Dask:
@@ -75,6 +76,13 @@ class Dask:
         self._news: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._annotations: dict[str, Any] = {}
+        self._rows: list[Future] = []  # handed over, and perhaps not yet apart from what they were made with
+
+    def keep_connection(self) -> None:
+        if self._address:
+            raise UserError(
+                "rows are handed over to the program's own client", hint="make a distributed.Client; engine='dask'"
+            )
 
     def open(self, setup: Setup) -> None:
         self._annotations = dict(dask.get_annotations())
@@ -113,6 +121,7 @@ class Dask:
             submission.key,
             submission.tasks,
             submission.exchanges,
+            submission.outputs,
             *(self._descriptions[x] for x in submission.exchanges),
             key=(f"{submission.name}-{self._run}", submission.key),
             pure=False,
@@ -123,7 +132,10 @@ class Dask:
             resources=self._annotations.get("resources"),
             priority=self._annotations.get("priority", 0),
         )
-        self._running[submission.key] = _Running(submission, future, address)
+        whole = None
+        if submission.outputs:  # tables stay where they are made
+            whole, future = future, self._client.submit(_part_of, future, 0, pure=False)
+        self._running[submission.key] = _Running(submission, future, address, whole)
         if address:
             self._workers[address].running.add(submission.key)
         key = submission.key
@@ -152,6 +164,10 @@ class Dask:
     def close(self) -> None:
         if self._client is None:
             return
+        if self._rows:  # the reports said that they are there
+            with contextlib.suppress(Exception):
+                distributed.wait(self._rows, timeout=CLOSE_SECONDS)
+            self._rows.clear()
         with contextlib.suppress(Exception):
             self._client.cancel([running.future for running in self._running.values()], force=True)
         self._running.clear()
@@ -188,7 +204,7 @@ class Dask:
             self._client = Client(address, timeout=REACH_SECONDS, set_as_default=False, name="partita")
         except (OSError, ValueError) as error:
             raise RunEnvironmentError(
-                f"the Dask scheduler at {address} cannot be reached: {_first_line(error)}",
+                f"the Dask scheduler at {address} cannot be reached: {first_line(error)}",
                 hint="check the address; `dask scheduler` prints it when it starts",
             ) from None
 
@@ -220,7 +236,7 @@ class Dask:
                 error = registered.exception() if registered.done() else None
                 raise RunEnvironmentError(
                     f"no worker of the Dask cluster at {self._address} was ready within {OPEN_SECONDS:.0f} seconds"
-                    + (f": {_first_line(error)}" if error else ""),
+                    + (f": {first_line(error)}" if error else ""),
                     hint="the workers' logs tell why",
                 )
             time.sleep(0.02)
@@ -282,9 +298,17 @@ class Dask:
                 self._done.put(key)  # later: its worker died with them, and Dask runs it again
                 continue
             del self._running[key]
+            rows: list[Any] = []
+            if key in reports and running.whole is not None:
+                count = len(reports[key]) * len(running.submission.outputs)
+                rows = self._client.map(_part_of, [running.whole] * count, range(1, count + 1), pure=False)
+                self._rows.extend(rows)
             if running.address and running.address in self._workers:
                 self._workers[running.address].running.discard(key)
-            events.append(Ended(key, reports[key]) if key in reports else _lost(key, running.future))
+            if key in reports:
+                events.append(Ended(key, reports[key], by_task(running.submission, rows)))
+            else:
+                events.append(_lost(key, running.future))
         return events
 
     def _gather(self, keys: list[int]) -> dict[int, list[bytes]]:
@@ -318,10 +342,20 @@ def _constant(value: bytes) -> bytes:
 
 
 def _run_tasks(
-    run: str, key: int, tasks: tuple[TaskId, ...], exchanges: tuple[int, ...], *descriptions: bytes
-) -> list[bytes]:
-    """The reports; without those of tasks that were cancelled before they began."""
-    plugin: Any = get_worker().plugins[run]
+    run: str,
+    key: int,
+    tasks: tuple[TaskId, ...],
+    exchanges: tuple[int, ...],
+    outputs: tuple[int, ...],
+    *descriptions: bytes,
+) -> list[Any]:
+    """The reports; without those of tasks that were cancelled before they began.
+
+    With `outputs` a list of them and of tables: of each task, by output.
+    """
+    plugin: Any = get_worker().plugins.get(run)
+    if plugin is None:  # Dask makes again what a lost worker held
+        raise RuntimeError("these rows were on a worker that is lost, and the run that made them has ended")
     worker = plugin.wait()
     with _adding:
         for exchange, description in zip(exchanges, descriptions, strict=True):
@@ -337,7 +371,13 @@ def _run_tasks(
             reports.extend(worker.run([task]))
     finally:
         del plugin.running[key]
+    if outputs:
+        return [reports, *(worker.take(task, o) for task in tasks[: len(reports)] for o in outputs)]
     return reports
+
+
+def _part_of(whole: list[Any], index: int) -> Any:
+    return whole[index]
 
 
 def _cancel_tasks(run: str, key: int, dask_worker: Any = None) -> None:
@@ -362,8 +402,4 @@ def _lost(key: int, future: Future) -> Lost:
             f"it killed the workers that ran it, the last at {error.last_worker.address}; do they need more memory?",
             retriable=False,
         )
-    return Lost(key, _first_line(error))
-
-
-def _first_line(error: BaseException | None) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return Lost(key, first_line(error))

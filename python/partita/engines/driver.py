@@ -7,6 +7,7 @@ far longer than its like gets a copy on another worker where slots are free; the
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
@@ -18,9 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._native import native, session
-from ..errors import PartitaError, ResourceError, RunEnvironmentError
+from ..errors import PartitaError, ResourceError, RunEnvironmentError, UserError
 from . import open_engine
-from .contract import PROTOCOL, Ended, Engine, Event, Lost, Setup, Submission, TaskId, build
+from .blocks import form_of
+from .contract import PROTOCOL, Ended, Engine, Event, Lost, Setup, Submission, TaskId, build, first_line
 
 WAIT_SECONDS = 0.05  # between looks at the clock, at signals and at the progress
 BATCH_SECONDS = 1.0  # of work in a submission of small tasks
@@ -36,6 +38,7 @@ TABLE_MOST_BYTES = 256 << 20
 class _Stage:
     name: str
     reads: tuple[int, ...]
+    hands_over: tuple[tuple[int, int], ...]  # (output, input of the sink)
     waiting: deque[TaskId] = field(default_factory=deque)
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=64))  # a task, of those that ended last
 
@@ -51,9 +54,11 @@ class _Running:
     copied: bool = False
 
 
-def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]]) -> Setup:
+def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]], engine: str) -> Setup:
     """What a worker of this process's run needs to know."""
-    tables = [native.table_bytes(session, name) for name in dict.fromkeys(native.tables_of(plan))]
+    names = list(dict.fromkeys(native.tables_of(plan)))
+    remote = {name: form for name in names if (form := form_of(name, engine)) is not None}
+    tables = [native.table_bytes(session, name) for name in names if name not in remote]
     if sum(map(len, tables)) > TABLE_MOST_BYTES:
         raise ResourceError(
             "the pipeline reads more rows from this process's memory than are sent to workers",
@@ -66,6 +71,8 @@ def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]]) -> Setup:
         "plan_hash": plan.plan_hash,
         "options": [pair for pair in pairs if pair[0] not in ("engine", "fresh")],
         "tables": tables,
+        "remote": list(remote.values()),
+        "folder": "",
         "cwd": os.getcwd(),
     }
 
@@ -78,7 +85,7 @@ def run(
     engine: str | Engine,
 ) -> str:
     """Runs a plan on an engine; the result as `session.run` gives it."""
-    setup = setup_for(plan, pairs)
+    setup = setup_for(plan, pairs, engine.partition(":")[0] if isinstance(engine, str) else engine.name)
     driven = native.open_run(session, plan, pairs, observer)
     if isinstance(engine, str):
         try:
@@ -89,6 +96,34 @@ def run(
     return _Driver(driven, engine, setup, poll).run()
 
 
+def hand_over(
+    plan: native.CompiledPlan,
+    pairs: list[tuple[str, str]],
+    observer: native.Observer,
+    poll: Callable[[], None] | None,
+    engine: Engine,
+    folder: str | None,
+) -> list[Any]:
+    """Runs a plan whose rows are handed over: what the engine calls those of each partition, in order.
+
+    `folder`: on storage that all workers see, for rows that change partition. Nothing is left there.
+    """
+    setup = setup_for(plan, pairs, engine.name)
+    kept = [pair for pair in pairs if pair[0] != "spill-dir"]
+    driven = native.open_run(session, plan, kept if folder is None else [*kept, ("spill-dir", folder)], observer)
+    setup["folder"] = driven.folder()
+    if setup["folder"] and folder is None:
+        error = UserError(
+            "rows change partition on their way, and the cluster's nodes have no folder for them",
+            hint="name one on storage that all of them mount: folder='/shared/scratch'",
+        )
+        driven.finish(_status(error))
+        raise error
+    run = _Driver(driven, engine, setup, poll)
+    run.run()
+    return [rows for _, rows in sorted(run.handed.items(), key=lambda item: item[0])]
+
+
 class _Driver:
     def __init__(self, driven: native.Driver, engine: Engine, setup: Setup, poll: Callable[[], None] | None) -> None:
         self._driven = driven
@@ -96,8 +131,10 @@ class _Driver:
         self._setup = setup
         self._poll = poll
         self._stages = [
-            _Stage(" > ".join(stage["steps"]), tuple(stage["reads"])) for stage in json.loads(driven.stages())
+            _Stage(" > ".join(stage["steps"]), tuple(stage["reads"]), tuple(map(tuple, stage["hands_over"])))
+            for stage in json.loads(driven.stages())
         ]
+        self.handed: dict[tuple[int, int], Any] = {}  # rows that count, by input of the sink and partition
         self._running: dict[int, _Running] = {}
         self._copies: dict[TaskId, set[int]] = {}  # submissions that a task is in
         self._shared: set[int] = set()
@@ -124,7 +161,9 @@ class _Driver:
         if isinstance(failure, PartitaError):
             self._driven.finish(_status(failure))
         elif isinstance(failure, Exception):
-            failure = RunEnvironmentError(f"the engine {self._engine.name} failed: {_first_line(failure)}")
+            failure = RunEnvironmentError(
+                f"the engine {self._engine.name} failed: {type(failure).__name__}: {first_line(failure)}"
+            )
             self._driven.finish(_status(failure))
         else:  # Ctrl-C
             self._driven.cancel()
@@ -219,7 +258,8 @@ class _Driver:
             if exchange not in self._shared:
                 self._shared.add(exchange)
                 self._engine.share(exchange, self._driven.describe(exchange))
-        submission = Submission(self._next_key, tasks, stage.reads, stage.name, copy_of)
+        outputs = tuple(output for output, _ in stage.hands_over)
+        submission = Submission(self._next_key, tasks, stage.reads, stage.name, copy_of, outputs)
         self._next_key += 1
         self._running[submission.key] = _Running(submission, time.monotonic())
         for task in tasks:
@@ -259,7 +299,12 @@ class _Driver:
             seconds = (time.monotonic() - running.began) / len(tasks)
             if not running.cancelled:
                 self._stages[tasks[0][0]].seconds.extend([seconds] * len(tasks))
-            for report in event.reports:
+            for task, report, rows in itertools.zip_longest(tasks, event.reports, event.rows):
+                if report is None:
+                    break
+                if rows and self._needed(task):  # of an attempt that failed: what the next one gives replaces it
+                    for (_, sink_input), found in zip(self._stages[task[0]].hands_over, rows, strict=True):
+                        self.handed[sink_input, task[1]] = found
                 self._carry(self._driven.report(report))
             tasks = tasks[len(event.reports) :]
         for task in tasks:
@@ -288,11 +333,6 @@ class _Driver:
         for task in tasks:
             if not self._copies[task]:
                 del self._copies[task]
-
-
-def _first_line(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}"
-    return text.strip().splitlines()[0]
 
 
 def _not_needed() -> str:

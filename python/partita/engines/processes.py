@@ -46,6 +46,9 @@ class Processes:
         self._starts = 0
         self._setup: Setup | None = None
 
+    def keep_connection(self) -> None:
+        raise UserError("worker processes keep no rows", hint="use the engine ray, dask or local")
+
     def open(self, setup: Setup) -> None:
         options = dict(native.resolve_options(setup["options"]))
         threads, memory = max(1, int(options["threads"]) // self._count), int(options["memory"]) // self._count

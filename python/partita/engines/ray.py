@@ -23,7 +23,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..errors import PartitaError, RunEnvironmentError
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line
 
 LOOK_SECONDS = 2.0  # between looks for nodes that joined
 REACH_SECONDS = 10.0  # for the head to answer at all
@@ -65,7 +65,16 @@ class NodeWorker:
             time.sleep(1)
         os._exit(1)
 
-    def run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]]) -> list[bytes] | str:
+    def run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]], outputs: Sequence[int] = ()) -> Any:
+        """The reports, or what went wrong. With `outputs` a tuple of them and of tables: of each task, by output."""
+        reports = self._run(tasks, exchanges)
+        if not outputs:
+            return reports
+        if isinstance(reports, str):
+            return (reports, *[None] * (len(tasks) * len(outputs)))
+        return (reports, *(self._worker.take(task, output) for task in tasks for output in outputs))
+
+    def _run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]]) -> list[bytes] | str:
         try:
             with self._lock:
                 for exchange, (reference,) in exchanges.items():
@@ -99,6 +108,7 @@ class _Running:
     submission: Submission
     node: _Node
     reference: Any
+    rows: list[Any]  # references to tables, of each task by output
 
 
 class Ray:
@@ -117,9 +127,11 @@ class Ray:
         self._closing = threading.Event()
         self._pinger = threading.Thread(target=self._ping, name="partita-ping", daemon=True)
 
+    def keep_connection(self) -> None:
+        self._connect()
+
     def open(self, setup: Setup) -> None:
-        if not ray.is_initialized():
-            self._connect()
+        self._connected = self._connect()
         self._setup = ray.put(setup)
         self._threads = int(dict(setup["options"]).get("threads", 0))
         self._pinger.start()
@@ -163,9 +175,13 @@ class Ray:
         others = [node for node in nodes if original is None or node is not original.node] or nodes
         node = max(others, key=lambda node: node.free)
         exchanges = {x: [self._descriptions[x]] for x in submission.exchanges}
-        reference = node.actor.run.options(name=submission.name).remote(submission.tasks, exchanges)
+        # Results are the driver's: they outlive the worker that made them, in its node's store.
+        count = 1 + len(submission.tasks) * len(submission.outputs)
+        run = node.actor.run.options(name=submission.name, num_returns=count)
+        made = run.remote(submission.tasks, exchanges, submission.outputs)
+        reference, *rows = made if count > 1 else [made]
         node.running.add(submission.key)
-        self._running[submission.key] = _Running(submission, node, reference)
+        self._running[submission.key] = _Running(submission, node, reference, rows)
 
     def cancel(self, key: int) -> None:
         if running := self._running.get(key):
@@ -206,7 +222,10 @@ class Ray:
         if self._connected:
             ray.shutdown()
 
-    def _connect(self) -> None:
+    def _connect(self) -> bool:
+        """Unless the program has a connection; whether it had none."""
+        if ray.is_initialized():
+            return False
         host, _, port = self._address.rpartition(":")
         if host:
             try:
@@ -224,7 +243,7 @@ class Ray:
                 f"the Ray cluster at {self._address or 'this machine'} cannot be joined: {error}",
                 hint="name its head: ray://host:6379; driver and cluster must run the same versions of Ray and Python",
             ) from None
-        self._connected = True
+        return True
 
     def _look(self) -> None:
         """A worker for each node that has none."""
@@ -278,18 +297,16 @@ class Ray:
         except RayError as error:
             if isinstance(error, RayActorError):
                 self._drop(running.node)
-            return [Lost(key, f"the worker on node {running.node.address} was lost: {_first_line(error)}")]
-        return [Lost(key, reports)] if isinstance(reports, str) else [Ended(key, reports)]
+            return [Lost(key, f"the worker on node {running.node.address} was lost: {first_line(error)}")]
+        if isinstance(reports, str):
+            return [Lost(key, reports)]
+        return [Ended(key, reports, by_task(running.submission, running.rows))]
 
     def _drop(self, node: _Node) -> None:
         if self._nodes.get(node.id) is node:
             del self._nodes[node.id]
             with contextlib.suppress(RayError):
                 ray.kill(node.actor)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _as_raised(error: PartitaError) -> PartitaError:
@@ -306,7 +323,7 @@ def _cannot_begin(node: _Node, error: RayError) -> PartitaError | None:
             hint="install the driver's wheel there, or ship it: ray.init(runtime_env={'pip': […]}) before the run",
         )
     if isinstance(error, RayTaskError):
-        return RunEnvironmentError(f"the worker on the Ray node {node.address} failed: {_first_line(error.cause)}")
+        return RunEnvironmentError(f"the worker on the Ray node {node.address} failed: {first_line(error.cause)}")
     return None
 
 

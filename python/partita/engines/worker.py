@@ -12,7 +12,18 @@ import pyarrow as pa
 
 from .._native import native, session
 from ..errors import RunEnvironmentError
+from .blocks import opened
 from .contract import Setup, TaskId, check_build
+
+
+class _Stream:
+    """A capsule on its way to pyarrow."""
+
+    def __init__(self, capsule: object) -> None:
+        self._capsule = capsule
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._capsule
 
 
 class Worker:
@@ -23,10 +34,11 @@ class Worker:
         with contextlib.suppress(OSError):
             os.chdir(setup["cwd"])
         self._tables = [session.add_table(pa.ipc.open_stream(io.BytesIO(rows)).read_all()) for rows in setup["tables"]]
+        self._remote = [opened(form) for form in setup["remote"]]
         plan = native.CompiledPlan.from_text(setup["plan"])
         if plan.plan_hash != setup["plan_hash"]:
             raise RunEnvironmentError(f"the worker on {platform.node()} reads another plan than the driver sent")
-        self._native = native.open_worker(session, plan, setup["options"])
+        self._native = native.open_worker(session, plan, setup["options"], setup["folder"])
 
     @property
     def slots(self) -> int:
@@ -43,6 +55,10 @@ class Worker:
     def run(self, tasks: Sequence[TaskId]) -> list[bytes]:
         """Runs them in turn; their reports. An error of a task is in its report."""
         return [self._native.run(stage, partition) for stage, partition in tasks]
+
+    def take(self, task: TaskId, output: int) -> pa.Table:
+        """The rows that a task handed over at an output, out of the budget; once. Of one that failed: none."""
+        return pa.table(_Stream(self._native.take(*task, output)))
 
     def cancel(self, tasks: Iterable[TaskId]) -> None:
         for stage, partition in tasks:
