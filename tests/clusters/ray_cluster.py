@@ -14,6 +14,7 @@ _START_SECONDS = 120  # about ten when the machine is idle
 class RayCluster(Cluster):
     kind = "ray"
     object_store_bytes = 160 * MIB
+    gpus = 0  # that nodes say they have, beside the head
 
     @property
     def gcs(self) -> str:
@@ -54,7 +55,7 @@ class RayCluster(Cluster):
         self._ray(host, "--head", f"--port={_PORT}", "--include-dashboard=false")
 
     def _start_node(self, host: Host) -> None:
-        self._ray(host, f"--address={self.gcs}")
+        self._ray(host, f"--address={self.gcs}", f"--num-gpus={self.gpus}")
 
     def _head_is_well(self) -> bool:
         return bool(self.head.is_up and self.head.processes("gcs_server") and self.head.processes("raylet/raylet"))

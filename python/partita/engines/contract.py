@@ -37,6 +37,7 @@ class Setup(TypedDict):
     options: list[tuple[str, str]]
     tables: list[bytes]  # rows that the driver's process holds, as Arrow IPC streams
     remote: list[RemoteForm]  # rows that lie in the cluster
+    gpus: list[tuple[float, int]]  # that functions ask for: GPUs or a share of one, by how many workers (0: any)
     folder: str  # of a run that hands over its rows, where some change partition; else ""
     cwd: str  # relative paths of the plan start here
 

@@ -64,17 +64,24 @@ def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]], engine: s
             "the pipeline reads more rows from this process's memory than are sent to workers",
             hint="write them to storage first, and read them from there",
         )
+    text = plan.to_text()
     return {
         "protocol": PROTOCOL,
         "build": build(),
-        "plan": plan.to_text(),
+        "plan": text,
         "plan_hash": plan.plan_hash,
         "options": [pair for pair in pairs if pair[0] not in ("engine", "fresh")],
         "tables": tables,
         "remote": list(remote.values()),
+        "gpus": _gpus_of(json.loads(text)["plan"]),
         "folder": "",
         "cwd": os.getcwd(),
     }
+
+
+def _gpus_of(plan: dict[str, Any]) -> list[tuple[float, int]]:
+    given = [node["args"] for stage in plan["stages"] for node in stage["nodes"] if node["args"].get("num_gpus")]
+    return [(float(args["num_gpus"]), int(args.get("concurrency") or 0)) for args in given]
 
 
 def run(

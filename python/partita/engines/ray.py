@@ -20,10 +20,10 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ..errors import PartitaError, RunEnvironmentError
 from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line
+from .ray_places import places
 
 LOOK_SECONDS = 2.0  # between looks for nodes that joined
 REACH_SECONDS = 10.0  # for the head to answer at all
@@ -34,7 +34,6 @@ CLIENT_PORT = 10001
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
 PING_SECONDS = 3.0
 SILENT_SECONDS = 15.0  # a worker that hears no ping for so long ends: its driver is dead, or cannot be reached
-MEMORY_SHARE = 0.8  # of what Ray counts as a node's memory, which is without its object store
 
 
 class NodeWorker:
@@ -119,6 +118,7 @@ class Ray:
         self._connected = False  # by us
         self._setup: Any = None
         self._threads = 0  # of a worker, where the user said so
+        self._gpus: list[tuple[float, int]] = []  # that functions want: see ray_places.gpus_for
         self._nodes: dict[str, _Node] = {}
         self._starts: dict[str, int] = {}
         self._running: dict[int, _Running] = {}
@@ -133,11 +133,13 @@ class Ray:
     def open(self, setup: Setup) -> None:
         self._connected = self._connect()
         self._setup = ray.put(setup)
+        self._gpus = setup["gpus"]
         self._threads = int(dict(setup["options"]).get("threads", 0))
         self._pinger.start()
         self._look()
         if not self._nodes:
-            raise RunEnvironmentError(f"the Ray cluster at {self._address} has no node with processors")
+            what = "processors" + (" and the GPUs that the plan's functions ask for" if self._gpus else "")
+            raise RunEnvironmentError(f"the Ray cluster at {self._address or 'hand'} has no node with {what}")
         self._wait_for_workers()
 
     def _wait_for_workers(self) -> None:
@@ -246,23 +248,22 @@ class Ray:
         return True
 
     def _look(self) -> None:
-        """A worker for each node that has none."""
+        """A worker for each place that has none."""
         self._looked = time.monotonic()
-        for facts in ray.nodes():  # type: ignore[no-untyped-call]
-            node, cpus = facts["NodeID"], int(facts["Resources"].get("CPU", 0))
-            if not facts["Alive"] or cpus < 1 or node in self._nodes or self._starts.get(node, 0) >= MOST_STARTS:
+        for place in places(self._gpus):
+            if place.id in self._nodes or self._starts.get(place.id, 0) >= MOST_STARTS:
                 continue
-            self._starts[node] = self._starts.get(node, 0) + 1
-            cpus = min(cpus, self._threads or cpus)
-            memory = int(facts["Resources"].get("memory", 0) * MEMORY_SHARE)
+            self._starts[place.id] = self._starts.get(place.id, 0) + 1
+            cpus = min(place.cpus, self._threads or place.cpus)
             worker: Any = ray.remote(NodeWorker).options(
                 num_cpus=cpus,
+                num_gpus=place.gpus,
                 max_concurrency=cpus + MORE_THREADS,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+                scheduling_strategy=place.strategy,
             )
             actor = worker.remote()
-            opening = actor.open.remote(self._setup, cpus, memory)
-            self._nodes[node] = _Node(node, facts["NodeManagerAddress"], actor, opening)
+            opening = actor.open.remote(self._setup, cpus, place.memory_bytes)
+            self._nodes[place.id] = _Node(place.id, place.address, actor, opening)
 
     def _greet(self, seconds: float, *, strict: bool) -> None:
         """Takes in workers that are ready. `strict`: one that refuses to work ends the run."""
