@@ -4,6 +4,7 @@
 
 #include "partita/base/json.h"
 #include "partita/storage/http/http_file.h"
+#include "partita/storage/s3/s3_store.h"
 
 namespace partita {
 namespace {
@@ -89,7 +90,7 @@ Result<std::string> LocalPath(std::string_view location) {
   if (scheme.empty()) return std::string(location);
   if (scheme != "file") {
     return UserError("'" + std::string(location) + "' is not a local path",
-                     "use a local path, file://, http:// or https://");
+                     "use a local path, file://, s3://, http:// or https://");
   }
   std::string_view rest = location.substr(7);
   if (rest.substr(0, 10) == "localhost/") rest.remove_prefix(9);
@@ -104,6 +105,7 @@ Result<std::string> LocalPath(std::string_view location) {
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenFile(Env* env, const FileEntry& entry,
                                                               arrow::MemoryPool* pool,
                                                               const CancelToken& cancel) {
+  if (IsS3(entry.location)) return OpenS3File(entry, pool, cancel);
   if (IsRemote(entry.location)) return OpenHttpFile(entry, pool, cancel);
   ARROW_ASSIGN_OR_RAISE(const std::string path, LocalPath(entry.location));
   ARROW_ASSIGN_OR_RAISE(const FileStatus status, env->Stat(path));

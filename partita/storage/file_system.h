@@ -1,5 +1,5 @@
 // Where bytes are: listing and opening by location. A location is a local path, "file:///p",
-// "http(s)://host/p", later "s3://…". Everything downstream sees only FileEntry and arrow::io interfaces.
+// "http(s)://host/p", "s3://bucket/key". Everything downstream sees only FileEntry and arrow::io interfaces.
 // Thread-safe.
 #pragma once
 
@@ -48,13 +48,13 @@ struct ListOptions {
   CancelToken cancel;  // looked at before each folder and URL, and while a URL answers
 };
 
-// Expands locations (a file, a folder, a glob with * ? [..] {a,b} **, an http(s) URL) to files sorted by
-// location, each once. A location that matches nothing is a user error that names it and, where near, what
+// Expands locations (a file, a folder, a glob with * ? [..] {a,b} **, each also below s3://; an http(s) URL) to
+// files sorted by location, each once. A location that matches nothing is a user error that names it and, where near, what
 // exists beside it.
 Result<std::vector<FileEntry>> ListFiles(Env* env, const std::vector<std::string>& locations,
                                          const ListOptions& options);
 
-// Opens for positioned reads. HTTP uses range requests (and reads the whole body, at most 256 MiB, where the
+// Opens for positioned reads. S3 and HTTP use range requests (and reads the whole body, at most 256 MiB, where the
 // server has none). If the file is not what `entry` says (size, mtime, etag) any more: an environment error,
 // not retriable.
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenFile(Env* env, const FileEntry& entry,

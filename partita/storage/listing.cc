@@ -1,4 +1,4 @@
-// ListFiles: what locations name, by way of Env. A glob is walked component by component; a folder, named or
+// ListFiles: what locations name, by way of a Store. A glob is walked component by component; a folder, named or
 // matched by a glob, stands for the files below it.
 #include <algorithm>
 
@@ -6,6 +6,7 @@
 #include "partita/storage/file_system.h"
 #include "partita/storage/glob.h"
 #include "partita/storage/http/http_file.h"
+#include "partita/storage/store.h"
 
 namespace partita {
 namespace {
@@ -15,7 +16,7 @@ constexpr int kMaxDepth = 32;
 constexpr size_t kMaxNamesShown = 5;
 
 // A Hive folder may name a column that begins with "_": "__step=parse".
-bool IsHidden(const DirEntry& entry) {
+bool IsHidden(const StoredEntry& entry) {
   if (entry.name.empty()) return false;
   return entry.name[0] == '.' ||
          (entry.name[0] == '_' && !(entry.is_directory && entry.name.find('=') != std::string::npos));
@@ -36,23 +37,6 @@ bool HasExtension(std::string_view name, const std::vector<std::string>& extensi
                      [&](const std::string& e) { return lower.ends_with(e); });
 }
 
-// "a//b/./c/" -> "a/b/c"; a leading "./" stays away, a leading "/" stays.
-std::string TidyPath(std::string_view path) {
-  std::string out;
-  if (!path.empty() && path[0] == '/') out = "/";
-  size_t begin = 0;
-  while (begin <= path.size()) {
-    const size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view part = path.substr(begin, end - begin);
-    if (!part.empty() && part != ".") {
-      if (!out.empty() && out.back() != '/') out += '/';
-      out += part;
-    }
-    begin = end + 1;
-  }
-  return out.empty() ? "." : out;
-}
-
 std::string Below(const std::string& folder, const std::string& name) {
   return folder == "." ? name : JoinPath(folder, name);
 }
@@ -63,26 +47,28 @@ class Lister {
  public:
   Lister(Env* env, const ListOptions& options) : env_(env), options_(options) {}
 
-  Status AddLocal(const std::string& location);
+  Status Add(const std::string& location);
   std::vector<FileEntry> Take() { return std::move(files_); }
 
  private:
   Status AddFolder(const std::string& path, const HiveValues& values, int depth);
-  Status AddGlob(const std::string& pattern);
+  Status AddGlob(const Store::Rooted& pattern);
   Status MatchBelow(const std::string& folder, size_t index, const HiveValues& values, int depth);
-  Status MatchEntry(const std::string& folder, const DirEntry& entry, size_t index, const HiveValues& values,
+  Status MatchEntry(const std::string& folder, const StoredEntry& entry, size_t index, const HiveValues& values,
                     int depth);
-  void AddFile(const std::string& path, int64_t size_bytes, int64_t mtime_ns, const HiveValues& values) {
+  template <typename Known>  // StoredEntry or Store::Found
+  void AddFile(const std::string& path, const Known& known, const HiveValues& values) {
     files_.push_back({.location = path,
-                      .size_bytes = size_bytes,
-                      .mtime_ns = mtime_ns,
-                      .etag = "",
+                      .size_bytes = known.size_bytes,
+                      .mtime_ns = known.mtime_ns,
+                      .etag = known.etag,
                       .partition_values = values});
   }
   HiveValues WithHive(const HiveValues& values, const std::string& folder_name) const;
   Status NothingFound(const std::string& location, const std::string& path) const;
 
   Env* env_;
+  std::unique_ptr<Store> store_;  // of the location that is looked at
   const ListOptions& options_;
   std::vector<FileEntry> files_;
   std::vector<std::string> parts_;  // of the glob being matched
@@ -108,20 +94,21 @@ Status TooDeep(const std::string& path) {
 Status Lister::AddFolder(const std::string& path, const HiveValues& values, int depth) {
   if (depth > kMaxDepth) return TooDeep(path);
   ARROW_RETURN_NOT_OK(options_.cancel.Check());
-  ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(path));
-  for (const DirEntry& entry : entries) {
+  if (options_.recursive) ARROW_RETURN_NOT_OK(store_->WillWalk(path));
+  ARROW_ASSIGN_OR_RAISE(const std::vector<StoredEntry> entries, store_->ListDir(path));
+  for (const StoredEntry& entry : entries) {
     if (!options_.include_hidden && IsHidden(entry)) continue;
     const std::string full = Below(path, entry.name);
     if (entry.is_directory) {
       if (options_.recursive) ARROW_RETURN_NOT_OK(AddFolder(full, WithHive(values, entry.name), depth + 1));
     } else if (HasExtension(entry.name, options_.extensions)) {
-      AddFile(full, entry.size_bytes, entry.mtime_ns, values);
+      AddFile(full, entry, values);
     }
   }
   return Status::OK();
 }
 
-Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size_t index,
+Status Lister::MatchEntry(const std::string& folder, const StoredEntry& entry, size_t index,
                           const HiveValues& values, int depth) {
   const std::string& part = parts_[index];
   // As shells do it: a hidden name is matched only by a pattern that spells out its first character.
@@ -134,7 +121,7 @@ Status Lister::MatchEntry(const std::string& folder, const DirEntry& entry, size
     return last ? AddFolder(full, inner, depth + 1) : MatchBelow(full, index + 1, inner, depth + 1);
   }
   if (last && (!filter_matches_ || HasExtension(entry.name, options_.extensions))) {
-    AddFile(full, entry.size_bytes, entry.mtime_ns, values);
+    AddFile(full, entry, values);
   }
   return Status::OK();
 }
@@ -144,10 +131,11 @@ Status Lister::MatchBelow(const std::string& folder, size_t index, const HiveVal
   ARROW_RETURN_NOT_OK(options_.cancel.Check());
   const std::string& part = parts_[index];
   if (part == "**") {
+    ARROW_RETURN_NOT_OK(store_->WillWalk(folder));
     if (index + 1 == parts_.size()) return AddFolder(folder, values, depth);
     ARROW_RETURN_NOT_OK(MatchBelow(folder, index + 1, values, depth));  // no folder between
-    ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(folder));
-    for (const DirEntry& entry : entries) {
+    ARROW_ASSIGN_OR_RAISE(const std::vector<StoredEntry> entries, store_->ListDir(folder));
+    for (const StoredEntry& entry : entries) {
       if (!entry.is_directory || (!options_.include_hidden && IsHidden(entry))) continue;
       ARROW_RETURN_NOT_OK(
           MatchBelow(Below(folder, entry.name), index, WithHive(values, entry.name), depth + 1));
@@ -156,36 +144,37 @@ Status Lister::MatchBelow(const std::string& folder, size_t index, const HiveVal
   }
   if (!HasGlob(part)) {  // a plain name needs no listing
     const std::string name = UnescapeGlob(part);
-    ARROW_ASSIGN_OR_RAISE(const FileStatus status, env_->Stat(Below(folder, name)));
+    ARROW_ASSIGN_OR_RAISE(const Store::Found status, store_->Stat(Below(folder, name)));
     if (!status.exists) return Status::OK();
-    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns}, index, values,
-                      depth);
+    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns, status.etag}, index,
+                      values, depth);
   }
-  ARROW_ASSIGN_OR_RAISE(const std::vector<DirEntry> entries, env_->ListDir(folder));
-  for (const DirEntry& entry : entries) {
+  ARROW_ASSIGN_OR_RAISE(const std::vector<StoredEntry> entries, store_->ListDir(folder));
+  for (const StoredEntry& entry : entries) {
     ARROW_RETURN_NOT_OK(MatchEntry(folder, entry, index, values, depth));
   }
   return Status::OK();
 }
 
-Status Lister::AddGlob(const std::string& pattern) {
-  ARROW_ASSIGN_OR_RAISE(const std::vector<std::string> alternatives, ExpandBraces(pattern));
+Status Lister::AddGlob(const Store::Rooted& pattern) {
+  ARROW_ASSIGN_OR_RAISE(const std::vector<std::string> alternatives, ExpandBraces(pattern.path));
   for (const std::string& alternative : alternatives) {
-    const std::string path = TidyPath(alternative);
-    std::string base = path[0] == '/' ? "/" : ".";
+    std::string base = pattern.root.empty() ? "." : pattern.root;
     parts_.clear();
-    size_t begin = path[0] == '/' ? 1 : 0;
-    while (begin <= path.size()) {
-      const size_t end = std::min(path.find('/', begin), path.size());
-      const std::string part = path.substr(begin, end - begin);
-      if (parts_.empty() && !HasGlob(part) && end < path.size()) {
+    size_t begin = 0;
+    while (begin <= alternative.size()) {
+      const size_t end = std::min(alternative.find('/', begin), alternative.size());
+      const std::string part = alternative.substr(begin, end - begin);
+      begin = end + 1;
+      if (part.empty() || part == ".") continue;
+      if (parts_.empty() && !HasGlob(part) && end < alternative.size()) {
         base = Below(base, UnescapeGlob(part));  // the fixed beginning; Hive columns are looked for after it
       } else if (part != "**" || parts_.empty() || parts_.back() != "**") {  // "**/**" is "**"
         parts_.push_back(part);
       }
-      begin = end + 1;
     }
-    ARROW_ASSIGN_OR_RAISE(const FileStatus status, env_->Stat(base));
+    if (parts_.empty()) continue;
+    ARROW_ASSIGN_OR_RAISE(const Store::Found status, store_->Stat(base));
     if (!status.is_directory) continue;
     // "logs/*.log" asks for .log files, whatever the format's usual extensions are.
     const size_t wild = parts_.back().find_last_of("*?]");
@@ -199,15 +188,15 @@ Status Lister::NothingFound(const std::string& location, const std::string& path
   // The deepest folder of the path that exists, and the name that does not.
   std::string folder = path, missing;
   while (true) {
-    auto status = env_->Stat(folder);
+    auto status = store_->Stat(folder);
     if (status.ok() && status->is_directory) break;
     if (folder == "." || folder == "/") return UserError("nothing is found at '" + location + "'");
     missing = std::string(BaseName(folder));
     folder = std::string(DirName(folder));
   }
   std::vector<std::string> names;
-  if (auto entries = env_->ListDir(folder); entries.ok()) {
-    for (const DirEntry& entry : *entries) names.push_back(entry.name + (entry.is_directory ? "/" : ""));
+  if (auto entries = store_->ListDir(folder); entries.ok()) {
+    for (const StoredEntry& entry : *entries) names.push_back(entry.name + (entry.is_directory ? "/" : ""));
   }
   std::string hint;
   std::vector<std::string> plain = names;
@@ -234,19 +223,20 @@ Status Lister::NothingFound(const std::string& location, const std::string& path
   return UserError(message, hint);
 }
 
-Status Lister::AddLocal(const std::string& location) {
-  ARROW_ASSIGN_OR_RAISE(const std::string raw, LocalPath(location));
-  if (raw.empty()) return UserError("a location is empty");
-  const std::string path = TidyPath(raw);
+Status Lister::Add(const std::string& location) {
+  ARROW_ASSIGN_OR_RAISE(store_, OpenStore(env_, location, options_.cancel));
+  ARROW_ASSIGN_OR_RAISE(const Store::Rooted rooted, store_->Tidy(location));
+  std::string path = rooted.root.empty() ? rooted.path : rooted.path.empty() ? rooted.root : JoinPath(rooted.root, rooted.path);
+  if (path.empty()) path = ".";
   const size_t before = files_.size();
   // A name that exists is that file, even where it looks like a pattern ("photo[1].png").
-  ARROW_ASSIGN_OR_RAISE(const FileStatus status, env_->Stat(path));
+  ARROW_ASSIGN_OR_RAISE(const Store::Found status, store_->Stat(path));
   if (status.is_directory) {
     ARROW_RETURN_NOT_OK(AddFolder(path, {}, 0));
   } else if (status.exists) {
-    AddFile(path, status.size_bytes, status.mtime_ns, {});
-  } else if (HasGlob(raw)) {
-    ARROW_RETURN_NOT_OK(AddGlob(raw));
+    AddFile(path, status, {});
+  } else if (HasGlob(rooted.path)) {
+    ARROW_RETURN_NOT_OK(AddGlob(rooted));
   }
   return files_.size() == before ? NothingFound(location, path) : Status::OK();
 }
@@ -260,11 +250,11 @@ Result<std::vector<FileEntry>> ListFiles(Env* env, const std::vector<std::string
   std::vector<FileEntry> remote;
   for (const std::string& location : locations) {
     ARROW_RETURN_NOT_OK(options.cancel.Check());
-    if (IsRemote(location)) {
+    if (IsRemote(location) && !IsObjectStore(location)) {
       ARROW_ASSIGN_OR_RAISE(FileEntry entry, ProbeHttp(location, options.cancel));
       remote.push_back(std::move(entry));
     } else {
-      ARROW_RETURN_NOT_OK(lister.AddLocal(location));
+      ARROW_RETURN_NOT_OK(lister.Add(location));
     }
   }
   std::vector<FileEntry> files = lister.Take();

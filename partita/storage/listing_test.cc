@@ -107,7 +107,7 @@ TEST_F(ListingTest, NothingFoundNamesTheNearest) {
   EXPECT_NE(RenderError(missing.status()).find(".csv"), std::string::npos);
   EXPECT_NE(RenderError(missing.status()).find("photos.parquet"), std::string::npos);
   EXPECT_EQ(KindOf(ListFiles(Env::Default(), {Path("data/*.x")}, {}).status()), ErrorKind::kUser);
-  EXPECT_EQ(KindOf(ListFiles(Env::Default(), {"s3://bucket/x"}, {}).status()), ErrorKind::kUser);
+  EXPECT_EQ(KindOf(ListFiles(Env::Default(), {"gs://bucket/x"}, {}).status()), ErrorKind::kUser);
   EXPECT_EQ(KindOf(ListFiles(Env::Default(), {}, {}).status()), ErrorKind::kUser);
 }
 

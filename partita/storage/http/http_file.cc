@@ -4,167 +4,45 @@
 #include <arrow/io/interfaces.h>
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <optional>
-#include <thread>
 
-#include "partita/storage/http/libcurl.h"
+#include "partita/storage/http/transfer.h"
 
 namespace partita {
 namespace {
 
 constexpr int kTries = 4;
 constexpr int kFirstPauseMs = 250;
-constexpr int64_t kLongestPauseMs = 30'000;
-
-struct Reply {
-  long status = 0;
-  int64_t content_length = -1;
-  int64_t range_begin = -1, range_total = -1;  // of "Content-Range: bytes 0-9/100"
-  bool encoded = false;                        // a Content-Encoding that was not asked for
-  std::string etag;
-  int64_t retry_after_ms = -1;
-};
-
-bool ParseNumber(std::string_view text, int64_t* out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
-  return error == std::errc() && end == text.data() + text.size() && *out >= 0;
-}
-
-std::string_view Trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() &&
-         (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n')) {
-    text.remove_suffix(1);
-  }
-  return text;
-}
-
-void ReadHeader(std::string_view line, Reply* reply) {
-  if (line.substr(0, 5) ==
-      "HTTP/") {  // a new answer (after a redirect or 100 Continue): forget the one before
-    *reply = Reply();
-    const size_t space = line.find(' ');
-    int64_t status = 0;
-    if (space != std::string_view::npos && ParseNumber(line.substr(space + 1, 3), &status)) {
-      reply->status = static_cast<long>(status);
-    }
-    return;
-  }
-  const size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return;
-  std::string name(line.substr(0, colon));
-  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  const std::string_view value = Trim(line.substr(colon + 1));
-  int64_t number = 0;
-  if (name == "content-length" && ParseNumber(value, &number)) {
-    reply->content_length = number;
-  } else if (name == "etag") {
-    reply->etag = std::string(value);
-  } else if (name == "content-encoding") {
-    reply->encoded = !value.empty() && value != "identity";
-  } else if (name == "retry-after" && ParseNumber(value, &number)) {
-    reply->retry_after_ms = std::min<int64_t>(number, kLongestPauseMs / 1000) * 1000;
-  } else if (name == "content-range" && value.substr(0, 6) == "bytes ") {
-    const size_t slash = value.find('/');
-    const size_t dash = value.find('-');
-    if (slash == std::string_view::npos) return;
-    if (!ParseNumber(value.substr(slash + 1), &reply->range_total)) reply->range_total = -1;
-    if (dash == std::string_view::npos || !ParseNumber(value.substr(6, dash - 6), &reply->range_begin)) {
-      reply->range_begin = -1;
-    }
-  }
-}
-
-// Where an answer's body goes. Put refuses (and the transfer stops) by returning an error.
-class BodySink {
- public:
-  virtual ~BodySink() = default;
-  virtual Status Begin(const Reply& reply) = 0;  // before the first byte, and before each new try
-  virtual Status Put(const uint8_t* data, int64_t size) = 0;
-};
-
-struct Transfer {
-  Reply reply;
-  BodySink* sink = nullptr;
-  bool began = false;
-  Status status;
-  const CancelToken* cancel = nullptr;
-};
-
-size_t OnHeader(char* data, size_t size, size_t count, void* user) {
-  ReadHeader(std::string_view(data, size * count), &static_cast<Transfer*>(user)->reply);
-  return size * count;
-}
-
-size_t OnBody(char* data, size_t size, size_t count, void* user) {
-  auto* transfer = static_cast<Transfer*>(user);
-  const size_t bytes = size * count;
-  if (transfer->reply.status / 100 != 2 || transfer->sink == nullptr) return bytes;  // an error page: dropped
-  if (!transfer->began) {
-    transfer->began = true;
-    transfer->status = transfer->sink->Begin(transfer->reply);
-  }
-  if (transfer->status.ok()) {
-    transfer->status =
-        transfer->sink->Put(reinterpret_cast<const uint8_t*>(data), static_cast<int64_t>(bytes));
-  }
-  return transfer->status.ok() ? bytes : 0;
-}
-
-int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<Transfer*>(user)->cancel->cancelled() ? 1 : 0;
-}
-
-Status PauseFor(int64_t wait_ms, const CancelToken& cancel) {
-  for (int64_t waited_ms = 0; waited_ms < wait_ms; waited_ms += 20) {
-    ARROW_RETURN_NOT_OK(cancel.Check());
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  }
-  return cancel.Check();
-}
 
 // One connection to one server. Not thread-safe.
 class HttpClient {
  public:
   HttpClient(std::string url, CancelToken cancel) : url_(std::move(url)), cancel_(std::move(cancel)) {}
-  ~HttpClient() {
-    if (curl_ != nullptr) Curl().easy_cleanup(curl_);
-  }
-  HttpClient(const HttpClient&) = delete;
-  HttpClient& operator=(const HttpClient&) = delete;
-
   // HEAD, or GET of bytes [begin, end) (end < 0: all). Returns answers of 2xx, 4xx (but 408, 429) and 416 as
   // they are.
-  Result<Reply> Fetch(bool head, int64_t begin, int64_t end, const std::string& if_match, BodySink* sink) {
+  Result<HttpReply> Fetch(bool head, int64_t begin, int64_t end, const std::string& if_match, BodySink* sink) {
+    HttpRequest request;
+    request.method = head ? "HEAD" : "GET";
+    request.url = url_;
+    if (end >= 0) request.range = std::to_string(begin) + "-" + std::to_string(end - 1);
+    if (!if_match.empty()) request.headers.push_back("If-Match: " + if_match);
     Status last;
     for (int attempt = 0; attempt < kTries; ++attempt) {
-      Transfer transfer{
-          .reply = {}, .sink = sink, .began = false, .status = Status::OK(), .cancel = &cancel_};
-      ARROW_ASSIGN_OR_RAISE(const CURLcode code, Perform(head, begin, end, if_match, &transfer));
+      auto reply = connection_.Send(request, sink, cancel_);
       ARROW_RETURN_NOT_OK(cancel_.Check());
-      const long status = transfer.reply.status;
-      if (!transfer.status.ok()) {
-        if (transfer.status.IsOutOfMemory() || !IsRetriable(transfer.status)) return transfer.status;
-        last = transfer.status;
-      } else if (code == CURLE_OK && status < 500 && status != 429 && status != 408) {
-        return transfer.reply;
-      } else if (code == CURLE_OK) {
-        last = Error("the server answered " + std::to_string(status), true);
+      int64_t pause_ms = kFirstPauseMs << attempt;
+      if (!reply.ok()) {
+        last = DetailOf(reply.status()) ? WithContext(reply.status(), {.file = url_}) : reply.status();
+        if (last.IsOutOfMemory() || !IsRetriable(last)) return last;
+      } else if (!IsRetriableStatus(reply->status)) {
+        return reply;
       } else {
-        last = Error(Curl().easy_strerror(code), true);
-        if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-            code == CURLE_TOO_MANY_REDIRECTS) {
-          return Error(Curl().easy_strerror(code), false);
-        }
+        last = Error("the server answered " + std::to_string(reply->status), true);
+        pause_ms = std::max(pause_ms, reply->retry_after_ms);
       }
-      if (attempt + 1 < kTries) {
-        const int64_t pause_ms = std::max<int64_t>(kFirstPauseMs << attempt, transfer.reply.retry_after_ms);
-        ARROW_RETURN_NOT_OK(PauseFor(pause_ms, cancel_));
-      }
+      if (attempt + 1 < kTries) ARROW_RETURN_NOT_OK(PauseFor(pause_ms, cancel_));
     }
     return last;
   }
@@ -174,43 +52,9 @@ class HttpClient {
   }
 
  private:
-  Result<CURLcode> Perform(bool head, int64_t begin, int64_t end, const std::string& if_match,
-                           Transfer* transfer) {
-    ARROW_RETURN_NOT_OK(LoadCurl());
-    if (curl_ == nullptr) curl_ = Curl().easy_init();
-    if (curl_ == nullptr) return OutOfMemoryError("libcurl could not be started");
-    Curl().easy_reset(curl_);  // keeps the connection
-    Curl().easy_setopt(curl_, CURLOPT_URL, url_.c_str());
-    Curl().easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
-    Curl().easy_setopt(curl_, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-    Curl().easy_setopt(curl_, CURLOPT_FOLLOWLOCATION, 1L);
-    Curl().easy_setopt(curl_, CURLOPT_MAXREDIRS, 5L);
-    Curl().easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
-    Curl().easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT_MS, 10'000L);
-    Curl().easy_setopt(curl_, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    Curl().easy_setopt(curl_, CURLOPT_LOW_SPEED_TIME, 30L);
-    Curl().easy_setopt(curl_, CURLOPT_USERAGENT, "partita");
-    Curl().easy_setopt(curl_, CURLOPT_HEADERFUNCTION, OnHeader);
-    Curl().easy_setopt(curl_, CURLOPT_HEADERDATA, transfer);
-    Curl().easy_setopt(curl_, CURLOPT_WRITEFUNCTION, OnBody);
-    Curl().easy_setopt(curl_, CURLOPT_WRITEDATA, transfer);
-    Curl().easy_setopt(curl_, CURLOPT_NOPROGRESS, 0L);
-    Curl().easy_setopt(curl_, CURLOPT_XFERINFOFUNCTION, OnProgress);
-    Curl().easy_setopt(curl_, CURLOPT_XFERINFODATA, transfer);
-    if (head) Curl().easy_setopt(curl_, CURLOPT_NOBODY, 1L);
-    const std::string range = std::to_string(begin) + "-" + std::to_string(end - 1);
-    if (end >= 0) Curl().easy_setopt(curl_, CURLOPT_RANGE, range.c_str());
-    curl_slist* headers = nullptr;
-    if (!if_match.empty()) headers = Curl().slist_append(headers, ("If-Match: " + if_match).c_str());
-    if (headers != nullptr) Curl().easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
-    const CURLcode code = Curl().easy_perform(curl_);
-    Curl().slist_free_all(headers);
-    return code;
-  }
-
   std::string url_;
   CancelToken cancel_;
-  CURL* curl_ = nullptr;
+  HttpConnection connection_;
 };
 
 // Takes the answer to a range request: the range itself, or the whole body where the server knows no ranges.
@@ -220,7 +64,7 @@ class RangeSink : public BodySink {
             arrow::MemoryPool* pool)
       : client_(client), begin_(begin), size_(size), total_(total), out_(out), pool_(pool) {}
 
-  Status Begin(const Reply& reply) override {
+  Status Begin(const HttpReply& reply) override {
     received_ = 0;
     whole_.reset();
     if (reply.encoded)
@@ -345,7 +189,7 @@ class HttpFile final : public arrow::io::RandomAccessFile {
   Status FetchRange(int64_t begin, int64_t size, uint8_t* out) {
     RangeSink sink(client_, begin, std::max<int64_t>(size, 0), entry_.size_bytes, out, pool_);
     const std::string if_match = IsStrongEtag(entry_.etag) ? entry_.etag : "";
-    ARROW_ASSIGN_OR_RAISE(const Reply reply,
+    ARROW_ASSIGN_OR_RAISE(const HttpReply reply,
                           client_.Fetch(false, begin, size < 0 ? -1 : begin + size, if_match, &sink));
     ARROW_RETURN_NOT_OK(CheckUnchanged(reply));
     if (reply.status == 206) {
@@ -361,7 +205,7 @@ class HttpFile final : public arrow::io::RandomAccessFile {
     return Status::OK();
   }
 
-  Status CheckUnchanged(const Reply& reply) const {
+  Status CheckUnchanged(const HttpReply& reply) const {
     const std::string answered = "the server answered " + std::to_string(reply.status);
     if (reply.status == 404 || reply.status == 410) return Changed("it is gone (" + answered + ")");
     if (reply.status == 412 || reply.status == 416) return Changed(answered);
@@ -391,7 +235,7 @@ class HttpFile final : public arrow::io::RandomAccessFile {
 // Drops the body and stops after a byte: only the headers matter.
 class ProbeSink : public BodySink {
  public:
-  Status Begin(const Reply& reply) override {
+  Status Begin(const HttpReply& reply) override {
     reply_ = reply;
     return Status::OK();
   }
@@ -399,10 +243,10 @@ class ProbeSink : public BodySink {
     // A server without ranges would send the whole document here.
     return reply_->status == 206 ? Status::OK() : Status::Cancelled("enough");
   }
-  const std::optional<Reply>& reply() const { return reply_; }
+  const std::optional<HttpReply>& reply() const { return reply_; }
 
  private:
-  std::optional<Reply> reply_;
+  std::optional<HttpReply> reply_;
 };
 
 }  // namespace
@@ -411,10 +255,10 @@ Result<FileEntry> ProbeHttp(const std::string& url, const CancelToken& cancel) {
   const std::string_view scheme = std::string_view(url).substr(0, url.find("://"));
   if (scheme != "http" && scheme != "https" && scheme != "HTTP" && scheme != "HTTPS") {
     return UserError("'" + url + "': there is no reader for " + std::string(scheme) + "://",
-                     "use a local path, file://, http:// or https://");
+                     "use a local path, file://, s3://, http:// or https://");
   }
   HttpClient client(url, cancel);
-  ARROW_ASSIGN_OR_RAISE(Reply reply, client.Fetch(true, 0, -1, "", nullptr));
+  ARROW_ASSIGN_OR_RAISE(HttpReply reply, client.Fetch(true, 0, -1, "", nullptr));
   int64_t size_bytes = reply.encoded ? -1 : reply.content_length;
   if (reply.status / 100 != 2 || size_bytes < 0) {
     // Some servers refuse HEAD, or tell no length in answer to it.

@@ -1,0 +1,91 @@
+#include <arrow/buffer.h>
+#include <arrow/io/interfaces.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "partita/memory/budget.h"
+#include "partita/storage/s3/s3_store.h"
+
+namespace partita {
+namespace {
+
+// Any thread may read: a request is made with a connection of the client's.
+class S3File final : public arrow::io::RandomAccessFile {
+ public:
+  S3File(std::shared_ptr<S3Client> client, S3Object object, arrow::MemoryPool* pool, CancelToken cancel,
+         Reservation claim)
+      : client_(std::move(client)),
+        object_(std::move(object)),
+        pool_(pool),
+        cancel_(std::move(cancel)),
+        claim_(std::move(claim)) {
+    set_mode(arrow::io::FileMode::READ);
+  }
+  ~S3File() override = default;
+
+  Status Close() override {
+    closed_ = true;
+    return Status::OK();
+  }
+  bool closed() const override { return closed_; }
+  Result<int64_t> Tell() const override { return position_; }
+  Status Seek(int64_t position) override {
+    position_ = position;
+    return Status::OK();
+  }
+  Result<int64_t> GetSize() override { return object_.size_bytes; }
+  Result<int64_t> Read(int64_t nbytes, void* out) override {
+    ARROW_ASSIGN_OR_RAISE(const int64_t got, ReadAt(position_, nbytes, out));
+    position_ += got;
+    return got;
+  }
+  Result<std::shared_ptr<arrow::Buffer>> Read(int64_t nbytes) override {
+    ARROW_ASSIGN_OR_RAISE(auto buffer, ReadAt(position_, nbytes));
+    position_ += buffer->size();
+    return buffer;
+  }
+  Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override {
+    ARROW_ASSIGN_OR_RAISE(nbytes, Within(position, nbytes));
+    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(nbytes, pool_));
+    ARROW_RETURN_NOT_OK(client_->Get(object_, position, nbytes, buffer->mutable_data(), cancel_));
+    return buffer;
+  }
+  Result<int64_t> ReadAt(int64_t position, int64_t nbytes, void* out) override {
+    ARROW_ASSIGN_OR_RAISE(nbytes, Within(position, nbytes));
+    ARROW_RETURN_NOT_OK(client_->Get(object_, position, nbytes, static_cast<uint8_t*>(out), cancel_));
+    return nbytes;
+  }
+
+ private:
+  Result<int64_t> Within(int64_t position, int64_t nbytes) const {
+    if (position < 0 || nbytes < 0) return BugError("a negative read position or size");
+    if (closed_) return BugError("a read from a closed file");
+    return std::min(nbytes, std::max<int64_t>(object_.size_bytes - position, 0));
+  }
+
+  std::shared_ptr<S3Client> client_;
+  S3Object object_;
+  arrow::MemoryPool* pool_;
+  CancelToken cancel_;
+  Reservation claim_;
+  std::atomic<bool> closed_{false};
+  int64_t position_ = 0;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(const FileEntry& entry, arrow::MemoryPool* pool,
+                                                                const CancelToken& cancel) {
+  ARROW_ASSIGN_OR_RAISE(S3Location at, ParseS3(entry.location));
+  ARROW_ASSIGN_OR_RAISE(auto client, S3Client::Of(at.bucket));
+  S3Object object{std::move(at.key), entry.size_bytes, entry.etag};
+  if (object.size_bytes < 0) return BugError("the size of '" + entry.location + "' is not known");
+  Reservation claim;
+  if (auto* budget = dynamic_cast<BudgetPool*>(pool)) {
+    ARROW_ASSIGN_OR_RAISE(claim, budget->Reserve(kConnectionBytes));
+  }
+  return std::make_shared<S3File>(std::move(client), std::move(object), pool, cancel, std::move(claim));
+}
+
+}  // namespace partita
