@@ -1,84 +1,23 @@
 #include "partita/dataset/run_directory.h"
 
-#include <cctype>
 #include <filesystem>
 #include <set>
 
 #include "partita/base/json.h"
+#include "partita/dataset/output_folder.h"
+#include "partita/storage/staged_file.h"
+#include "partita/storage/store.h"
 
 namespace partita {
 namespace {
 
-constexpr std::string_view kState = "_partita";
-constexpr std::string_view kQuarantine = "_quarantine";
 constexpr size_t kMostSyncedAlone = 32;  // files and folders; syncfs waits for all that any program wrote
 
-std::string StateDir(const std::string& folder) { return JoinPath(folder, kState); }
-std::string OwnerFile(const std::string& folder) { return JoinPath(StateDir(folder), "owner.json"); }
+constexpr int64_t kMostLogBytes = int64_t{1} << 30;
 
-struct Owner {
-  bool exists = false;
-  std::string plan_hash, snapshot_hash;
-};
-
-Result<Owner> ReadOwner(Env* env, const std::string& folder) {
-  Owner owner;
-  ARROW_ASSIGN_OR_RAISE(auto status, env->Stat(OwnerFile(folder)));
-  if (!status.exists) return owner;
-  ARROW_ASSIGN_OR_RAISE(auto text, ReadSmallFile(env, OwnerFile(folder), 1 << 20));
-  ARROW_ASSIGN_OR_RAISE(auto json, ParseJson(text));
-  owner.exists = true;
-  ARROW_ASSIGN_OR_RAISE(owner.plan_hash, GetString(json, "plan"));
-  ARROW_ASSIGN_OR_RAISE(owner.snapshot_hash, GetString(json, "snapshot"));
-  return owner;
-}
-
-// Names that only Partita gives to data files: part-<digits>-<3 digits>.<ext>, and part-r<round>-… of a
-// retry.
-bool IsDataFile(std::string_view name) {
-  if (!name.starts_with("part-")) return false;
-  name.remove_prefix(5);
-  if (name.starts_with("r")) name.remove_prefix(1);
-  size_t digits = 0;
-  while (digits < name.size() &&
-         (std::isdigit(static_cast<unsigned char>(name[digits])) || name[digits] == '-'))
-    ++digits;
-  if (digits < 5 || digits >= name.size() || name[digits] != '.') return false;
-  return std::isdigit(static_cast<unsigned char>(name[digits - 1])) != 0;
-}
-
-bool IsHiveFolder(const DirEntry& entry) {
-  return entry.is_directory && entry.name.find('=') != std::string::npos;
-}
-
-// The first thing in an owned folder that Partita did not write; "" where there is none.
-Result<std::string> FindForeign(Env* env, const std::string& folder) {
-  ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
-  for (const auto& entry : entries) {
-    if (entry.name == kState || entry.name == kManifestName) continue;
-    if (entry.is_directory && entry.name == kQuarantine) continue;
-    if (!entry.is_directory && IsDataFile(entry.name)) continue;
-    if (!IsHiveFolder(entry)) return JoinPath(folder, entry.name);
-    ARROW_ASSIGN_OR_RAISE(auto foreign, FindForeign(env, JoinPath(folder, entry.name)));
-    if (!foreign.empty()) return foreign;
-  }
-  return std::string();
-}
-
-// Removes what Partita wrote; keeps the lock that is held and the records of earlier runs.
-Status RemoveOurs(Env* env, const std::string& folder) {
-  // The manifest goes first: a folder that is being emptied must not look finished.
-  ARROW_RETURN_NOT_OK(env->RemoveFile(JoinPath(folder, kManifestName)));
-  ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
-  for (const auto& entry : entries) {
-    if (entry.name != kState) ARROW_RETURN_NOT_OK(env->RemoveTree(JoinPath(folder, entry.name)));
-  }
-  ARROW_ASSIGN_OR_RAISE(auto state, env->ListDir(StateDir(folder)));
-  for (const auto& entry : state) {
-    if (entry.name == "lock" || entry.name == "runs") continue;
-    ARROW_RETURN_NOT_OK(env->RemoveTree(JoinPath(StateDir(folder), entry.name)));
-  }
-  return Status::OK();
+// What an object store keeps of a finished run's log, so that a machine without the books knows what is there.
+std::string LogCopyOf(const std::string& folder) {
+  return JoinPath(JoinPath(folder, kStateName), "commits.log");
 }
 
 }  // namespace
@@ -91,13 +30,13 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
   run->datasets_ = std::move(datasets);
   if (run->datasets_.empty()) {
     run->temporary_ = true;
-    run->primary_ = JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
-    run->spill_dir_ = run->primary_;
+    run->books_.push_back(JoinPath(scratch_dir, "partita-" + env->RandomHex(8)));
+    run->spill_dir_ = run->books();
     run->log_ = CommitLog::InMemory();
     return run;  // made when first written to
   }
-  run->primary_ = run->datasets_[0].path;
-  run->spill_dir_ = scratch_dir.empty() ? JoinPath(StateDir(run->primary_), "spill")
+  for (const auto& dataset : run->datasets_) run->books_.push_back(BooksOf(dataset.path, options.work_dir));
+  run->spill_dir_ = scratch_dir.empty() ? JoinPath(run->books(), "spill")
                                         : JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
   ARROW_RETURN_NOT_OK(run->Claim(identity, options));
   return run;
@@ -106,28 +45,34 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Open(Env* env, std::vector<D
 Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector<Dataset> datasets,
                                                            const RunIdentity& identity,
                                                            const std::string& scratch_dir,
+                                                           const std::string& work_dir,
                                                            const std::string& run_folder) {
-  const auto not_seen = [](const std::string& folder) {
-    return EnvironmentError("this worker does not see the folder of the run: '" + folder + "'",
-                            "name storage that every worker mounts at the same path", /*retriable=*/false);
+  const auto not_seen = [](const std::string& folder, const std::string& hint) {
+    return EnvironmentError("this worker does not see the folder of the run: '" + folder + "'", hint,
+                            /*retriable=*/false);
   };
+  const std::string mount_it = "name storage that every worker mounts at the same path";
   auto run = std::unique_ptr<RunDirectory>(new RunDirectory());
   run->env_ = env;
   run->datasets_ = std::move(datasets);
   run->spill_dir_ = JoinPath(scratch_dir, "partita-" + env->RandomHex(8));
   run->log_ = CommitLog::InMemory();
   if (run->datasets_.empty()) {
-    run->primary_ = run_folder.empty() ? run->spill_dir_ : run_folder;
+    run->books_.push_back(run_folder.empty() ? run->spill_dir_ : run_folder);
     if (run_folder.empty()) return run;
     ARROW_ASSIGN_OR_RAISE(const auto status, env->Stat(run_folder));
-    if (!status.exists) return not_seen(run_folder);
+    if (!status.exists) return not_seen(run_folder, mount_it);
     return run;
   }
-  run->primary_ = run->datasets_[0].path;
-  for (const auto& dataset : run->datasets_) {
-    ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env, dataset.path));
-    if (!owner.exists) {
-      return not_seen(dataset.path);
+  for (const auto& dataset : run->datasets_) run->books_.push_back(BooksOf(dataset.path, work_dir));
+  for (size_t i = 0; i < run->datasets_.size(); ++i) {
+    const auto& dataset = run->datasets_[i];
+    ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env, dataset.path));
+    ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(store.get(), dataset.path));
+    if (!owner.exists) return not_seen(dataset.path, mount_it);
+    ARROW_ASSIGN_OR_RAISE(const FileStatus temporary, env->Stat(run->TemporaryDir(i)));
+    if (!temporary.exists) {
+      return not_seen(run->books_[i], "name a folder that every worker mounts at the same path with --work-dir");
     }
     if (owner.plan_hash != identity.plan_hash || owner.snapshot_hash != identity.snapshot_hash) {
       return UserError("the folder '" + dataset.path + "' belongs to the run of another plan",
@@ -141,16 +86,17 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector
 Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, const RunIdentity& identity,
                                                         const Options& options) const {
   Standing standing;
-  ARROW_ASSIGN_OR_RAISE(auto status, env_->Stat(dataset.path));
+  ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, dataset.path));
+  ARROW_ASSIGN_OR_RAISE(const auto status, store->Stat(dataset.path));
   if (!status.exists) return standing;
   if (!status.is_directory) {
     return UserError("'" + dataset.path + "' is a file; a dataset is a folder", "choose another path");
   }
-  ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(env_, dataset.path));
+  ARROW_ASSIGN_OR_RAISE(auto owner, ReadOwner(store.get(), dataset.path));
   if (!owner.exists) {
-    ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
+    ARROW_ASSIGN_OR_RAISE(auto entries, store->ListDir(dataset.path));
     for (const auto& entry : entries) {
-      if (entry.name == kState) continue;  // an earlier run died before it owned the folder
+      if (entry.name == kStateName) continue;  // an earlier run died before it owned the folder
       return UserError("the output folder holds something that Partita did not write: " +
                            JoinPath(dataset.path, entry.name),
                        "choose an empty folder");
@@ -161,12 +107,12 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
   standing.same = owner.plan_hash == identity.plan_hash && owner.snapshot_hash == identity.snapshot_hash;
   if (!standing.same && !options.fresh) {
     // A run that made nothing has no claim: its folder is taken over.
-    ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(dataset.path));
+    ARROW_ASSIGN_OR_RAISE(auto entries, store->ListDir(dataset.path));
     bool bare = true;
     for (const auto& entry : entries)
-      bare = bare && (entry.name == kState || (entry.is_directory && entry.name == kQuarantine));
+      bare = bare && (entry.name == kStateName || (entry.is_directory && entry.name == kQuarantineName));
     if (bare) {
-      ARROW_ASSIGN_OR_RAISE(auto log, env_->Stat(JoinPath(StateDir(dataset.path), "commits.log")));
+      ARROW_ASSIGN_OR_RAISE(auto log, env_->Stat(JoinPath(BooksOf(dataset.path, options.work_dir), "commits.log")));
       if (!log.exists || log.size_bytes == 0) return standing;
     }
     const bool same_plan = owner.plan_hash == identity.plan_hash;
@@ -175,36 +121,44 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
                      "choose another folder, or pass --fresh to start over");
   }
   if (options.fresh) {
-    ARROW_ASSIGN_OR_RAISE(auto foreign, FindForeign(env_, dataset.path));
+    ARROW_ASSIGN_OR_RAISE(auto foreign, FindForeign(store.get(), dataset.path));
     if (!foreign.empty()) {
       return UserError("'" + foreign + "' was not written by Partita; --fresh removes only its own files",
                        "move it away or choose another folder");
     }
   }
-  ARROW_ASSIGN_OR_RAISE(auto manifest, env_->Stat(JoinPath(dataset.path, kManifestName)));
+  ARROW_ASSIGN_OR_RAISE(const auto manifest, store->Stat(JoinPath(dataset.path, kManifestName)));
   standing.finished = standing.same && manifest.exists;
   return standing;
 }
 
-Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) {
+Status RunDirectory::CheckDistinct() const {
   std::set<std::string> folders;
   for (const auto& dataset : datasets_) {
     std::error_code ignored;
-    if (!folders.insert(std::filesystem::weakly_canonical(dataset.path, ignored).string()).second) {
+    std::string folder = dataset.path;
+    while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+    if (!IsObjectStore(folder)) folder = std::filesystem::weakly_canonical(folder, ignored).string();
+    if (!folders.insert(folder).second) {
       return UserError("two sinks write to '" + dataset.path + "'", "give each sink a folder of its own");
     }
   }
+  return Status::OK();
+}
+
+Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) {
+  ARROW_RETURN_NOT_OK(CheckDistinct());
   // All folders are looked at before the first is changed: a refusal leaves no trace.
   std::vector<Standing> standings;
   for (const auto& dataset : datasets_) {
     ARROW_ASSIGN_OR_RAISE(auto standing, StandingOf(dataset, identity, options));
     standings.push_back(standing);
   }
-  ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(primary_)));
+  ARROW_RETURN_NOT_OK(env_->CreateDirs(books()));
   if (!options.read_only_log) {
-    auto lock = env_->LockFile(JoinPath(StateDir(primary_), "lock"));
+    auto lock = env_->LockFile(JoinPath(books(), "lock"));
     if (!lock.ok()) {
-      return EnvironmentError("another run is writing '" + primary_ + "': " + MessageOf(lock.status()),
+      return EnvironmentError("another run is writing '" + datasets_[0].path + "': " + MessageOf(lock.status()),
                               "wait for it, or stop it",
                               /*retriable=*/false);
     }
@@ -212,41 +166,76 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   }
   size_t finished = 0;
   for (size_t i = 0; i < datasets_.size(); ++i) {
-    const auto& dataset = datasets_[i];
-    ARROW_RETURN_NOT_OK(env_->CreateDirs(StateDir(dataset.path)));
-    if (standings[i].owned && (options.fresh || !standings[i].same)) {
-      ARROW_RETURN_NOT_OK(RemoveOurs(env_, dataset.path));
-    } else if (standings[i].finished) {
-      ++finished;
-    }
-    ARROW_RETURN_NOT_OK(env_->CreateDirs(JoinPath(StateDir(dataset.path), "tmp")));
-    if (!standings[i].same || options.fresh) {
-      const Json json = {
-          {"plan", identity.plan_hash}, {"snapshot", identity.snapshot_hash}, {"primary", primary_}};
-      ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, OwnerFile(dataset.path), PrettyJson(json)));
-    }
+    ARROW_RETURN_NOT_OK(Take(i, standings[i], identity, options));
+    const bool kept = standings[i].finished && !options.fresh;
+    if (kept) ++finished;
   }
   complete_ = finished == datasets_.size();
-  const std::string plan = JoinPath(StateDir(primary_), "plan.json");
+  const std::string plan = JoinPath(books(), "plan.json");
   ARROW_ASSIGN_OR_RAISE(auto plan_status, env_->Stat(plan));
   if (!plan_status.exists) ARROW_RETURN_NOT_OK(WriteFileAtomically(env_, plan, identity.document));
-  ARROW_ASSIGN_OR_RAISE(log_, CommitLog::Open(env_, JoinPath(StateDir(primary_), "commits.log")));
+  if (IsObjectStore(datasets_[0].path)) ARROW_RETURN_NOT_OK(FetchLog());
+  ARROW_ASSIGN_OR_RAISE(log_, CommitLog::Open(env_, JoinPath(books(), "commits.log")));
   if (options.read_only_log) return Status::OK();
   ARROW_RETURN_NOT_OK(DropLost());
   return RemoveOrphans();
 }
 
+// Makes one dataset's folder this plan's.
+Status RunDirectory::Take(size_t index, const Standing& standing, const RunIdentity& identity,
+                          const Options& options) {
+  const std::string& folder = datasets_[index].path;
+  ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, folder));
+  ARROW_RETURN_NOT_OK(env_->CreateDirs(books_[index]));
+  // An object store's books of another plan may be left of an output that somebody removed since.
+  ARROW_ASSIGN_OR_RAISE(const FileStatus log, env_->Stat(JoinPath(books_[index], "commits.log")));
+  const bool strange_books = IsObjectStore(folder) && !standing.same && log.exists;
+  if ((standing.owned && (options.fresh || !standing.same)) || strange_books) {
+    ARROW_RETURN_NOT_OK(DiscardTemporary(index));
+    ARROW_RETURN_NOT_OK(RemoveOurs(store.get(), env_, folder, books_[index]));
+  }
+  ARROW_RETURN_NOT_OK(env_->CreateDirs(TemporaryDir(index)));
+  if (standing.same && !options.fresh) return Status::OK();
+  const Json json = {
+      {"plan", identity.plan_hash}, {"snapshot", identity.snapshot_hash}, {"primary", datasets_[0].path}};
+  // Only local folders are guarded by a lock: of an object store the first who writes has it.
+  ARROW_ASSIGN_OR_RAISE(const bool first,
+                        store->WriteText(OwnerFile(folder), PrettyJson(json), IsObjectStore(folder)));
+  if (first) return Status::OK();
+  return EnvironmentError("another run began to write '" + folder + "' just now", "wait for it, or stop it",
+                          /*retriable=*/false);
+}
+
+// A machine without the books of an object store's finished output takes over their copy.
+Status RunDirectory::FetchLog() {
+  const std::string log = JoinPath(books(), "commits.log");
+  ARROW_ASSIGN_OR_RAISE(const FileStatus known, env_->Stat(log));
+  if (known.exists && known.size_bytes > 0) return Status::OK();
+  const std::string& folder = datasets_[0].path;
+  ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, folder));
+  ARROW_ASSIGN_OR_RAISE(const auto copy, store->Stat(LogCopyOf(folder)));
+  if (!copy.exists) return Status::OK();
+  ARROW_ASSIGN_OR_RAISE(const std::string text, store->ReadText(LogCopyOf(folder), kMostLogBytes));
+  return WriteFileAtomically(env_, log, text);
+}
+
 // A commit counts while its files are there as they were: after power loss or a careless hand its task is
 // done again.
 Status RunDirectory::DropLost() {
+  std::vector<std::unique_ptr<Store>> stores;
+  for (const auto& dataset : datasets_) {
+    ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, dataset.path));
+    if (!log_->commits().empty()) ARROW_RETURN_NOT_OK(store->WillWalk(dataset.path));
+    stores.push_back(std::move(store));
+  }
   std::vector<CommitLog::Key> lost;
   for (const auto& [key, commit] : log_->commits()) {
     for (const auto& output : commit.outputs) {
       if (output.dataset < 0 || output.dataset >= static_cast<int>(datasets_.size())) continue;
+      const auto dataset = static_cast<size_t>(output.dataset);
       for (const auto& file : output.files) {
-        ARROW_ASSIGN_OR_RAISE(
-            auto status,
-            env_->Stat(JoinPath(datasets_[static_cast<size_t>(output.dataset)].path, file.path)));
+        ARROW_ASSIGN_OR_RAISE(const auto status,
+                              stores[dataset]->Stat(JoinPath(datasets_[dataset].path, file.path)));
         if (!status.exists || status.size_bytes != file.size_bytes) lost.push_back(key);
       }
     }
@@ -265,61 +254,52 @@ Status RunDirectory::RemoveOrphans() {
       for (const auto& file : output.files) committed[static_cast<size_t>(output.dataset)].insert(file.path);
     }
   }
-  struct Walker {
-    Env* env;
-    const std::set<std::string>& committed;
-    Status Walk(const std::string& folder, const std::string& relative) {
-      ARROW_ASSIGN_OR_RAISE(auto entries, env->ListDir(folder));
-      for (const auto& entry : entries) {
-        const std::string path = JoinPath(folder, entry.name);
-        const std::string name = relative.empty() ? entry.name : relative + "/" + entry.name;
-        if (entry.is_directory) {
-          if (!entry.name.starts_with("_")) ARROW_RETURN_NOT_OK(Walk(path, name));
-        } else if ((IsDataFile(entry.name) && !committed.contains(name)) ||
-                   entry.name.starts_with(std::string(kManifestName) + ".tmp-")) {
-          ARROW_RETURN_NOT_OK(env->RemoveFile(path));
-        }
-      }
-      return Status::OK();
-    }
-  };
   for (size_t i = 0; i < datasets_.size(); ++i) {
-    const auto& dataset = datasets_[i];
-    ARROW_RETURN_NOT_OK((Walker{env_, committed[i]}.Walk(dataset.path, "")));
-    const std::string temporary = TemporaryDir(i);
-    ARROW_ASSIGN_OR_RAISE(auto left, env_->ListDir(temporary));
-    for (const auto& entry : left) ARROW_RETURN_NOT_OK(env_->RemoveTree(JoinPath(temporary, entry.name)));
+    ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, datasets_[i].path));
+    ARROW_RETURN_NOT_OK(RemoveUncommitted(store.get(), datasets_[i].path, committed[i]));
+    ARROW_RETURN_NOT_OK(DiscardTemporary(i));
+  }
+  return Status::OK();
+}
+
+// Uploads that a killed run left are ended, not only forgotten.
+Status RunDirectory::DiscardTemporary(size_t dataset) const {
+  const std::string folder = TemporaryDir(dataset);
+  ARROW_ASSIGN_OR_RAISE(const FileStatus status, env_->Stat(folder));
+  if (!status.exists) return Status::OK();
+  ARROW_ASSIGN_OR_RAISE(const auto left, env_->ListDir(folder));
+  for (const auto& entry : left) {
+    const std::string path = JoinPath(folder, entry.name);
+    ARROW_RETURN_NOT_OK(entry.is_directory ? env_->RemoveTree(path)
+                                           : DiscardStaged(env_, path, /*alone=*/true));
   }
   return Status::OK();
 }
 
 std::string RunDirectory::TemporaryDir(size_t dataset) const {
-  return JoinPath(StateDir(datasets_[dataset].path), "tmp");
+  return JoinPath(books_[dataset], "tmp");
 }
 std::string RunDirectory::ExchangeDir(int exchange) const {
-  return JoinPath(datasets_.empty() ? primary_ : StateDir(primary_), "exchange-" + std::to_string(exchange));
+  return JoinPath(books(), "exchange-" + std::to_string(exchange));
 }
 std::string RunDirectory::SpillDir() const { return spill_dir_; }
 
 Status RunDirectory::Commit(const std::vector<Pending>& files, TaskCommit commit) {
   for (const auto& file : files) {
-    const std::string target = JoinPath(datasets_[file.dataset].path, file.path);
-    Status renamed = env_->Rename(file.temporary, target);
-    if (!renamed.ok()) {  // a Hive folder or the quarantine's that is not there yet
-      ARROW_RETURN_NOT_OK(env_->CreateDirs(std::string(DirName(target))));
-      ARROW_RETURN_NOT_OK(env_->Rename(file.temporary, target));
-    }
+    ARROW_RETURN_NOT_OK(
+        PublishStaged(env_, file.temporary, JoinPath(datasets_[file.dataset].path, file.path)));
   }
   return log_->Append(std::move(commit));
 }
 
 Status RunDirectory::SyncOutput(const std::vector<Manifest>& manifests,
                                 const std::vector<std::string>& written) {
-  std::set<std::string> paths{JoinPath(StateDir(primary_), "commits.log")};
+  std::set<std::string> paths{JoinPath(books(), "commits.log")};
   paths.insert(written.begin(), written.end());
   std::set<std::string> parents;
   for (size_t i = 0; i < manifests.size(); ++i) {
     const std::string& folder = datasets_[i].path;
+    if (IsObjectStore(folder)) continue;  // what it took is safe
     paths.insert(folder);
     parents.insert(std::string(DirName(folder)));
     for (const auto& partition : manifests[i].partitions) {
@@ -331,7 +311,9 @@ Status RunDirectory::SyncOutput(const std::vector<Manifest>& manifests,
     }
   }
   if (paths.size() > kMostSyncedAlone) {
-    for (const auto& dataset : datasets_) ARROW_RETURN_NOT_OK(env_->SyncFileSystem(dataset.path));
+    for (size_t i = 0; i < datasets_.size(); ++i) {
+      ARROW_RETURN_NOT_OK(env_->SyncFileSystem(IsObjectStore(datasets_[i].path) ? books_[i] : datasets_[i].path));
+    }
     return Status::OK();
   }
   // The folders' own names are in their parents, which need not be readable.
@@ -342,16 +324,21 @@ Status RunDirectory::Finish(std::vector<Manifest> manifests) {
   if (temporary_) return Status::OK();
   std::vector<std::string> written;
   const auto finish = [&]() -> Status {
+    std::vector<size_t> local;
     for (size_t i = 0; i < manifests.size(); ++i) {
+      if (IsObjectStore(datasets_[i].path)) continue;
+      local.push_back(i);
       ARROW_ASSIGN_OR_RAISE(auto temporary, WriteFileBeside(env_, JoinPath(datasets_[i].path, kManifestName),
                                                             manifests[i].ToText()));
       written.push_back(std::move(temporary));
     }
     ARROW_RETURN_NOT_OK(SyncOutput(manifests, written));
+    ARROW_RETURN_NOT_OK(WriteRemoteManifests(manifests));
     std::set<std::string> folders;
-    for (size_t i = 0; i < manifests.size(); ++i) {
-      ARROW_RETURN_NOT_OK(env_->Rename(written[i], JoinPath(datasets_[i].path, kManifestName)));
-      folders.insert(datasets_[i].path);
+    for (size_t k = 0; k < local.size(); ++k) {
+      const std::string& folder = datasets_[local[k]].path;
+      ARROW_RETURN_NOT_OK(env_->Rename(written[k], JoinPath(folder, kManifestName)));
+      folders.insert(folder);
     }
     return env_->SyncFiles({folders.begin(), folders.end()});
   };
@@ -362,13 +349,28 @@ Status RunDirectory::Finish(std::vector<Manifest> manifests) {
   return RemoveScratch();
 }
 
+Status RunDirectory::WriteRemoteManifests(const std::vector<Manifest>& manifests) {
+  for (size_t i = 0; i < manifests.size(); ++i) {
+    const std::string& folder = datasets_[i].path;
+    if (!IsObjectStore(folder)) continue;
+    ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, folder));
+    if (i == 0) {
+      ARROW_ASSIGN_OR_RAISE(const std::string log,
+                            ReadSmallFile(env_, JoinPath(books(), "commits.log"), kMostLogBytes));
+      ARROW_RETURN_NOT_OK(store->WriteText(LogCopyOf(folder), log).status());
+    }
+    ARROW_RETURN_NOT_OK(store->WriteText(JoinPath(folder, kManifestName), manifests[i].ToText()).status());
+  }
+  return Status::OK();
+}
+
 Status RunDirectory::RemoveScratch() {
   if (temporary_) return Status::OK();
-  for (const auto& dataset : datasets_) (void)env_->RemoveTree(JoinPath(StateDir(dataset.path), "tmp"));
-  ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(StateDir(primary_)));
+  for (size_t i = 0; i < datasets_.size(); ++i) (void)env_->RemoveTree(TemporaryDir(i));
+  ARROW_ASSIGN_OR_RAISE(auto entries, env_->ListDir(books()));
   for (const auto& entry : entries) {
     if (entry.name.starts_with("exchange-") || entry.name == "spill") {
-      (void)env_->RemoveTree(JoinPath(StateDir(primary_), entry.name));
+      (void)env_->RemoveTree(JoinPath(books(), entry.name));
     }
   }
   return Status::OK();
@@ -376,14 +378,14 @@ Status RunDirectory::RemoveScratch() {
 
 Status RunDirectory::WriteRunRecord(const std::string& name, const std::string& text) {
   if (temporary_) return Status::OK();
-  const std::string folder = JoinPath(StateDir(primary_), "runs");
+  const std::string folder = JoinPath(books(), "runs");
   ARROW_RETURN_NOT_OK(env_->CreateDirs(folder));
   return WriteFileAtomically(env_, JoinPath(folder, name + ".json"), text);
 }
 
 void RunDirectory::Close() {
   if (temporary_) {
-    (void)env_->RemoveTree(primary_);
+    (void)env_->RemoveTree(books());
   } else if (!spill_dir_.empty()) {
     (void)env_->RemoveTree(spill_dir_);
   }

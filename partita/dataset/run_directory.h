@@ -4,7 +4,10 @@
 //   <sink>/_manifest.json             written last
 //   <sink>/_partita/owner.json        {plan, snapshot, primary}: which plan this folder belongs to
 //   <sink>/_partita/tmp/              files being written
-//   <first sink>/_partita/            the primary: plan.json, commits.log, lock, exchange/, runs/
+//   <first sink>/_partita/            the run's books: plan.json, commits.log, lock, exchange/, runs/
+//
+// Of a sink on an object store the books are in a local folder instead (output_folder.h); its _partita/ holds
+// owner.json and, once the run is finished, a copy of the log.
 //
 // A folder that holds anything of another plan, or files Partita did not write, is refused; `fresh` removes
 // what Partita wrote there (by manifest, log and owner) and nothing else.
@@ -38,6 +41,7 @@ class RunDirectory {
   struct Options {
     bool fresh = false;
     bool read_only_log = false;  // `partita task`: no lock, commits are appended by the coordinator
+    std::string work_dir;        // for the books of outputs on object stores; "": the user's cache
   };
 
   // Claims the datasets' folders for this plan. Without datasets: a temporary folder that Close removes.
@@ -47,11 +51,12 @@ class RunDirectory {
                                                     Options options);
   // A worker's view of a run that another process owns: the same folders, a log in memory of what it is told.
   // It claims, locks and removes nothing but its own spill folder, below `scratch_dir` (must not be shared).
-  // `run_folder`: primary() of a run without datasets, where rows change partition; else "".
+  // `run_folder`: books() of a run without datasets, where rows change partition; else "".
   // Errors: the run's folder is not seen from here (environment), or is another plan's (user).
   static Result<std::unique_ptr<RunDirectory>> Attach(Env* env, std::vector<Dataset> datasets,
                                                       const RunIdentity& identity,
                                                       const std::string& scratch_dir,
+                                                      const std::string& work_dir = "",
                                                       const std::string& run_folder = "");
   ~RunDirectory();
 
@@ -59,7 +64,8 @@ class RunDirectory {
   // True when every dataset has the manifest of this plan and snapshot: nothing is left to do.
   bool complete() const { return complete_; }
   void NotComplete() { complete_ = false; }  // something was committed since: the manifests are written anew
-  const std::string& primary() const { return primary_; }
+  // The local folder of the log and the records of all runs: <first sink>/_partita.
+  const std::string& books() const { return books_[0]; }
   std::string TemporaryDir(size_t dataset) const;
   std::string ExchangeDir(int exchange) const;
   std::string SpillDir() const;
@@ -76,7 +82,7 @@ class RunDirectory {
   Status Finish(std::vector<Manifest> manifests);
   // Removes temporary, exchange and spill files: after Finish, and where an earlier run died in doing so.
   Status RemoveScratch();
-  // Keeps the run record: <primary>/_partita/runs/<name>.json
+  // Keeps the run record: <books>/runs/<name>.json
   Status WriteRunRecord(const std::string& name, const std::string& text);
   // Removes temporary files of this run (and everything, without datasets).
   void Close();
@@ -92,13 +98,18 @@ class RunDirectory {
   };
   Result<Standing> StandingOf(const Dataset& dataset, const RunIdentity& identity,
                               const Options& options) const;
+  Status CheckDistinct() const;
   Status Claim(const RunIdentity& identity, const Options& options);
+  Status Take(size_t index, const Standing& standing, const RunIdentity& identity, const Options& options);
+  Status FetchLog();
   Status DropLost();
   Status RemoveOrphans();
+  Status DiscardTemporary(size_t dataset) const;
+  Status WriteRemoteManifests(const std::vector<Manifest>& manifests);
 
   Env* env_ = nullptr;
   std::vector<Dataset> datasets_;
-  std::string primary_;
+  std::vector<std::string> books_;  // by dataset; without datasets: the temporary folder
   std::string spill_dir_;
   bool temporary_ = false;
   bool complete_ = false;

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 
+#include "partita/storage/staged_file.h"
+#include "partita/storage/store.h"
+
 namespace partita {
 
 PlanDatasets DatasetsOf(const Plan& plan) {
@@ -130,7 +133,7 @@ Status Committer::Check(const TaskEnd& end) const {
 
 void Committer::Discard(const TaskEnd& end) const {
   for (const auto& output : end.outputs) {
-    for (const auto& file : output.files) (void)env_->RemoveFile(file.temporary);
+    for (const auto& file : output.files) (void)DiscardStaged(env_, file.temporary);
   }
 }
 
@@ -149,7 +152,7 @@ Result<MadeRows> Committer::Commit(TaskEnd end, Observer* counted_by) const {
     std::string prefix;
     if (output.output >= kQuarantineOutput) {
       committed.dataset = datasets_.quarantine;
-      prefix = "__step=" + StepOf(end.stage, output.output - kQuarantineOutput - 1) + "/";
+      prefix = QuarantinePrefix(StepOf(end.stage, output.output - kQuarantineOutput - 1));
     } else {
       const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
       if (plan_output.kind == PlanOutput::Kind::kExchange) {
@@ -223,9 +226,11 @@ std::vector<Manifest> Committer::Manifests(const std::string& plan_hash,
     for (const auto& output : commit.outputs) {
       if (output.dataset < 0) continue;
       if (output.output >= kQuarantineOutput && beyond.contains(key)) {
-        for (const auto& file : output.files)
-          (void)env_->RemoveFile(
-              JoinPath(datasets_.datasets[static_cast<size_t>(output.dataset)].path, file.path));
+        const auto& folder = datasets_.datasets[static_cast<size_t>(output.dataset)].path;
+        auto store = OpenStore(env_, folder);
+        for (const auto& file : output.files) {
+          if (store.ok()) (void)(*store)->RemoveFile(JoinPath(folder, file.path));
+        }
         continue;
       }
       auto& manifest = manifests[static_cast<size_t>(output.dataset)];

@@ -48,6 +48,8 @@ class Committer {
 
   const PlanDatasets& datasets() const { return datasets_; }
   const std::string& StepOf(int stage, int node) const;  // node -1: the source
+  // What stands before the paths of a step's files in the quarantine.
+  static std::string QuarantinePrefix(const std::string& step) { return "__step=" + step + "/"; }
 
   // Is this what a task of this plan may leave: outputs it has, files of the run's own folders? Of ends that
   // were made elsewhere; the error is a bug's.

@@ -96,6 +96,7 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
       quarantine_sinks_.push_back(std::move(sink));
     }
     const auto dataset = static_cast<size_t>(committer_.datasets().quarantine);
+    init.location = JoinPath(context_.plan->quarantine, Committer::QuarantinePrefix(step));
     init.partition = DatasetPartition(task.stage, task.partition);
     init.attempt = NextAttempt();
     init.temporary_dir = context_.directory->TemporaryDir(dataset);
@@ -123,6 +124,7 @@ Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_inde
       static_cast<size_t>(committer_.datasets().dataset_of_sink[static_cast<size_t>(output.target)]);
   FileSinkInit init;
   init.sink = &sink;
+  init.location = committer_.datasets().datasets[dataset].path;
   init.partition = DatasetPartition(output.input_index, task.partition);
   init.attempt = NextAttempt();
   init.temporary_dir = context_.directory->TemporaryDir(dataset);

@@ -6,6 +6,7 @@
 
 #include "partita/execute/task_async.h"
 #include "partita/execute/worker_pool.h"
+#include "partita/storage/staged_file.h"
 
 namespace partita {
 namespace {
@@ -233,7 +234,7 @@ void TaskRun::End() {
   } else {
     for (const auto& lane : lanes_) {  // a quarantine that was finished already
       for (const auto& output : lane.quarantined) {
-        for (const auto& file : output.files) (void)pool_->options().env->RemoveFile(file.temporary);
+        for (const auto& file : output.files) (void)DiscardStaged(pool_->options().env, file.temporary);
       }
       for (const auto& [node, sink] : lane.quarantine_sinks) {
         if (sink) sink->Abort();
@@ -241,7 +242,7 @@ void TaskRun::End() {
     }
     for (size_t i = 0; i < init_.program->stage().outputs.size(); ++i) {
       if (lanes_[i].sink) lanes_[i].sink->Abort();
-      for (const auto& file : lanes_[i].files) (void)pool_->options().env->RemoveFile(file.temporary);
+      for (const auto& file : lanes_[i].files) (void)DiscardStaged(pool_->options().env, file.temporary);
       init_.program->output_counters[i]->rows_in.fetch_sub(lanes_[i].rows, std::memory_order_relaxed);
       init_.program->output_counters[i]->rows_out.fetch_sub(lanes_[i].rows, std::memory_order_relaxed);
     }

@@ -16,6 +16,7 @@
 #include "partita/block/schema.h"
 #include "partita/expression/expression.h"
 #include "partita/storage/format.h"
+#include "partita/storage/staged_file.h"
 
 namespace partita {
 namespace {
@@ -75,10 +76,10 @@ class FileSeries {
 
   void Abort() {
     writer_.reset();
-    if (stream_) (void)stream_->Close();
+    if (stream_) (void)stream_->Abort();
     stream_.reset();
-    for (const auto& file : files_) (void)init_->env->RemoveFile(file.temporary);
-    if (!open_temporary_.empty()) (void)init_->env->RemoveFile(open_temporary_);
+    for (const auto& file : files_) (void)DiscardStaged(init_->env, file.temporary);
+    if (!open_temporary_.empty()) (void)DiscardStaged(init_->env, open_temporary_);
     files_.clear();
     open_temporary_.clear();
   }
@@ -98,10 +99,12 @@ class FileSeries {
     std::snprintf(name, sizeof name, "part-%05lld-%03d", static_cast<long long>(init_->partition),
                   static_cast<int>(closed_));
     file_name_ = std::string(name) + std::string(format_->extension());
-    open_temporary_ =
+    const std::string temporary =
         JoinPath(init_->temporary_dir, init_->attempt + "-" + std::to_string(number_) + "-" + file_name_);
-    WriteOptions options;
-    ARROW_ASSIGN_OR_RAISE(stream_, init_->env->OpenWrite(open_temporary_, options));
+    ARROW_ASSIGN_OR_RAISE(auto staged, StageFile(init_->env, temporary, JoinPath(init_->location, PathOf(file_name_)),
+                                                 ctx.pool.get(), ctx.cancel));
+    stream_ = std::move(staged.stream);
+    open_temporary_ = std::move(staged.path);
     WriteRequest request;
     request.schema = schema_;
     request.args = &init_->sink->args;
@@ -113,13 +116,16 @@ class FileSeries {
     request.first_row_key = rows_before_;
     auto opened = format_->OpenWriter(stream_, std::move(request));
     if (!opened.ok()) {
-      (void)stream_->Close();
+      (void)stream_->Abort();
       stream_.reset();
+      (void)DiscardStaged(init_->env, std::exchange(open_temporary_, ""));
       return opened.status();
     }
     writer_ = std::move(*opened);
     return Status::OK();
   }
+
+  std::string PathOf(const std::string& name) const { return folder_.empty() ? name : folder_ + "/" + name; }
 
   Status CloseIfDue() {
     if (!close_due_) return Status::OK();
@@ -136,7 +142,7 @@ class FileSeries {
     writer_.reset();
     stream_.reset();
     OutputFile file;
-    file.path = folder_.empty() ? file_name_ : folder_ + "/" + file_name_;
+    file.path = PathOf(file_name_);
     file.temporary = std::move(open_temporary_);
     file.rows = rows_;
     file.size_bytes = size;

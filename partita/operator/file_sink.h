@@ -18,6 +18,7 @@ struct FileSinkInit {
   int64_t partition = 0;           // of the dataset
   std::string attempt;             // distinguishes temporary files of attempts
   std::string temporary_dir;       // exists
+  std::string location;            // what the paths of the files will be relative to
   std::string spill_dir;
   Env* env = nullptr;
 };

@@ -43,7 +43,7 @@ Result<RunResult> ConcludeRun(Env* env, RunDirectory* directory, const Committer
   (void)directory->WriteRunRecord(name, PrettyJson(RecordOf(compiled, options, *observer, status)));
   ARROW_RETURN_NOT_OK(status);
 
-  result.record_path = JoinPath(directory->primary(), "_partita/runs/" + name + ".json");
+  result.record_path = JoinPath(directory->books(), "runs/" + name + ".json");
   const auto& plan_datasets = committer.datasets();
   for (size_t i = 0; i < compiled.plan.sinks.size(); ++i) {
     const int dataset = plan_datasets.dataset_of_sink[i];

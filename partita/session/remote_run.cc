@@ -33,7 +33,7 @@ bool HandsOver(const Plan& plan) {
 
 std::string RemoteRun::folder() const {
   const Plan& plan = compiled_.plan;
-  return HandsOver(plan) && !plan.exchanges.empty() ? directory_->primary() : "";
+  return HandsOver(plan) && !plan.exchanges.empty() ? directory_->books() : "";
 }
 
 Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const RunOptions& given,
