@@ -15,6 +15,15 @@ function(partita_trim_arrow target)
   add_custom_command(OUTPUT ${copies} COMMAND ${PARTITA_PYTHON} ${script} ${folder} ${libraries}
                      DEPENDS ${script} ${libraries} COMMENT "Trimming Arrow's libraries" VERBATIM)
   add_custom_target(${target}_arrow DEPENDS ${copies})
+  # Loaded where credentials for S3 are looked for (partita/storage/s3/credentials.cc), as it is.
+  list(GET libraries 0 library)
+  get_filename_component(from ${library} DIRECTORY)
+  file(GLOB s3 ${from}/libarrow_s3.so.*)
+  foreach(library ${s3})
+    get_filename_component(name ${library} NAME)
+    file(MAKE_DIRECTORY ${folder})
+    file(CREATE_LINK ${library} ${folder}/${name} SYMBOLIC)
+  endforeach()
   add_dependencies(${target} ${target}_arrow)
   # This folder alone: each library is looked for in each folder of the path.
   set_target_properties(${target} PROPERTIES BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH ${folder})

@@ -73,8 +73,9 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
                                                      const RunIdentity& identity, MemoryTables tables,
                                                      const TaskRunnerOptions& options) {
   auto runner = std::unique_ptr<TaskRunner>(new TaskRunner(env, plan));
-  ARROW_ASSIGN_OR_RAISE(runner->directory_, RunDirectory::Attach(env, DatasetsOf(*plan).datasets, identity,
-                                                                 options.scratch_dir, "", options.run_folder));
+  ARROW_ASSIGN_OR_RAISE(runner->directory_,
+                        RunDirectory::Attach(env, DatasetsOf(*plan).datasets, identity, options.scratch_dir,
+                                             options.work_dir, options.run_folder));
   runner->budget_ = Budget::Make(options.memory_bytes);
   runner->observer_.memory_limit.store(options.memory_bytes);
   RunContext context;

@@ -31,6 +31,7 @@ struct TaskRunnerOptions {
   int64_t memory_bytes = 0;
   int threads = 1;
   std::string scratch_dir;  // local to this machine
+  std::string work_dir;     // shared: RunDirectory::Options
   std::string run_folder;   // of a run without datasets; "": it needs none, for no rows change partition
 };
 

@@ -7,6 +7,7 @@
 #include "partita/block/schema.h"
 #include "partita/memory/default_budget.h"
 #include "partita/pipeline/pipeline.h"
+#include "partita/storage/storage_options.h"
 
 namespace partita {
 namespace {
@@ -51,6 +52,20 @@ std::vector<OptionSpec> MakeSpecs() {
                      return Status::OK();
                    },
                    [](const RunOptions& o) { return o.spill_dir; }});
+  specs.push_back({"work-dir", "FOLDER", "~/.cache/partita/runs",
+                   "local folder for the books of runs that write to S3: what is done, what is under way",
+                   [](RunOptions* o, const std::string& v) {
+                     o->work_dir = v;
+                     return Status::OK();
+                   },
+                   [](const RunOptions& o) { return o.work_dir; }});
+  specs.push_back({"storage-options", "NAME=VALUE,…", "AWS_ENDPOINT_URL, AWS_REGION",
+                   "how S3 is asked: endpoint_url, region, anon, addressing; holds for the whole process",
+                   [](RunOptions* o, const std::string& v) {
+                     o->storage_options = v;
+                     return SetStorageOptions(v);
+                   },
+                   [](const RunOptions& o) { return o.storage_options; }});
   specs.push_back(
       {"engine", "NAME", "local",
        "where tasks run: local, processes[:N], ray, ray://HOST:PORT, dask, dask://HOST:PORT",

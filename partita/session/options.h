@@ -19,6 +19,8 @@ struct RunOptions {
   int64_t memory_bytes = 0;  // the budget; 0: DefaultBudgetBytes
   int threads = 0;           // 0: the processors this process may use
   std::string spill_dir;     // "": beside the first output
+  std::string work_dir;      // books of runs that write to object stores; "": the user's cache
+  std::string storage_options;  // storage/storage_options.h; of the whole process once set
   std::string engine = "local";
   bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
   std::string on_error;    // "": as the steps say; else the policy of every step that names none

@@ -52,6 +52,7 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
   const std::string scratch = datasets.empty() ? ScratchDir(given) : given.spill_dir;
   RunDirectory::Options options;
   options.fresh = given.fresh;
+  options.work_dir = given.work_dir;
   ARROW_ASSIGN_OR_RAISE(run->directory_, RunDirectory::Open(env_, std::move(datasets),
                                                             IdentityOf(run->compiled_), scratch, options));
   if (!run->folder().empty()) ARROW_RETURN_NOT_OK(env_->CreateDirs(run->folder()));
@@ -88,10 +89,11 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  ARROW_ASSIGN_OR_RAISE(worker->runner_, TaskRunner::Make(env_, &plan, &worker->compiled_.snapshot,
-                                                          IdentityOf(worker->compiled_), std::move(tables),
-                                                          {options.memory_bytes, options.threads,
-                                                           ScratchDir(options), run_folder}));
+  ARROW_ASSIGN_OR_RAISE(
+      worker->runner_,
+      TaskRunner::Make(
+          env_, &plan, &worker->compiled_.snapshot, IdentityOf(worker->compiled_), std::move(tables),
+          {options.memory_bytes, options.threads, ScratchDir(options), options.work_dir, run_folder}));
   return worker;
 }
 
@@ -107,6 +109,7 @@ Status Session::RunTask(const CompiledPlan& compiled, TaskId task, const RunOpti
   const auto open = [&] {
     RunDirectory::Options options;
     options.read_only_log = true;
+    options.work_dir = given.work_dir;
     return RunDirectory::Open(env_, DatasetsOf(compiled.plan).datasets, IdentityOf(compiled),
                               ScratchDir(given), options);
   };

@@ -7,6 +7,7 @@
 
 #include "partita/base/json.h"
 #include "partita/session/session.h"
+#include "partita/storage/store.h"
 
 namespace partita {
 namespace {
@@ -92,6 +93,11 @@ Result<RunResult> Session::RetryQuarantine(const CompiledPlan& compiled, const R
   options.fresh = false;
   options.engine = "local";  // bad rows are few
   const auto plan_datasets = DatasetsOf(compiled.plan);
+  for (const auto& dataset : plan_datasets.datasets) {
+    if (!IsObjectStore(dataset.path)) continue;
+    return UserError("rows in quarantine cannot be retried yet where the run writes to S3",
+                     "read the quarantine's Parquet files in a pipeline of their own");
+  }
   ARROW_ASSIGN_OR_RAISE(auto directory,
                         RunDirectory::Open(env_, plan_datasets.datasets, identity, options.spill_dir, {}));
   if (!directory->complete()) {

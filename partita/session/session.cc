@@ -113,6 +113,7 @@ Result<RunResult> Session::Run(const CompiledPlan& compiled, const RunOptions& g
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
   RunDirectory::Options directory_options;
   directory_options.fresh = options.fresh;
+  directory_options.work_dir = options.work_dir;
   auto datasets = DatasetsOf(compiled.plan).datasets;
   if (datasets.empty()) return UserError("the pipeline writes nothing", "add a write step");
   ARROW_ASSIGN_OR_RAISE(auto directory, RunDirectory::Open(env_, std::move(datasets), identity,

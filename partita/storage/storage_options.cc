@@ -92,9 +92,9 @@ Status SetStorageOptions(std::string_view text) {
   return Status::OK();
 }
 
-StorageOptions CurrentStorageOptions() {
+Result<StorageOptions> CurrentStorageOptions() {
   std::lock_guard lock(g_mutex);
-  return ParseStorageOptions(g_text).ValueOr(StorageOptions());
+  return ParseStorageOptions(g_text.empty() ? Variable("PARTITA_STORAGE_OPTIONS") : g_text);
 }
 
 }  // namespace partita

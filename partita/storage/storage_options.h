@@ -24,8 +24,8 @@ struct StorageOptions {
 
 // "endpoint_url=http://127.0.0.1:9000,anon=true", or the same as a JSON object. "": the environment alone.
 Result<StorageOptions> ParseStorageOptions(std::string_view text);
-// For what is opened from now on. Thread-safe.
+// For what is opened from now on; "": back to PARTITA_STORAGE_OPTIONS. Thread-safe.
 Status SetStorageOptions(std::string_view text);
-StorageOptions CurrentStorageOptions();
+Result<StorageOptions> CurrentStorageOptions();
 
 }  // namespace partita

@@ -29,6 +29,8 @@ class RunOptions(TypedDict, total=False):
     memory: int | str
     threads: int
     spill_dir: str | os.PathLike[str]
+    work_dir: str | os.PathLike[str]
+    storage_options: str | Mapping[str, Any]
     engine: str
     on_error: str
     quarantine: str | os.PathLike[str]
@@ -195,6 +197,8 @@ def _text(value: Any) -> str:
         return str(os.fspath(value))
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, Mapping):
+        return json.dumps(dict(value))
     return str(value)
 
 

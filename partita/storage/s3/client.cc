@@ -95,7 +95,7 @@ S3Client::S3Client(std::string bucket, StorageOptions options)
 Result<std::shared_ptr<S3Client>> S3Client::Of(const std::string& bucket) {
   static std::mutex mutex;
   static auto* clients = new std::map<std::string, std::shared_ptr<S3Client>>();  // libcurl may end first
-  const StorageOptions options = CurrentStorageOptions();
+  ARROW_ASSIGN_OR_RAISE(const StorageOptions options, CurrentStorageOptions());
   const std::string name = bucket + "\n" + options.endpoint_url + "\n" + options.region + "\n" +
                            options.addressing + "\n" + (options.anonymous ? "anon" : "") + "\n" +
                            options.ca_file;
