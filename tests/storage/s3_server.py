@@ -124,13 +124,14 @@ Answer = tuple[int, dict[str, str], bytes]
 
 class Front:
     """Stands before a server; `answer(method, path, nth)` may answer in its place, `after(method, path)` change what it
-    answered."""
+    answered, `rewrite(path)` ask for something else (of servers that do not check signatures)."""
 
     def __init__(
         self,
         url: str,
         answer: Callable[[str, str, int], Answer | None],
         after: Callable[[str, str], Answer | None] = lambda method, path: None,
+        rewrite: Callable[[str], str] = lambda path: path,
     ):
         self.requests: list[tuple[str, str]] = []
         lock = threading.Lock()
@@ -152,7 +153,7 @@ class Front:
                 if given is None:
                     connection = http.client.HTTPConnection(host, timeout=60)
                     # With the host it was signed for.
-                    connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                    connection.putrequest(self.command, rewrite(self.path), skip_host=True, skip_accept_encoding=True)
                     for name, value in self.headers.items():
                         connection.putheader(name, value)
                     connection.endheaders(body)

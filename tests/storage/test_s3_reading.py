@@ -82,8 +82,8 @@ def test_a_pipeline_of_images(workspace, bucket):
     text = """
 steps:
   - read_files: {path: "%s"}
-  - resize_images: {image: content, size: 64}
-  - select: [content]
+  - resize_images: {image: bytes, size: 64}
+  - select: [bytes]
   - write_parquet: {path: "%s"}
 """
     workspace.write("local.yaml", text % ("photos", "out"))
@@ -120,17 +120,21 @@ def test_globs_folders_hive_columns_and_strange_keys(workspace, bucket):
     assert {name for name, *_ in found("t/year=2024/m={1,2}/?*.csv")} == {"a.csv", "b c+d%20&ü.csv"}
 
 
-def test_1200_objects_are_listed_in_pages(workspace, bucket):
-    for i in range(1200):
+def test_many_objects_are_listed_in_pages(workspace, bucket):
+    for i in range(120):
         bucket.put(f"many/{i % 7}/{i:04}.txt", f"line {i}")
     workspace.write("p.yaml", pipeline("read_text", bucket.uri("many")))
-    with Front(bucket.url, lambda *_: None) as front:
+
+    def fewer(path):  # the server's pages have a thousand keys
+        return path.replace("max-keys=1000", "max-keys=50")
+
+    with Front(bucket.url, lambda *_: None, rewrite=fewer) as front:
         workspace.run_ok("p.yaml", env=bucket.env(AWS_ENDPOINT_URL=front.url))
     found = [row["text"] for row in workspace.dataset("out").rows()]
-    assert sorted(found) == sorted(f"line {i}" for i in range(1200))
+    assert sorted(found) == sorted(f"line {i}" for i in range(120))
     lists = [path for method, path in front.requests if method == "GET" and "list-type=2" in path]
-    assert len(lists) <= 4  # is it a folder; two pages: not one for each folder
-    assert not [1 for method, _ in front.requests if method == "HEAD"][1:], "no question for each object"
+    assert len(lists) == 1 + 3  # is it a folder? and three pages, not one of each folder
+    assert len([1 for method, _ in front.requests if method == "HEAD"]) == 1, "no question for each object"
 
 
 def test_only_the_columns_that_are_used_are_read(workspace, bucket):
