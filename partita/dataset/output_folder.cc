@@ -34,8 +34,10 @@ std::string WorkDir(const std::string& given) {
     const char* value = std::getenv(name);
     return value == nullptr ? "" : value;
   };
-  if (const std::string cache = variable("XDG_CACHE_HOME"); cache.starts_with("/")) return JoinPath(cache, "partita/runs");
-  if (const std::string home = variable("HOME"); home.starts_with("/")) return JoinPath(home, ".cache/partita/runs");
+  if (const std::string cache = variable("XDG_CACHE_HOME"); cache.starts_with("/"))
+    return JoinPath(cache, "partita/runs");
+  if (const std::string home = variable("HOME"); home.starts_with("/"))
+    return JoinPath(home, ".cache/partita/runs");
   return "/tmp/partita/runs";
 }
 
@@ -47,7 +49,7 @@ struct Walker {
     ARROW_ASSIGN_OR_RAISE(auto entries, store->ListDir(folder));
     for (const auto& entry : entries) {
       const std::string path = JoinPath(folder, entry.name);
-      const std::string name = relative.empty() ? entry.name : relative + "/" + entry.name;
+      const std::string name = JoinPath(relative, entry.name);
       if (entry.is_directory) {
         if (!entry.name.starts_with("_")) ARROW_RETURN_NOT_OK(Walk(path, name));
       } else if ((IsDataFile(entry.name) && !committed.contains(name)) ||

@@ -15,7 +15,8 @@ constexpr size_t kMostSyncedAlone = 32;  // files and folders; syncfs waits for 
 
 constexpr int64_t kMostLogBytes = int64_t{1} << 30;
 
-// What an object store keeps of a finished run's log, so that a machine without the books knows what is there.
+// What an object store keeps of a finished run's log, so that a machine without the books knows what is
+// there.
 std::string LogCopyOf(const std::string& folder) {
   return JoinPath(JoinPath(folder, kStateName), "commits.log");
 }
@@ -72,7 +73,8 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector
     if (!owner.exists) return not_seen(dataset.path, mount_it);
     ARROW_ASSIGN_OR_RAISE(const FileStatus temporary, env->Stat(run->TemporaryDir(i)));
     if (!temporary.exists) {
-      return not_seen(run->books_[i], "name a folder that every worker mounts at the same path with --work-dir");
+      return not_seen(run->books_[i],
+                      "name a folder that every worker mounts at the same path with --work-dir");
     }
     if (owner.plan_hash != identity.plan_hash || owner.snapshot_hash != identity.snapshot_hash) {
       return UserError("the folder '" + dataset.path + "' belongs to the run of another plan",
@@ -112,7 +114,8 @@ Result<RunDirectory::Standing> RunDirectory::StandingOf(const Dataset& dataset, 
     for (const auto& entry : entries)
       bare = bare && (entry.name == kStateName || (entry.is_directory && entry.name == kQuarantineName));
     if (bare) {
-      ARROW_ASSIGN_OR_RAISE(auto log, env_->Stat(JoinPath(BooksOf(dataset.path, options.work_dir), "commits.log")));
+      ARROW_ASSIGN_OR_RAISE(auto log,
+                            env_->Stat(JoinPath(BooksOf(dataset.path, options.work_dir), "commits.log")));
       if (!log.exists || log.size_bytes == 0) return standing;
     }
     const bool same_plan = owner.plan_hash == identity.plan_hash;
@@ -158,9 +161,10 @@ Status RunDirectory::Claim(const RunIdentity& identity, const Options& options) 
   if (!options.read_only_log) {
     auto lock = env_->LockFile(JoinPath(books(), "lock"));
     if (!lock.ok()) {
-      return EnvironmentError("another run is writing '" + datasets_[0].path + "': " + MessageOf(lock.status()),
-                              "wait for it, or stop it",
-                              /*retriable=*/false);
+      return EnvironmentError(
+          "another run is writing '" + datasets_[0].path + "': " + MessageOf(lock.status()),
+          "wait for it, or stop it",
+          /*retriable=*/false);
     }
     lock_ = std::move(*lock);
   }
@@ -276,9 +280,7 @@ Status RunDirectory::DiscardTemporary(size_t dataset) const {
   return Status::OK();
 }
 
-std::string RunDirectory::TemporaryDir(size_t dataset) const {
-  return JoinPath(books_[dataset], "tmp");
-}
+std::string RunDirectory::TemporaryDir(size_t dataset) const { return JoinPath(books_[dataset], "tmp"); }
 std::string RunDirectory::ExchangeDir(int exchange) const {
   return JoinPath(books(), "exchange-" + std::to_string(exchange));
 }
@@ -312,7 +314,8 @@ Status RunDirectory::SyncOutput(const std::vector<Manifest>& manifests,
   }
   if (paths.size() > kMostSyncedAlone) {
     for (size_t i = 0; i < datasets_.size(); ++i) {
-      ARROW_RETURN_NOT_OK(env_->SyncFileSystem(IsObjectStore(datasets_[i].path) ? books_[i] : datasets_[i].path));
+      ARROW_RETURN_NOT_OK(
+          env_->SyncFileSystem(IsObjectStore(datasets_[i].path) ? books_[i] : datasets_[i].path));
     }
     return Status::OK();
   }

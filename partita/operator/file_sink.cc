@@ -101,8 +101,9 @@ class FileSeries {
     file_name_ = std::string(name) + std::string(format_->extension());
     const std::string temporary =
         JoinPath(init_->temporary_dir, init_->attempt + "-" + std::to_string(number_) + "-" + file_name_);
-    ARROW_ASSIGN_OR_RAISE(auto staged, StageFile(init_->env, temporary, JoinPath(init_->location, PathOf(file_name_)),
-                                                 ctx.pool.get(), ctx.cancel));
+    ARROW_ASSIGN_OR_RAISE(auto staged,
+                          StageFile(init_->env, temporary, JoinPath(init_->location, PathOf(file_name_)),
+                                    ctx.pool.get(), ctx.cancel));
     stream_ = std::move(staged.stream);
     open_temporary_ = std::move(staged.path);
     WriteRequest request;

@@ -1,5 +1,5 @@
-// ListFiles: what locations name, by way of a Store. A glob is walked component by component; a folder, named or
-// matched by a glob, stands for the files below it.
+// ListFiles: what locations name, by way of a Store. A glob is walked component by component; a folder, named
+// or matched by a glob, stands for the files below it.
 #include <algorithm>
 
 #include "partita/block/schema.h"
@@ -54,8 +54,8 @@ class Lister {
   Status AddFolder(const std::string& path, const HiveValues& values, int depth);
   Status AddGlob(const Store::Rooted& pattern);
   Status MatchBelow(const std::string& folder, size_t index, const HiveValues& values, int depth);
-  Status MatchEntry(const std::string& folder, const StoredEntry& entry, size_t index, const HiveValues& values,
-                    int depth);
+  Status MatchEntry(const std::string& folder, const StoredEntry& entry, size_t index,
+                    const HiveValues& values, int depth);
   template <typename Known>  // StoredEntry or Store::Found
   void AddFile(const std::string& path, const Known& known, const HiveValues& values) {
     files_.push_back({.location = path,
@@ -146,8 +146,8 @@ Status Lister::MatchBelow(const std::string& folder, size_t index, const HiveVal
     const std::string name = UnescapeGlob(part);
     ARROW_ASSIGN_OR_RAISE(const Store::Found status, store_->Stat(Below(folder, name)));
     if (!status.exists) return Status::OK();
-    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns, status.etag}, index,
-                      values, depth);
+    return MatchEntry(folder, {name, status.is_directory, status.size_bytes, status.mtime_ns, status.etag},
+                      index, values, depth);
   }
   ARROW_ASSIGN_OR_RAISE(const std::vector<StoredEntry> entries, store_->ListDir(folder));
   for (const StoredEntry& entry : entries) {
@@ -226,7 +226,9 @@ Status Lister::NothingFound(const std::string& location, const std::string& path
 Status Lister::Add(const std::string& location) {
   ARROW_ASSIGN_OR_RAISE(store_, OpenStore(env_, location, options_.cancel));
   ARROW_ASSIGN_OR_RAISE(const Store::Rooted rooted, store_->Tidy(location));
-  std::string path = rooted.root.empty() ? rooted.path : rooted.path.empty() ? rooted.root : JoinPath(rooted.root, rooted.path);
+  std::string path = rooted.root.empty()   ? rooted.path
+                     : rooted.path.empty() ? rooted.root
+                                           : JoinPath(rooted.root, rooted.path);
   if (path.empty()) path = ".";
   const size_t before = files_.size();
   // A name that exists is that file, even where it looks like a pattern ("photo[1].png").

@@ -1,8 +1,8 @@
 // Files of an output: written where nobody looks, published whole. Of local outputs the staged file is the
-// file itself, and publishing is a rename. Of S3 it is a small local document that tells of an upload in parts:
-// whoever writes sends the parts, whoever commits completes the upload, and no byte passes the committer
-// (small files excepted: they wait beside their document and are sent in one request). What was staged and not
-// published is found again by these documents, also after a kill. docs/decisions/0017-s3.md.
+// file itself, and publishing is a rename. Of S3 it is a small local document that tells of an upload in
+// parts: whoever writes sends the parts, whoever commits completes the upload, and no byte passes the
+// committer (small files excepted: they wait beside their document and are sent in one request). What was
+// staged and not published is found again by these documents, also after a kill. docs/decisions/0017-s3.md.
 //
 // All functions may be called from any thread; a stream is of one thread at a time.
 #pragma once
@@ -23,8 +23,8 @@ struct StagedFile {
   std::string path;                                 // local: what Publish and Discard are given
 };
 
-// `temporary` is a local path in a folder that exists and that the committer sees; `location` is where the file
-// will be. What an upload needs beside local disk is claimed from `pool` (may be null).
+// `temporary` is a local path in a folder that exists and that the committer sees; `location` is where the
+// file will be. What an upload needs beside local disk is claimed from `pool` (may be null).
 Result<StagedFile> StageFile(Env* env, const std::string& temporary, const std::string& location,
                              BudgetPool* pool, const CancelToken& cancel);
 // Makes a staged file, whose stream was closed, the file at `location`, in place of what is there.

@@ -41,10 +41,12 @@ Status Apply(StorageOptions* options, const std::string& name, const std::string
   } else if (name == "region") {
     options->region = value;
   } else if (name == "anon") {
-    if (value != "true" && value != "false") return UserError("anon: '" + value + "' is neither true nor false");
+    if (value != "true" && value != "false")
+      return UserError("anon: '" + value + "' is neither true nor false");
     options->anonymous = value == "true";
   } else if (name == "addressing") {
-    if (value != "path" && value != "virtual") return UserError("addressing: '" + value + "' is neither path nor virtual");
+    if (value != "path" && value != "virtual")
+      return UserError("addressing: '" + value + "' is neither path nor virtual");
     options->addressing = value;
   } else if (LooksSecret(name)) {
     return UserError("'" + name + "' is a secret; options are kept in the run's record",

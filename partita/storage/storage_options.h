@@ -1,6 +1,6 @@
-// Where remote storage is, and how it is asked: of the whole process. Part of no plan, and secrets are none of
-// them: those come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), or from
-// where AWS's tools look for them (profiles, roles of containers and machines).
+// Where remote storage is, and how it is asked: of the whole process. Part of no plan, and secrets are none
+// of them: those come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), or
+// from where AWS's tools look for them (profiles, roles of containers and machines).
 //
 //   endpoint_url=URL    the server, where it is not AWS         else AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL
 //   region=NAME                                                 else AWS_REGION, AWS_DEFAULT_REGION

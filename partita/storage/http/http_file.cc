@@ -22,7 +22,8 @@ class HttpClient {
   HttpClient(std::string url, CancelToken cancel) : url_(std::move(url)), cancel_(std::move(cancel)) {}
   // HEAD, or GET of bytes [begin, end) (end < 0: all). Returns answers of 2xx, 4xx (but 408, 429) and 416 as
   // they are.
-  Result<HttpReply> Fetch(bool head, int64_t begin, int64_t end, const std::string& if_match, BodySink* sink) {
+  Result<HttpReply> Fetch(bool head, int64_t begin, int64_t end, const std::string& if_match,
+                          BodySink* sink) {
     HttpRequest request;
     request.method = head ? "HEAD" : "GET";
     request.url = url_;

@@ -188,7 +188,8 @@ HttpConnection::~HttpConnection() {
   if (curl_ != nullptr) Curl().easy_cleanup(static_cast<CURL*>(curl_));
 }
 
-Result<HttpReply> HttpConnection::Send(const HttpRequest& request, BodySink* sink, const CancelToken& cancel) {
+Result<HttpReply> HttpConnection::Send(const HttpRequest& request, BodySink* sink,
+                                       const CancelToken& cancel) {
   ARROW_RETURN_NOT_OK(LoadCurl());
   if (curl_ == nullptr) curl_ = Curl().easy_init();
   if (curl_ == nullptr) return OutOfMemoryError("libcurl could not be started");
@@ -209,8 +210,8 @@ Result<HttpReply> HttpConnection::Send(const HttpRequest& request, BodySink* sin
   ARROW_RETURN_NOT_OK(cancel.Check());
   ARROW_RETURN_NOT_OK(transfer.status);
   if (code == CURLE_OK) return transfer.reply;
-  const bool impossible = code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT ||
-                          code == CURLE_TOO_MANY_REDIRECTS;
+  const bool impossible =
+      code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT || code == CURLE_TOO_MANY_REDIRECTS;
   return EnvironmentError(Curl().easy_strerror(code), "", !impossible);
 }
 

@@ -58,8 +58,8 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "Name: value"
   std::string range;                 // "0-9"
   bool follow_redirects = true;
-  bool path_as_is = false;    // "a/../b" is the name of something
-  std::string ca_file;        // "": the system's
+  bool path_as_is = false;                      // "a/../b" is the name of something
+  std::string ca_file;                          // "": the system's
   arrow::io::RandomAccessFile* body = nullptr;  // of PUT and POST; null: empty
   int64_t body_bytes = 0;
 };

@@ -1,5 +1,6 @@
 #include "partita/storage/s3/client.h"
 
+#include <arrow/buffer.h>
 #include <arrow/io/memory.h>
 
 #include <algorithm>
@@ -76,8 +77,8 @@ Result<S3Location> ParseS3(std::string_view location) {
   S3Location out{std::string(location.substr(0, slash)),
                  std::string(location.substr(std::min(slash + 1, location.size())))};
   const bool plain = std::all_of(out.bucket.begin(), out.bucket.end(), [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-           c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
   });
   if (out.bucket.empty() || out.bucket.size() > 255 || out.bucket[0] == '.' || !plain) {
     return UserError("'s3://" + std::string(location) + "' names no bucket", "write s3://bucket/key");
@@ -121,7 +122,7 @@ HttpRequest S3Client::Signed(const Request& request, const S3Credentials& creden
   std::string path;
   if (const size_t slash = host.find('/'); slash != std::string::npos) {  // a server below a path
     path = EncodeUri(PercentDecode(host.substr(slash)), true);
-    host.resize(slash);
+    host = host.substr(0, slash);
   }
   // Certificates of "*.s3.…" do not cover buckets with dots.
   const bool by_path = options_.addressing == "path" ||
@@ -136,7 +137,7 @@ HttpRequest S3Client::Signed(const Request& request, const S3Credentials& creden
   // Servers are given the default port of a scheme or none; libcurl sends none.
   for (const std::string_view port : {":80", ":443"}) {
     const bool is_default = scheme == (port == ":80" ? "http://" : "https://");
-    if (is_default && host.ends_with(port)) host.resize(host.size() - port.size());
+    if (is_default && host.ends_with(port)) host = host.substr(0, host.size() - port.size());
   }
   UnsignedRequest plain;
   plain.method = request.method;
@@ -222,7 +223,8 @@ Result<HttpReply> S3Client::Call(const Request& request, BodySink* sink, const C
   return last;
 }
 
-Result<HttpReply> S3Client::CallWell(const Request& request, BodySink* sink, const CancelToken& cancel) const {
+Result<HttpReply> S3Client::CallWell(const Request& request, BodySink* sink,
+                                     const CancelToken& cancel) const {
   ARROW_ASSIGN_OR_RAISE(HttpReply reply, Call(request, sink, cancel));
   if (reply.status / 100 != 2) return ErrorOf(request, reply);
   return reply;
@@ -237,7 +239,8 @@ Result<std::string> S3Client::Document(const Request& request, int64_t max_bytes
 
 Status S3Client::ErrorOf(const Request& request, const HttpReply& reply) const {
   const std::string code = CodeOf(reply);
-  const std::string said = "the server answered " + std::to_string(reply.status) + (code.empty() ? "" : " " + code);
+  const std::string said =
+      "the server answered " + std::to_string(reply.status) + (code.empty() ? "" : " " + code);
   const std::string server = options_.endpoint_url.empty() ? "AWS" : options_.endpoint_url;
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto refused = [&](const std::string& message, const std::string& hint) {
@@ -255,11 +258,12 @@ Status S3Client::ErrorOf(const Request& request, const HttpReply& reply) const {
   if (code == "ExpiredToken") return refused("the credentials have expired", "sign in again");
   if (code == "RequestTimeTooSkewed") return refused("this machine's clock is wrong", "set it");
   if (reply.status == 403 || reply.status == 401) {
-    return refused(std::string("no permission to ") + (reads ? "read" : "write") +
-                       (options_.anonymous ? " without credentials" : ""),
-                   options_.anonymous ? "leave out the storage option anon, and give credentials"
-                   : reads ? "allow the credentials s3:GetObject and s3:ListBucket, or use others"
-                           : "allow the credentials s3:PutObject, s3:DeleteObject and s3:ListBucket, or use others");
+    return refused(
+        std::string("no permission to ") + (reads ? "read" : "write") +
+            (options_.anonymous ? " without credentials" : ""),
+        options_.anonymous ? "leave out the storage option anon, and give credentials"
+        : reads            ? "allow the credentials s3:GetObject and s3:ListBucket, or use others"
+                : "allow the credentials s3:PutObject, s3:DeleteObject and s3:ListBucket, or use others");
   }
   if (reply.status == 301 || reply.status == 307 || code == "AuthorizationHeaderMalformed") {
     return refused("the bucket is in another region than asked", "set AWS_REGION to the bucket's region");
@@ -286,8 +290,8 @@ Result<S3Client::Listing> S3Client::List(const std::string& prefix, bool by_fold
                                          int most, const CancelToken& cancel) const {
   Request request;
   // URL-encoded: XML cannot say all that keys may hold.
-  request.query = {{"list-type", "2"}, {"prefix", prefix}, {"encoding-type", "url"},
-                   {"max-keys", std::to_string(most)}};
+  request.query = {
+      {"list-type", "2"}, {"prefix", prefix}, {"encoding-type", "url"}, {"max-keys", std::to_string(most)}};
   if (by_folder) request.query.emplace_back("delimiter", "/");
   if (!next.empty()) request.query.emplace_back("continuation-token", next);
   ARROW_ASSIGN_OR_RAISE(const std::string xml, Document(request, kMostListBytes, cancel));
@@ -339,13 +343,15 @@ Status S3Client::Get(const S3Object& object, int64_t begin, int64_t size, uint8_
     const std::string what = reply.status == 404   ? "it is gone"
                              : reply.status == 412 ? "its etag is another"
                                                    : "it is shorter";
-    return WithContext(EnvironmentError("the file changed since it was listed: " + what,
-                                        "run the pipeline again without changing its sources meanwhile", false),
-                       {.file = Url(object.key)});
+    return WithContext(
+        EnvironmentError("the file changed since it was listed: " + what,
+                         "run the pipeline again without changing its sources meanwhile", false),
+        {.file = Url(object.key)});
   }
   if (reply.status / 100 != 2) return ErrorOf(request, reply);
   if (sink.received() != size) {
-    return WithContext(EnvironmentError("the server sent fewer bytes than asked for"), {.file = Url(object.key)});
+    return WithContext(EnvironmentError("the server sent fewer bytes than asked for"),
+                       {.file = Url(object.key)});
   }
   return Status::OK();
 }
@@ -378,7 +384,8 @@ Status S3Client::Delete(const std::string& key) const {
   request.method = "DELETE";
   request.key = key;
   ARROW_ASSIGN_OR_RAISE(const HttpReply reply, Call(request, nullptr, {}));
-  if (reply.status / 100 == 2 || (reply.status == 404 && CodeOf(reply) != "NoSuchBucket")) return Status::OK();
+  if (reply.status / 100 == 2 || (reply.status == 404 && CodeOf(reply) != "NoSuchBucket"))
+    return Status::OK();
   return ErrorOf(request, reply);
 }
 

@@ -3,8 +3,8 @@
 // region once the server has said which that is. Bodies go from and to the caller's memory: besides it a
 // request holds kConnectionBytes (storage/http/transfer.h).
 //
-// Errors say who must act: a bucket that is not there is the user's, permissions, keys and the network are the
-// environment's. No secret is in any of them. Thread-safe. Why not arrow::fs::S3FileSystem:
+// Errors say who must act: a bucket that is not there is the user's, permissions, keys and the network are
+// the environment's. No secret is in any of them. Thread-safe. Why not arrow::fs::S3FileSystem:
 // docs/decisions/0017-s3.md.
 #pragma once
 
@@ -52,20 +52,21 @@ class S3Client {
   Result<Listing> List(const std::string& prefix, bool by_folder, const std::string& next, int most,
                        const CancelToken& cancel) const;
   // Bytes [begin, begin + size) of exactly the object with this etag ("": whatever is there).
-  Status Get(const S3Object& object, int64_t begin, int64_t size, uint8_t* out, const CancelToken& cancel) const;
+  Status Get(const S3Object& object, int64_t begin, int64_t size, uint8_t* out,
+             const CancelToken& cancel) const;
   Result<std::string> GetText(const std::string& key, int64_t max_bytes, const CancelToken& cancel) const;
-  // Replaces an object. With `if_absent`: false, and nothing happens, where there is one (servers that know no
-  // conditional writes replace it).
+  // Replaces an object. With `if_absent`: false, and nothing happens, where there is one (servers that know
+  // no conditional writes replace it).
   Result<bool> Put(const std::string& key, std::string_view bytes, bool if_absent) const;
   Status Delete(const std::string& key) const;  // missing is OK
 
   // An upload in parts; nobody sees it before CompleteUpload. Parts but the last have 5 MiB at least.
   Result<std::string> CreateUpload(const std::string& key) const;
   Result<std::string> UploadPart(const std::string& key, const std::string& upload, int number,
-                                 arrow::io::RandomAccessFile* part, int64_t size_bytes, const std::string& sha256,
-                                 const CancelToken& cancel) const;
-  Status CompleteUpload(const std::string& key, const std::string& upload, const std::vector<std::string>& etags,
-                        int64_t size_bytes) const;
+                                 arrow::io::RandomAccessFile* part, int64_t size_bytes,
+                                 const std::string& sha256, const CancelToken& cancel) const;
+  Status CompleteUpload(const std::string& key, const std::string& upload,
+                        const std::vector<std::string>& etags, int64_t size_bytes) const;
   Status AbortUpload(const std::string& key, const std::string& upload) const;  // unknown is OK
   // The ids of uploads of this key that are neither complete nor aborted.
   Result<std::vector<std::string>> UploadsOf(const std::string& key) const;

@@ -21,15 +21,17 @@ std::string Variable(const char* name) {
 }
 
 Status NoCredentials(const std::string& why) {
-  return EnvironmentError("no credentials for S3 are found" + (why.empty() ? "" : ": " + why),
-                          "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for public data the "
-                          "storage option anon=true",
-                          /*retriable=*/false);
+  return EnvironmentError(
+      "no credentials for S3 are found" + (why.empty() ? "" : ": " + why),
+      "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for public data the "
+      "storage option anon=true",
+      /*retriable=*/false);
 }
 
 // Arrow's S3 is a library of its own in the pyarrow wheel, of 17 MB, and nothing links to it: as with libcurl
 // (docs/decisions/0005), who reads no S3 shall not pay for it. These are its functions by the names that the
-// Itanium C++ ABI gives them; where Arrow was built otherwise (S3 in libarrow) they are in the process already.
+// Itanium C++ ABI gives them; where Arrow was built otherwise (S3 in libarrow) they are in the process
+// already.
 struct ArrowS3 {
   Status (*ensure_initialized)() = nullptr;  // arrow::fs::EnsureS3Initialized
   Status (*ensure_finalized)() = nullptr;    // arrow::fs::EnsureS3Finalized
@@ -54,7 +56,8 @@ Result<ArrowS3> LoadArrowS3() {
   void* library = RTLD_DEFAULT;
   if (dlsym(library, "_ZN5arrow2fs9S3Options8DefaultsEv") == nullptr) library = OpenBesideArrow();
   if (library == nullptr) {
-    return NoCredentials("profiles and roles are looked for by Arrow's S3 library, which is not beside libarrow");
+    return NoCredentials(
+        "profiles and roles are looked for by Arrow's S3 library, which is not beside libarrow");
   }
   ArrowS3 s3;
   bool all = true;

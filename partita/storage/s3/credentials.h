@@ -1,6 +1,6 @@
-// Whose requests are: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; else what AWS's SDK finds (profiles, single
-// sign-on, web identities, roles of containers and machines), by way of Arrow's S3 library, which is loaded and
-// started only then.
+// Whose requests are: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; else what AWS's SDK finds (profiles,
+// single sign-on, web identities, roles of containers and machines), by way of Arrow's S3 library, which is
+// loaded and started only then.
 #pragma once
 
 #include "partita/base/error.h"

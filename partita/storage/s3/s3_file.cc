@@ -75,7 +75,8 @@ class S3File final : public arrow::io::RandomAccessFile {
 
 }  // namespace
 
-Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(const FileEntry& entry, arrow::MemoryPool* pool,
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(const FileEntry& entry,
+                                                                arrow::MemoryPool* pool,
                                                                 const CancelToken& cancel) {
   ARROW_ASSIGN_OR_RAISE(S3Location at, ParseS3(entry.location));
   ARROW_ASSIGN_OR_RAISE(auto client, S3Client::Of(at.bucket));

@@ -57,7 +57,8 @@ class S3Store final : public Store {
       }
       for (const auto& folder : page.folders) {
         if (folder.size() > prefix.size() + 1 && folder.starts_with(prefix))
-          entries.push_back({folder.substr(prefix.size(), folder.size() - prefix.size() - 1), true, 0, 0, ""});
+          entries.push_back(
+              {folder.substr(prefix.size(), folder.size() - prefix.size() - 1), true, 0, 0, ""});
       }
       next = page.next;
     } while (!next.empty());
@@ -136,7 +137,8 @@ class S3Store final : public Store {
   }
 
   bool IsWalked(const std::string& key) const {
-    return has_walked_ && (walked_root_.empty() || key == walked_root_ || key.starts_with(walked_root_ + "/"));
+    return has_walked_ &&
+           (walked_root_.empty() || key == walked_root_ || key.starts_with(walked_root_ + "/"));
   }
 
   Found FromWalk(const std::string& key) const {

@@ -16,7 +16,8 @@ namespace partita {
 Result<std::unique_ptr<Store>> OpenS3Store(std::string_view location, const CancelToken& cancel);
 
 // Positioned reads of the very object that `entry` tells of (its etag): one request each.
-Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(const FileEntry& entry, arrow::MemoryPool* pool,
+Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenS3File(const FileEntry& entry,
+                                                                arrow::MemoryPool* pool,
                                                                 const CancelToken& cancel);
 
 }  // namespace partita

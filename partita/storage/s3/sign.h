@@ -22,8 +22,8 @@ std::string EncodeQuery(std::vector<std::pair<std::string, std::string>> query);
 
 struct UnsignedRequest {
   std::string method, host;
-  std::string path;   // "/bucket/key", encoded
-  std::string query;  // of EncodeQuery
+  std::string path;                                          // "/bucket/key", encoded
+  std::string query;                                         // of EncodeQuery
   std::vector<std::pair<std::string, std::string>> headers;  // beside host; names in lower case
   std::string payload_sha256;                                // of the body, in hex
 };

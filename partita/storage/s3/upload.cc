@@ -15,7 +15,8 @@ namespace {
 
 constexpr int64_t kSmallBytes = 1 << 20;  // sent whole, by whoever commits
 constexpr int64_t kBlockBytes = 16 << 20;
-// An upload has at most 10,000 parts: the first thousand are of one block, later ones of 32 (a file of 4.6 TiB).
+// An upload has at most 10,000 parts: the first thousand are of one block, later ones of 32 (a file of 4.6
+// TiB).
 constexpr size_t kPartsOfOneBlock = 1000;
 constexpr int64_t kMostBlocks = 32;
 constexpr int64_t kMostDocumentBytes = 4 << 20;

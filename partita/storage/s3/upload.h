@@ -1,6 +1,7 @@
 // Staged files (storage/staged_file.h) of S3. Internal to storage/.
 //
-// <name>.s3-upload         {"location", "size_bytes", "upload", "etags"}: written before the upload begins (with
+// <name>.s3-upload         {"location", "size_bytes", "upload", "etags"}: written before the upload begins
+// (with
 //                          no id), when its id is known, and when all parts are sent
 // <name>.s3-upload.block   what is written but not sent: a part of 16 MiB at most; a small file whole
 #pragma once

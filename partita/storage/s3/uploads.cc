@@ -1,12 +1,10 @@
 // S3Client's uploads in parts.
-#include <arrow/io/interfaces.h>
+#include <arrow/buffer.h>
+#include <arrow/io/memory.h>
 
 #include "partita/base/digest.h"
 #include "partita/storage/s3/client.h"
 #include "partita/storage/s3/xml.h"
-
-#include <arrow/buffer.h>
-#include <arrow/io/memory.h>
 
 namespace partita {
 namespace {
@@ -53,7 +51,8 @@ Result<std::string> S3Client::UploadPart(const std::string& key, const std::stri
   request.body_bytes = size_bytes;
   request.body_sha256 = sha256;
   ARROW_ASSIGN_OR_RAISE(const HttpReply reply, CallWell(request, nullptr, cancel));
-  if (reply.etag.empty()) return EnvironmentError("the server tells no etag of a part of " + Url(key), "", false);
+  if (reply.etag.empty())
+    return EnvironmentError("the server tells no etag of a part of " + Url(key), "", false);
   return reply.etag;
 }
 
@@ -88,7 +87,8 @@ Status S3Client::CompleteUpload(const std::string& key, const std::string& uploa
       // An earlier answer may have been lost on its way: then the object is there.
       ARROW_ASSIGN_OR_RAISE(const auto object, Head(key, {}));
       if (object && object->size_bytes == size_bytes) return Status::OK();
-      return WithContext(EnvironmentError("what was uploaded is gone", "run again", true), {.file = Url(key)});
+      return WithContext(EnvironmentError("what was uploaded is gone", "run again", true),
+                         {.file = Url(key)});
     }
     if (!IsRetriable(last)) return last;
     ARROW_RETURN_NOT_OK(PauseFor(500, {}));
