@@ -270,9 +270,15 @@ Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
   size_t count = 0;
   uint64_t low = UINT64_MAX, last = 0;
   for (size_t r = 0; r < runs_.size(); ++r) {
+    bool is_beyond = false;
     for (const auto& frame : runs_[r].frames) {
       int64_t end = frame.end;
-      if (cut.frame != nullptr && r != cut.run) {
+      if (&frame == cut.frame) {
+        end = cut.row + 1;
+        is_beyond = true;
+      } else if (is_beyond) {
+        end = frame.row;
+      } else if (cut.frame != nullptr && r != cut.run) {
         int64_t begin = frame.row;
         while (begin < end) {
           const int64_t middle = begin + (end - begin) / 2;
