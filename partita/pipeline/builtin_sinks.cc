@@ -54,7 +54,8 @@ StepSpec WriteParquet() {
                        .type = kString,
                        .default_json = R"("zstd")",
                        .choices = {"none", "snappy", "gzip", "zstd", "lz4", "brotli"},
-                       .doc = "Codec of the pages."},
+                       .doc = "Codec of the pages. Those of fat values and fixed-size lists stay as they are "
+                              "where it saves less than a tenth."},
                       {.name = "compression_level",
                        .type = kInt,
                        .min = -131072,
@@ -78,11 +79,13 @@ StepSpec WriteParquet() {
                       {.name = "dictionary",
                        .type = kBool,
                        .default_json = "true",
-                       .doc = "Whether repeated values are dictionary-encoded; fat values never are."},
+                       .doc = "Whether repeated values are dictionary-encoded; fat values and fixed-size "
+                              "lists of floats never are."},
                       {.name = "statistics",
                        .type = kBool,
                        .default_json = "true",
-                       .doc = "Whether row groups carry least and greatest values."},
+                       .doc = "Whether row groups carry least and greatest values; fixed-size lists of "
+                              "numbers never have them."},
                   });
 }
 
