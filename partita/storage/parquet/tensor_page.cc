@@ -54,9 +54,16 @@ void Convert(const TensorForm& form, const uint8_t* from, int64_t count, uint8_t
 
 template <typename T>
 T Largest(const T* values, int64_t count) {
-  T largest = 0;
-  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, values[i]);
-  return largest;
+  constexpr int64_t kBlock = 64;  // as above
+  T largest[kBlock] = {};
+  int64_t i = 0;
+  for (; i + kBlock <= count; i += kBlock) {
+    T block[kBlock];
+    std::memcpy(block, values + i, sizeof(block));
+    for (int64_t j = 0; j < kBlock; ++j) largest[j] = largest[j] < block[j] ? block[j] : largest[j];
+  }
+  for (; i < count; ++i) largest[0] = std::max(largest[0], values[i]);
+  return *std::max_element(largest, largest + kBlock);
 }
 
 Status Ends() { return Status::Invalid("a page ends before its values"); }
