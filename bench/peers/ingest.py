@@ -55,6 +55,17 @@ def prepare_parquet(folder: pathlib.Path, rows: int) -> None:
                 writer.write_table(pa.table([pa.array(range(first, first + CHUNK)), column], schema=schema))
 
 
+def prepare_partita(folder: pathlib.Path, rows: int) -> None:
+    """The same rows as Partita writes them: a byte of a pixel takes a byte."""
+    import tempfile
+
+    import partita as pt
+
+    with tempfile.TemporaryDirectory(dir=folder.parent) as plain:
+        prepare_parquet(pathlib.Path(plain), rows)
+        pt.read_parquet(plain).write_parquet(str(folder), compression="none", row_group_size=CHUNK)
+
+
 def partita(folder, batch, state):
     import partita as pt
 
@@ -183,7 +194,7 @@ def ray(folder, batch, state):
 
 
 PREPARE = {
-    "partita": prepare_parquet, "partita_none": prepare_parquet, "ray": prepare_parquet, "datasets": prepare_datasets,
+    "partita": prepare_partita, "partita_none": prepare_partita, "ray": prepare_parquet, "datasets": prepare_datasets,
     "webdataset": prepare_webdataset, "mosaic": prepare_mosaic, "litdata": prepare_litdata,
 }  # fmt: skip
 LOADERS = {
@@ -222,7 +233,8 @@ def measure(name: str, folder: pathlib.Path, rows: int, batch: int) -> dict:
     batches, _ = loader(folder, batch, state)
     skip = seen_half if state is not None else len(seen) // 2
     skip = 0 if state is not None else skip
-    found = next(itertools.islice(iter(batches), skip, None), None)  # none: the rows that a shuffle buffer held are lost
+    # None: what a shuffle buffer held is lost.
+    found = next(itertools.islice(iter(batches), skip, None), None)
     report["resume"] = time.perf_counter() - start
     report["has_state"] = state is not None
     report["exact"] = bool(state is not None and found and np.array_equal(np.asarray(found[0]), seen[seen_half]))

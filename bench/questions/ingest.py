@@ -37,7 +37,7 @@ def expected_checksum(rows: int) -> int:
 
 def prepared(name: str, python: object, rows: int, environment: dict[str, str]) -> pathlib.Path:
     """The rows in the peer's own format, made once."""
-    kind = "partita" if name.startswith("partita") or name == "ray" else name
+    kind = name.partition("_")[0]
     folder = paths.DATA / f"ingest-{rows}" / kind
     done = folder.parent / f"{kind}.done"
     if not done.exists():
