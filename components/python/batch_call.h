@@ -45,7 +45,7 @@ class BatchCall {
   AsyncTransform::Done done;
   BatchSearch search;
   int64_t deaths = 0;
-  int64_t submitted_ns = 0, encode_ns = 0;  // of the current try
+  int64_t encode_ns = 0;  // of the current try
   Status last_error;
 
  private:

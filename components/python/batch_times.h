@@ -1,5 +1,5 @@
-// Where the time of a step's batches goes, as details of its counters: in the function, in moving rows to it
-// and back, and in waiting for a worker. Private to this room; thread-safe.
+// Where the time of a step's workers goes, as details of its counters: in the function, in moving rows to it
+// and back, and in waiting for rows. Private to this room; thread-safe.
 #pragma once
 
 #include <algorithm>

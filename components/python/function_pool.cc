@@ -26,6 +26,7 @@ WorkerAnswer AnswerOf(const Json& words, SegmentPool::Lease output, const Status
   WorkerAnswer answer;
   answer.worker_ns = std::max<int64_t>(0, words.value("worker_ns", int64_t{0}));
   answer.function_ns = std::clamp<int64_t>(words.value("function_ns", int64_t{0}), 0, answer.worker_ns);
+  answer.waiting_ns = std::max<int64_t>(0, words.value("waiting_ns", int64_t{0}));
   if (op == "done") {
     answer.output_bytes = words.value("bytes", int64_t{0});
     answer.origins_at = words.value("origins_at", int64_t{-1});

@@ -31,7 +31,8 @@ struct WorkerAnswer {
   int64_t output_bytes = 0;                    // of the Arrow stream at its start
   int64_t origins_at = -1, origins_count = 0;  // int32 each: the input row of every output row
   std::vector<std::pair<int64_t, std::string>> bad_rows;
-  int64_t function_ns = 0, worker_ns = 0;  // in the function; in all, with taking and giving rows
+  // In the function; in all, with taking and giving rows; and before, while the worker had nothing to do.
+  int64_t function_ns = 0, worker_ns = 0, waiting_ns = 0;
   Status error;
 };
 

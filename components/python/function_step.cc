@@ -101,16 +101,15 @@ class FunctionStep final : public AsyncTransform {
     job.last_row = call->in.ordinals.At(now.end - 1);
     job.cancel = call->ctx->cancel;
     job.done = [this, call](WorkerAnswer answer) { Heard(call, std::move(answer)); };
-    call->submitted_ns = Now(*call);
-    call->encode_ns = call->submitted_ns - start;
+    call->encode_ns = Now(*call) - start;
     pool_->Submit(std::move(job));
     return Status::OK();
   }
 
   // On the pool's thread.
   void Heard(const Call& call, WorkerAnswer answer) {
-    times_.Add(answer.function_ns, answer.worker_ns - answer.function_ns + call->encode_ns,
-               Now(*call) - call->submitted_ns - answer.worker_ns, call->ctx->counters);
+    times_.Add(answer.function_ns, answer.worker_ns - answer.function_ns + call->encode_ns, answer.waiting_ns,
+               call->ctx->counters);
     switch (answer.kind) {
       case Kind::kDone: {
         if (!call->search.current().whole) return GoOn(call, call->search.Passed());

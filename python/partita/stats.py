@@ -79,8 +79,8 @@ class StepStats:
         rows_quarantined: Bad rows put in quarantine.
         busy_seconds: Time it worked, summed over threads.
         wait_seconds: Time it waited, by reason.
-        details: What the step itself counts. Of steps with a Python function: `function_ms`, `transfer_ms` (rows to the
-            function and back) and `waiting_ms` (for a worker that is free), summed over batches.
+        details: What the step itself counts. Of steps with a Python function, where the time of its workers goes, summed:
+            `function_ms`, `transfer_ms` (moving rows to it and back) and `waiting_ms` (for rows).
 
     Example:
         >>> ds = pt.range(1000).filter("id < 10")

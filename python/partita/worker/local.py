@@ -69,7 +69,9 @@ def _serve(jobs: native.LocalJobs, running: dict[int, _Running]) -> None:
     global inline_now
     setup = json.loads(jobs.setup)
     function: Function | None = None
+    idle_since = time.perf_counter_ns()
     while (task := jobs.next()) is not None:
+        waiting_ns = time.perf_counter_ns() - idle_since
         try:
             if function is None:  # a thread that has nothing to do makes no object of a class
                 schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(setup["schema"])))
@@ -82,7 +84,8 @@ def _serve(jobs: native.LocalJobs, running: dict[int, _Running]) -> None:
             answer = {"op": "error", "text": errors.full_text(error)}
         inline_now = False
         running.pop(threading.get_ident(), None)
-        task.finish(json.dumps(answer))
+        task.finish(json.dumps({**answer, "waiting_ns": waiting_ns}))
+        idle_since = time.perf_counter_ns()
 
 
 def _answer(function: Function, task: native.LocalTask, *, keeps_going: bool) -> dict[str, Any]:

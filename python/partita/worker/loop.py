@@ -81,6 +81,7 @@ class _Worker:
         self._driver = driver
         self._mapped: dict[int, mmap.mmap] = {}
         self._growth = memory.Growth()
+        self._idle_since = time.perf_counter_ns()
         self._messages: deque[tuple[dict[str, Any], list[int]]] = deque()  # that came while another was waited for
 
     def _say(self, message: dict[str, Any]) -> None:
@@ -120,6 +121,7 @@ class _Worker:
         self._say({"op": "ready", "private_bytes": memory.private_bytes(), "shares": shares})
         if shares:
             return function
+        self._idle_since = time.perf_counter_ns()
         if setup["memory"] or setup["budget"]:
             memory.fence(setup["memory"] or max(setup["budget"], _LEAST_FENCE))
         while True:
@@ -141,6 +143,7 @@ class _Worker:
     # -- One batch ----
 
     def _batch(self, function: Any, message: dict[str, Any], descriptors: list[int], *, keeps_going: bool) -> None:
+        waiting_ns = time.perf_counter_ns() - self._idle_since
         for segment in message["drop"]:
             self._mapped.pop(segment, None)
         queue = deque(descriptors)
@@ -156,7 +159,9 @@ class _Worker:
         kept = not _released(view, source, own_references)
         if kept:
             self._mapped.pop(message["in"]["seg"], None)  # whoever holds on to it has it mapped
-        self._say({**answer, "id": message["id"], "kept": kept, **self._growth.told()})
+        words = {**answer, "waiting_ns": waiting_ns, "kept": kept, **self._growth.told()}
+        self._say({"id": message["id"], **words})
+        self._idle_since = time.perf_counter_ns()
 
     def _ask_for(self, size: int) -> mmap.mmap:
         self._say({"op": "need", "bytes": size})
