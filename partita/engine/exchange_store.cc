@@ -159,9 +159,8 @@ std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
   const bool counts = stage.is_volatile || stage.source.on_error == OnError::kQuarantine ||
                       std::any_of(stage.nodes.begin(), stage.nodes.end(),
                                   [](const PlanNode& n) { return n.on_error == OnError::kQuarantine; }) ||
-                      std::any_of(stage.outputs.begin(), stage.outputs.end(), [](const PlanOutput& o) {
-                        return o.kind != PlanOutput::Kind::kExchange;
-                      });
+                      std::any_of(stage.outputs.begin(), stage.outputs.end(),
+                                  [](const PlanOutput& o) { return o.kind != PlanOutput::Kind::kExchange; });
   return counts ? nullptr : memory_;
 }
 

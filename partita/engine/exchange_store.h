@@ -42,8 +42,8 @@ MadeRows MadeBy(const Plan& plan, const TaskCommit& commit);
 
 class ExchangeStore {
  public:
-  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget. `may_keep`: what fits stays
-  // in this process's memory, where all readers are.
+  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget. `may_keep`: what fits
+  // stays in this process's memory, where all readers are.
   ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory, std::shared_ptr<Budget> budget,
                 int threads, bool may_keep = false);
   ~ExchangeStore();
@@ -112,7 +112,7 @@ class ExchangeStore {
   int threads_;
   int64_t cache_bytes_ = 0;                                 // page cache for exchanged files
   mutable std::vector<std::atomic<int64_t>> cached_bytes_;  // by exchange, of a file; -1: not asked for yet
-  std::shared_ptr<ExchangeMemory> memory_;  // null: everything is written
+  std::shared_ptr<ExchangeMemory> memory_;                  // null: everything is written
   std::vector<int64_t> scan_partitions_;
   std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;

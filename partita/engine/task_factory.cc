@@ -12,8 +12,8 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   auto factory = std::unique_ptr<TaskFactory>(new TaskFactory(std::move(context)));
   auto& c = factory->context_;
   factory->attempt_ = c.env->RandomHex(4);
-  factory->exchanges_ = std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads,
-                                                        c.may_keep_exchanges);
+  factory->exchanges_ =
+      std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads, c.may_keep_exchanges);
   for (size_t s = 0; s < c.plan->stages.size(); ++s) {
     StageProgram::Init init;
     init.plan = c.plan;

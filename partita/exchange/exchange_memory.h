@@ -1,6 +1,6 @@
-// What exchanges of a run may keep in the budget instead of writing it, and who gives it back. Nothing on disk
-// counts on it: a task whose share is only in memory is done again after a kill, so shares stay there only
-// while doing all of them again costs no more than a constant (law 4; decision 0017).
+// What exchanges of a run may keep in the budget instead of writing it, and who gives it back. Nothing on
+// disk counts on it: a task whose share is only in memory is done again after a kill, so shares stay there
+// only while doing all of them again costs no more than a constant (law 4; decision 0017).
 //
 // Thread-safe.
 #pragma once

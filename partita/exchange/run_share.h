@@ -19,7 +19,7 @@ struct RunShareInit {
   Env* env = nullptr;
   std::string folder, name, attempt;  // writes `folder`/<name>.tmp-<attempt>
   std::shared_ptr<arrow::Schema> schema;
-  int64_t cached_bytes = INT64_MAX;                 // of the file (WriteOptions)
+  int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
   std::shared_ptr<ExchangeMemory> memory = nullptr;  // null: always a file
 };
 
@@ -43,7 +43,7 @@ class RunShare {
   void Abort();
 
  private:
-  Status Open();                                              // [locked]
+  Status Open();                                            // [locked]
   Result<int64_t> WriteOutLocked(arrow::MemoryPool* pool);  // [locked]
 
   const RunShareInit init_;

@@ -82,7 +82,8 @@ class RunShareTest : public ::testing::Test {
   }
 
   // All rows in order; `between` is called once some of them were taken.
-  void ExpectWhole(const std::shared_ptr<KeptRuns>& kept, const std::function<void()>& between = [] {}) {
+  void ExpectWhole(
+      const std::shared_ptr<KeptRuns>& kept, const std::function<void()>& between = [] {}) {
     RunMerger merger(Env::Default(), SlicesOf(kept), schema_, KeysOfBatch, /*window_bytes=*/2000);
     std::vector<uint64_t> keys;
     Take(&merger, 1000, pool_.get(), &keys);

@@ -1,6 +1,6 @@
 // The writing side of a sorted exchange (sort, shuffle, hash): a task's rows leave as sorted runs in one run
-// file, or in memory. Rows are held until they fill their share of the budget or memory is refused, then sorted and
-// written; how many runs that makes is a physical matter.
+// file, or in memory. Rows are held until they fill their share of the budget or memory is refused, then
+// sorted and written; how many runs that makes is a physical matter.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@
 namespace partita {
 namespace {
 
-constexpr size_t kMaxFanIn = 128;             // each run has a frame in memory
+constexpr size_t kMaxFanIn = 128;  // each run has a frame in memory
 constexpr size_t kMaxKeptFanIn = 1024;
 constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
@@ -57,7 +57,8 @@ class SortedSource final : public Source {
   // How many runs may each have a frame in memory.
   size_t FanIn() const {
     // What stands in memory already takes no more of it.
-    if (std::all_of(slices_.begin(), slices_.end(), [](const RunSlice& slice) { return slice.kept != nullptr; }))
+    if (std::all_of(slices_.begin(), slices_.end(),
+                    [](const RunSlice& slice) { return slice.kept != nullptr; }))
       return kMaxKeptFanIn;
     int64_t frame = FrameBytes(init_.hold_bytes);
     for (const auto& slice : slices_) frame = std::max(frame, slice.index->longest_frame);

@@ -22,7 +22,7 @@ struct SortedShare {
   std::string path;  // absolute
   int input_index = 0;
   int64_t partition = 0;
-  int64_t cached_bytes = INT64_MAX;  // of the file, as its writer was given
+  int64_t cached_bytes = INT64_MAX;          // of the file, as its writer was given
   std::shared_ptr<KeptRuns> kept = nullptr;  // instead of the file
 };
 

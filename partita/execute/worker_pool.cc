@@ -175,8 +175,8 @@ void WorkerPool::Escalate(std::unique_lock<std::mutex>* lock) {
   epoch_.fetch_add(1, std::memory_order_acq_rel);
 }
 
-// What is held outside of tasks goes before a task does: a quarter of the budget, so that it is not asked again
-// at once. True: look again.
+// What is held outside of tasks goes before a task does: a quarter of the budget, so that it is not asked
+// again at once. True: look again.
 bool WorkerPool::GiveBack(std::unique_lock<std::mutex>* lock) {
   if (!options_.give_back) return false;
   giving_ = true;

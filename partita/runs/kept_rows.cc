@@ -21,8 +21,7 @@ void KeptRows::Append(const std::shared_ptr<arrow::RecordBatch>& batch, int64_t 
 }
 
 Status KeptRows::Drain(FramedFileWriter* file, arrow::MemoryPool* pool) {
-  for (; drained_ < batches_.size(); ++drained_)
-    ARROW_RETURN_NOT_OK(file->Write(*batches_[drained_], pool));
+  for (; drained_ < batches_.size(); ++drained_) ARROW_RETURN_NOT_OK(file->Write(*batches_[drained_], pool));
   return Status::OK();
 }
 

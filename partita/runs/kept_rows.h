@@ -1,5 +1,5 @@
-// Rows in memory instead of in a framed file, for exchanges that keep their order. They may move to such a file
-// at any time, also under the hands of readers.
+// Rows in memory instead of in a framed file, for exchanges that keep their order. They may move to such a
+// file at any time, also under the hands of readers.
 //
 // Thread-safety: one thread appends, before the rows are shared; then any thread.
 #pragma once

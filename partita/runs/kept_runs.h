@@ -36,8 +36,8 @@ class KeptRuns final : public KeptShare {
   // Of frames that are in memory.
   int64_t size_bytes() const override;
 
-  // By whoever appends: all frames go to `file`, run by run, and each leaves memory once it is written; the last
-  // run is left open where it is open here. After a refusal it may be called again.
+  // By whoever appends: all frames go to `file`, run by run, and each leaves memory once it is written; the
+  // last run is left open where it is open here. After a refusal it may be called again.
   Status Drain(RunFileWriter* file, arrow::MemoryPool* pool);
   // After Close.
   Result<int64_t> Spill(Env* env, const std::string& path, arrow::MemoryPool* pool) override;
@@ -54,8 +54,7 @@ class KeptRuns final : public KeptShare {
 
  private:
   // Where frames by their number stand in it; those that were forgotten have no rows.
-  Result<std::vector<RunFrame>> WriteFile(Env* env, const std::string& path,
-                                          arrow::MemoryPool* pool) const;
+  Result<std::vector<RunFrame>> WriteFile(Env* env, const std::string& path, arrow::MemoryPool* pool) const;
 
   RunIndex index_;
   bool in_run_ = false;

@@ -78,18 +78,17 @@ std::vector<OptionSpec> MakeSpecs() {
          return Status::OK();
        },
        [](const RunOptions& o) { return o.engine; }});
-  specs.push_back({"exchange", "WHERE", "memory",
-                   "memory: rows between stages stay there where they fit and cost seconds to make again; disk: all "
-                   "are written, and after a kill none of their tasks is done again",
-                   [](RunOptions* o, const std::string& v) {
-                     if (v != "memory" && v != "disk")
-                       return UserError("'" + v + "' is no place for exchanged rows", "use memory or disk");
-                     o->exchange_in_memory = v == "memory";
-                     return Status::OK();
-                   },
-                   [](const RunOptions& o) {
-                     return std::string(o.exchange_in_memory ? "memory" : "disk");
-                   }});
+  specs.push_back(
+      {"exchange", "WHERE", "memory",
+       "memory: rows between stages stay there where they fit and cost seconds to make again; disk: all "
+       "are written, and after a kill none of their tasks is done again",
+       [](RunOptions* o, const std::string& v) {
+         if (v != "memory" && v != "disk")
+           return UserError("'" + v + "' is no place for exchanged rows", "use memory or disk");
+         o->exchange_in_memory = v == "memory";
+         return Status::OK();
+       },
+       [](const RunOptions& o) { return std::string(o.exchange_in_memory ? "memory" : "disk"); }});
   specs.push_back({"on-error", "POLICY", "as the steps say (fail)",
                    "fail, skip or quarantine: bad rows of steps that name no policy",
                    [](RunOptions* o, const std::string& v) {

@@ -23,10 +23,10 @@ struct RunOptions {
   std::string storage_options;  // storage/storage_options.h; of the whole process once set
   std::string engine = "local";
   bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
-  std::string on_error;    // "": as the steps say; else the policy of every step that names none
-  std::string quarantine;  // "": <first output>/_quarantine; fixed when the pipeline is compiled
-  int max_attempts = 3;    // of a task that fails for reasons outside the data
-  bool fresh = false;      // start over: remove an earlier output of Partita at the same place
+  std::string on_error;            // "": as the steps say; else the policy of every step that names none
+  std::string quarantine;          // "": <first output>/_quarantine; fixed when the pipeline is compiled
+  int max_attempts = 3;            // of a task that fails for reasons outside the data
+  bool fresh = false;              // start over: remove an earlier output of Partita at the same place
 };
 
 struct OptionSpec {

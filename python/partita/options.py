@@ -32,6 +32,7 @@ class RunOptions(TypedDict, total=False):
     work_dir: str | os.PathLike[str]
     storage_options: str | Mapping[str, Any]
     engine: str
+    exchange: str
     on_error: str
     quarantine: str | os.PathLike[str]
     max_attempts: int
