@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kLeastCachedBytes = 1 << 20;
 // Of the budget, what may stay in memory of exchanges: the rest reads, sorts and writes.
 constexpr double kKeptShare = 0.625;
+constexpr double kUnevenShares = 1.25;  // how much larger than the mean a share may well be
 // What a kill may cost of tasks whose shares were in memory alone, for each thread.
 constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
 
@@ -80,12 +81,11 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       budget_(std::move(budget)),
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
-      cached_bytes_(plan->exchanges.size()),
+      shares_in_(plan->exchanges.size()),
       states_(plan->exchanges.size()),
       shares_(plan->exchanges.size()),
       read_partitions_(plan->exchanges.size()),
       files_(plan->exchanges.size()) {
-  for (auto& bytes : cached_bytes_) bytes = -1;
   const auto limits = env->Limits();
   cache_bytes_ = limits.ok() ? PageCacheLeft(*limits, budget_->limit_bytes()) : INT64_MAX;
   if (!may_keep) return;
@@ -95,19 +95,30 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       kMostRedoNs * std::max(1, threads));
 }
 
-int64_t ExchangeStore::CachedBytes(int exchange) const {
-  auto& known = cached_bytes_[static_cast<size_t>(exchange)];
-  if (known >= 0) return known;
-  const auto is_sorted = [](const PlanExchange& other) { return other.is_sorted(); };
-  const auto exchanges = std::count_if(plan_->exchanges.begin(), plan_->exchanges.end(), is_sorted);
-  int64_t files = 0;
+int64_t ExchangeStore::SharesIn(int exchange) const {
+  auto& known = shares_in_[static_cast<size_t>(exchange)];
+  if (known > 0) return known;
+  int64_t shares = 0;
   for (const auto& writer : WritersOf(*plan_, exchange)) {
     const auto& source = plan_->stages[static_cast<size_t>(writer.stage)].source;
-    files += source.kind == PlanSource::Kind::kScan ? scan_partitions_[static_cast<size_t>(writer.stage)]
-                                                    : PartitionsOf(source.exchange);
+    shares += source.kind == PlanSource::Kind::kScan ? scan_partitions_[static_cast<size_t>(writer.stage)]
+                                                     : PartitionsOf(source.exchange);
   }
-  known = std::max(kLeastCachedBytes, cache_bytes_ / std::max<int64_t>(1, exchanges * files));
+  known = std::max<int64_t>(1, shares);
   return known;
+}
+
+int64_t ExchangeStore::CachedBytes(int exchange) const {
+  const auto is_sorted = [](const PlanExchange& other) { return other.is_sorted(); };
+  const auto exchanges = std::count_if(plan_->exchanges.begin(), plan_->exchanges.end(), is_sorted);
+  return std::max(kLeastCachedBytes, cache_bytes_ / std::max<int64_t>(1, exchanges * SharesIn(exchange)));
+}
+
+// A share of more bytes shows that all of them together, were they like it, would not fit: then keeping some
+// only to write them later is work for nothing.
+int64_t ExchangeStore::MostKeptBytes(int exchange) const {
+  return static_cast<int64_t>(kKeptShare * kUnevenShares * static_cast<double>(budget_->limit_bytes())) /
+         SharesIn(exchange);
 }
 
 ExchangeStore::~ExchangeStore() = default;
@@ -179,6 +190,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
                           .attempt = attempt,
                           .hold_bytes = HoldBytes(),
                           .cached_bytes = CachedBytes(output.target),
+                          .most_kept_bytes = MostKeptBytes(output.target),
                           .memory = MemoryOf(stage)});
   }
   SortedSinkInit init;
@@ -193,6 +205,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   // joins and groups. Fewer, longer runs are read in longer pieces.
   init.hold_bytes = HoldBytes() / 2 * 3;
   init.cached_bytes = CachedBytes(output.target);
+  init.most_kept_bytes = MostKeptBytes(output.target);
   init.memory = MemoryOf(stage);
   return MakeSortedSink(std::move(init));
 }

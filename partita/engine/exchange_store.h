@@ -103,6 +103,8 @@ class ExchangeStore {
   // How much of each file of a sorted exchange is left to the page cache: all of it where all files fit what
   // the budget leaves.
   int64_t CachedBytes(int exchange) const;
+  int64_t MostKeptBytes(int exchange) const;  // of a share, in memory
+  int64_t SharesIn(int exchange) const;       // by all tasks that write it
 
   const Plan* plan_;
   Env* env_;
@@ -110,9 +112,9 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
-  int64_t cache_bytes_ = 0;                                 // page cache for exchanged files
-  mutable std::vector<std::atomic<int64_t>> cached_bytes_;  // by exchange, of a file; -1: not asked for yet
-  std::shared_ptr<ExchangeMemory> memory_;                  // null: everything is written
+  int64_t cache_bytes_ = 0;                              // page cache for exchanged files
+  mutable std::vector<std::atomic<int64_t>> shares_in_;  // by exchange; 0: not asked for yet
+  std::shared_ptr<ExchangeMemory> memory_;               // null: everything is written
   std::vector<int64_t> scan_partitions_;
   std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;

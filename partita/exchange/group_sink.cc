@@ -58,7 +58,7 @@ class GroupSink final : public Sink {
         key_schema_(std::move(key_schema)),
         run_schema_(RunSchema(init_.states->exchange)),
         share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, run_schema_,
-                               init_.cached_bytes, init_.memory})) {}
+                               init_.cached_bytes, init_.most_kept_bytes, init_.memory})) {}
   ~GroupSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {

@@ -25,6 +25,7 @@ struct GroupSinkInit {
   std::string folder, name, attempt;    // writes `folder`/<name>.tmp-<attempt>
   int64_t hold_bytes = 64 << 20;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
+  int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
   std::shared_ptr<ExchangeMemory> memory = nullptr;  // where runs may stay; null: in the file
 };
 Result<std::unique_ptr<Sink>> MakeGroupSink(GroupSinkInit init);

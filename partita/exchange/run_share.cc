@@ -44,7 +44,9 @@ int64_t RunShare::rank() const {
 
 Status RunShare::Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first, arrow::MemoryPool* pool) {
   std::lock_guard lock(mutex_);
-  if (kept_ && !writer_ && init_.memory->Claim(KeptRuns::BytesOf(*batch))) {
+  const int64_t bytes = KeptRuns::BytesOf(*batch);
+  if (kept_ && !writer_ && kept_->size_bytes() + bytes <= init_.most_kept_bytes &&
+      init_.memory->Claim(bytes)) {
     kept_->Append(std::move(batch), std::move(first));
     return Status::OK();
   }
@@ -55,8 +57,11 @@ Status RunShare::Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint firs
 
 void RunShare::EndRun() {
   std::lock_guard lock(mutex_);
-  if (kept_) kept_->EndRun();
-  if (writer_) writer_->EndRun();
+  if (kept_) {
+    kept_->EndRun();
+  } else if (writer_) {
+    writer_->EndRun();
+  }
 }
 
 Result<int64_t> RunShare::WriteOut(arrow::MemoryPool* pool) {

@@ -20,6 +20,7 @@ struct RunShareInit {
   std::string folder, name, attempt;  // writes `folder`/<name>.tmp-<attempt>
   std::shared_ptr<arrow::Schema> schema;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
+  int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
   std::shared_ptr<ExchangeMemory> memory = nullptr;  // null: always a file
 };
 

@@ -33,7 +33,8 @@ class RunShareTest : public ::testing::Test {
   }
 
   std::shared_ptr<RunShare> NewShare() {
-    return RunShare::Make({Env::Default(), folder_, "share", "a", schema_, INT64_MAX, memory_});
+    return RunShare::Make(
+        {Env::Default(), folder_, "share", "a", schema_, INT64_MAX, most_kept_bytes_, memory_});
   }
 
   // Rows 2 * number + run, for three runs of ten frames.
@@ -103,6 +104,7 @@ class RunShareTest : public ::testing::Test {
   std::shared_ptr<BudgetPool> pool_ = budget_->root();
   std::shared_ptr<arrow::Schema> schema_ = arrow::schema({arrow::field("k", arrow::uint64())});
   std::filesystem::path folder_;
+  int64_t most_kept_bytes_ = INT64_MAX;
   std::shared_ptr<ExchangeMemory> memory_;
 };
 
@@ -163,6 +165,15 @@ TEST_F(RunShareTest, WhatDoesNotFitIsAFileWithAllOfIt) {
     EXPECT_EQ(memory_->Find<KeptRuns>(folder_ / "share"), nullptr);
     ExpectWhole(nullptr);
   }
+}
+
+TEST_F(RunShareTest, AShareThatIsTooLargeForItsLikesToFitIsAFile) {
+  most_kept_bytes_ = 20'000;
+  auto share = NewShare();
+  ASSERT_TRUE(Fill(share.get()).ok());
+  EXPECT_EQ(share->Finish({}, pool_.get()).ValueOrDie().size(), 1U);
+  EXPECT_EQ(memory_->kept_bytes(), 0);
+  ExpectWhole(nullptr);
 }
 
 TEST_F(RunShareTest, AnUnfinishedShareGoesOnInItsFile) {

@@ -50,7 +50,7 @@ class SortedSink final : public Sink {
         encoder_(std::move(encoder)),
         schema_(RunSchema(*init_.exchange)),
         share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, schema_,
-                               init_.cached_bytes, init_.memory})) {}
+                               init_.cached_bytes, init_.most_kept_bytes, init_.memory})) {}
   ~SortedSink() override { Abort(); }
 
   Status Write(const Block& block, const OperatorContext& ctx, int64_t* taken) override {

@@ -23,6 +23,7 @@ struct SortedSinkInit {
   int64_t partition = 0;
   int64_t hold_bytes = 64 << 20;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
+  int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
   std::shared_ptr<ExchangeMemory> memory = nullptr;  // where runs may stay; null: in the file
 };
 Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
