@@ -77,6 +77,30 @@ def ray_data(job: str, address: str, data: str, out: str) -> float:
     return start
 
 
+def daft(job: str, address: str, data: str, out: str) -> float:
+    import daft
+    import ray
+    from daft import col
+
+    ray.init(address=address.removeprefix("ray://"), logging_level="error")
+    daft.set_runner_ray(noop_if_initialized=True)
+    daft.from_pydict({"a": [1, 2]}).collect()  # workers are up
+    start = time.perf_counter()
+    facts = daft.read_parquet(data + "/facts/*.parquet")
+    if job == "map":
+        w = (col("v") * 2 + col("k")).alias("w")
+        facts = facts.where(col("v") < 0.9).select(col("key"), col("k"), w, col("text"))
+    elif job == "sort":
+        facts = facts.sort("key")
+    elif job == "group_by":
+        v = col("v")
+        facts = facts.groupby("k").agg(v.count().alias("n"), v.sum().alias("s"), v.max().alias("m"))
+    else:
+        facts = facts.join(daft.read_parquet(data + "/dims/*.parquet"), on="k")
+    facts.write_parquet(out)
+    return start
+
+
 def dask_dataframe(job: str, address: str, data: str, out: str) -> float:
     import dask
     import dask.dataframe as dd
@@ -111,7 +135,7 @@ def dask_dataframe(job: str, address: str, data: str, out: str) -> float:
 
 def main() -> None:
     job, program, address, data, out = sys.argv[1:]
-    start = {"partita": partita, "ray_data": ray_data, "dask_dataframe": dask_dataframe}[program](
+    start = {"partita": partita, "ray_data": ray_data, "dask_dataframe": dask_dataframe, "daft": daft}[program](
         job, address, data, out
     )
     print("\n" + json.dumps({"seconds": time.perf_counter() - start}), flush=True)
