@@ -9,10 +9,10 @@
 #include "cli/interrupt.h"
 #include "cli/load.h"
 #include "cli/progress.h"
-#include "cli/summary.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
 #include "partita/expression/expression.h"
+#include "partita/session/summary.h"
 
 namespace partita::cli {
 namespace {

@@ -3,9 +3,9 @@
 
 #include "cli/interrupt.h"
 #include "cli/load.h"
-#include "cli/summary.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
+#include "partita/session/summary.h"
 
 namespace partita::cli {
 namespace {

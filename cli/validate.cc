@@ -4,11 +4,11 @@
 #include <cstdio>
 
 #include "cli/load.h"
-#include "cli/summary.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
 #include "partita/block/schema.h"
 #include "partita/compile/compile.h"
+#include "partita/session/summary.h"
 
 namespace partita::cli {
 namespace {

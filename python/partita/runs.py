@@ -182,7 +182,7 @@ def run(
         else:
             from .engines import driver
 
-            text = driver.run(plan, running.pairs, running.observer, poll, engine)
+            text = driver.run(plan, running.pairs, running.observer, poll, engine).to_json()
     form = json.loads(text)
     return RunResult(
         tuple(_written(dataset) for dataset in form["datasets"]),

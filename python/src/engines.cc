@@ -6,6 +6,7 @@
 
 #include "partita/base/json.h"
 #include "partita/session/remote_run.h"
+#include "partita/session/summary.h"
 #include "python/src/arrow_capsules.h"
 #include "python/src/session.h"
 
@@ -17,6 +18,34 @@ Json TaskJson(const char* action, const Instruction& instruction) {
           {"stage", instruction.task.stage},
           {"partition", instruction.task.partition},
           {"attempt", instruction.attempt}};
+}
+
+Status StatusOf(const std::string& error) {
+  Status status;
+  Check(StatusFromJson(ValueOrThrow(ParseJson(error)), &status));
+  return status;
+}
+
+// What a run that others executed has written.
+struct Finished {
+  RunResult result;
+
+  std::string Json() const { return ResultJson(result); }
+  std::string SummaryText(nb::handle_t<Observer> observer, double seconds) const {
+    return partita::SummaryText(result, *nb::cast<Observer*>(observer), seconds, /*on_workers=*/true);
+  }
+  std::string SummaryJson(nb::handle_t<Observer> observer, double seconds) const {
+    return PrettyJson(partita::SummaryJson(result, *nb::cast<Observer*>(observer), seconds));
+  }
+};
+
+// What the command says of a run that failed or was stopped: the object of --json, the error, what becomes of
+// the work; and its exit code.
+nb::tuple FailureOf(const std::string& error, nb::handle_t<Observer> observer, double seconds) {
+  const Status status = StatusOf(error);
+  const auto& observed = *nb::cast<Observer*>(observer);
+  return nb::make_tuple(PrettyJson(FailureJson(status, observed, seconds)), RenderError(status),
+                        UnfinishedText(status, observed), ExitCodeOf(status));
 }
 
 // A run, and how it was told to end.
@@ -50,13 +79,13 @@ class Driver {
   }
 
   // "": as the coordinator said; else an error of the driver's own, as StatusToJson writes it.
-  std::string Finish(const std::string& error) {
+  Finished* Finish(const std::string& error) {
     if (!run_) throw StatusError(BugError("the run is finished already"));
     nb::gil_scoped_release release;
     const Status status = error.empty() ? status_ : StatusOf(error);
     auto result = run_->Finish(status);
     run_.reset();
-    return ResultJson(ValueOrThrow(std::move(result)));
+    return new Finished{ValueOrThrow(std::move(result))};
   }
 
   std::string folder() const { return run_->folder(); }
@@ -88,12 +117,6 @@ class Driver {
   }
 
  private:
-  static Status StatusOf(const std::string& error) {
-    Status status;
-    Check(StatusFromJson(ValueOrThrow(ParseJson(error)), &status));
-    return status;
-  }
-
   std::string Carry(const std::vector<Instruction>& instructions) {
     Json out = Json::array();
     for (const auto& instruction : instructions) {
@@ -277,8 +300,14 @@ void BindEngines(nb::module_& m) {
            "What a worker must know of a complete exchange.")
       .def("folder", &Driver::folder, "For open_worker.")
       .def("stages", &Driver::Stages, "By stage: its steps, and the exchanges it reads, as JSON.")
-      .def("finish", &Driver::Finish, nb::arg("error") = "",
+      .def("finish", &Driver::Finish, nb::arg("error") = "", nb::rv_policy::take_ownership,
            "Writes manifests and record; returns the result.");
+  nb::class_<Finished>(m, "Finished", "What a run has written.")
+      .def("to_json", &Finished::Json)
+      .def("summary_text", &Finished::SummaryText, nb::arg("observer"), nb::arg("seconds"))
+      .def("summary_json", &Finished::SummaryJson, nb::arg("observer"), nb::arg("seconds"));
+  m.def("failure", &FailureOf, nb::arg("error"), nb::arg("observer"), nb::arg("seconds"),
+        "JSON, the error's text, what becomes of the work, exit code; `error` is a status as JSON.");
   nb::class_<Worker>(m, "Worker", "Executes tasks of one plan in this process. Thread-safe.")
       .def("add_exchange", &Worker::AddExchange, nb::arg("exchange"), nb::arg("description"))
       .def("run", &Worker::Run, nb::arg("stage"), nb::arg("partition"), "Blocks; returns the report.")

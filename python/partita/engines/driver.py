@@ -90,15 +90,15 @@ def run(
     observer: native.Observer,
     poll: Callable[[], None] | None,
     engine: str | Engine,
-) -> str:
-    """Runs a plan on an engine; the result as `session.run` gives it."""
+) -> native.Finished:
+    """Runs a plan on an engine."""
     setup = setup_for(plan, pairs, engine.partition(":")[0] if isinstance(engine, str) else engine.name)
     driven = native.open_run(session, plan, pairs, observer)
     if isinstance(engine, str):
         try:
             engine = open_engine(engine)
         except PartitaError as error:
-            driven.finish(_status(error))
+            driven.finish(status_text(error))
             raise
     return _Driver(driven, engine, setup, poll).run()
 
@@ -124,7 +124,7 @@ def hand_over(
             "rows change partition on their way, and the cluster's nodes have no folder for them",
             hint="name one on storage that all of them mount: folder='/shared/scratch'",
         )
-        driven.finish(_status(error))
+        driven.finish(status_text(error))
         raise error
     run = _Driver(driven, engine, setup, poll)
     run.run()
@@ -150,7 +150,7 @@ class _Driver:
         self._ended = False
         self._alive = time.monotonic()  # when there was a worker last
 
-    def run(self) -> str:
+    def run(self) -> native.Finished:
         failure: BaseException | None = None
         try:
             self._carry(self._driven.start(self._capacity))
@@ -166,12 +166,12 @@ class _Driver:
         if failure is None:
             return self._driven.finish()
         if isinstance(failure, PartitaError):
-            self._driven.finish(_status(failure))
+            self._driven.finish(status_text(failure))
         elif isinstance(failure, Exception):
             failure = RunEnvironmentError(
                 f"the engine {self._engine.name} failed: {type(failure).__name__}: {first_line(failure)}"
             )
-            self._driven.finish(_status(failure))
+            self._driven.finish(status_text(failure))
         else:  # Ctrl-C
             self._driven.cancel()
             with contextlib.suppress(PartitaError):
@@ -328,7 +328,7 @@ class _Driver:
         where = f"stage {task[0]} ({self._stages[task[0]].name}), partition {task[1]}"
         error = RunEnvironmentError(f"{where}: {message}", hint="the same command resumes")
         error.retriable = retriable
-        self._lose(task, _status(error))
+        self._lose(task, status_text(error))
 
     def _cancel_copies(self, tasks: Iterable[TaskId]) -> None:
         """Of tasks that have ended, in submissions that have nothing else to do."""
@@ -349,8 +349,8 @@ def _not_needed() -> str:
 _CODES = {"user": 4, "data": 4, "resource": 1, "environment": 5, "bug": 9}  # arrow::StatusCode
 
 
-def _status(error: PartitaError) -> str:
-    """The error as the coordinator takes it."""
+def status_text(error: PartitaError) -> str:
+    """The error as the native module takes it."""
     if error.kind == "cancelled":
         return json.dumps({"code": 8, "message": error.message})
     form: dict[str, Any] = {

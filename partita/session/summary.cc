@@ -1,11 +1,11 @@
-#include "cli/summary.h"
+#include "partita/session/summary.h"
 
 #include <algorithm>
 
 #include "partita/base/json.h"
 #include "partita/base/units.h"
 
-namespace partita::cli {
+namespace partita {
 namespace {
 
 constexpr size_t kTopReasons = 5;
@@ -73,7 +73,7 @@ Json DatasetJson(const WrittenDataset& dataset) {
 
 }  // namespace
 
-std::string SummaryText(const RunResult& result, const Observer& observer, double seconds) {
+std::string SummaryText(const RunResult& result, const Observer& observer, double seconds, bool on_workers) {
   std::string text;
   if (result.was_complete) text += "nothing to do: complete\n";
   for (const auto& dataset : result.datasets) text += DatasetText(dataset);
@@ -81,7 +81,7 @@ std::string SummaryText(const RunResult& result, const Observer& observer, doubl
   if (result.was_complete) return text;
   for (const auto& step : observer.steps()) text += BadRowsText(step);
   text += FormatSeconds(seconds) + ", peak memory " + FormatBytes(observer.memory_peak.load()) + " of " +
-          FormatBytes(observer.memory_limit.load());
+          FormatBytes(observer.memory_limit.load()) + (on_workers ? " a worker" : "");
   if (const int64_t read = observer.source_bytes_read.load(); read > 0)
     text += ", " + FormatBytes(read) + " read";
   if (const int64_t resumed = observer.tasks_resumed.load(); resumed > 0) {
@@ -133,4 +133,4 @@ Json ErrorJson(const Status& status) {
   return error;
 }
 
-}  // namespace partita::cli
+}  // namespace partita
