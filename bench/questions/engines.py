@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clusters", default="ray,dask,daft", help="[%(default)s]")
     parser.add_argument("--memory", default="1GiB", help="Partita's budget on each node [%(default)s]")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of a job of one program [%(default)s]")
-    parser.add_argument("--within", type=float, default=480, help="seconds of all; what is left is not run [%(default)s]")
+    parser.add_argument(
+        "--within", type=float, default=480, help="seconds of all; what is left is not run [%(default)s]"
+    )
 
 
 def make_data(rows: int) -> pathlib.Path:
