@@ -19,7 +19,7 @@ constexpr int64_t kMinimumBytes = 4 + kTrailerBytes;
 constexpr int64_t kHeapPerFooterByte =
     4;  // decoded thrift structs against their encoding, measured on wide files
 constexpr int64_t kStreamBufferBytes = 64 << 10;
-constexpr int64_t kRemoteStreamBufferBytes = 1 << 20;  // a range request costs a round trip
+constexpr int64_t kRemoteStreamBufferBytes = 8 << 20;  // a range request costs a round trip
 
 Status NotParquet(const FileEntry& entry, const std::string& why) {
   return WithContext(

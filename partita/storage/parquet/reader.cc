@@ -82,7 +82,11 @@ class ParquetReader final : public FragmentReader {
     ARROW_RETURN_NOT_OK(MapColumns(*file));
     ARROW_RETURN_NOT_OK(PlanGroups(*file));
     const int64_t columns = std::max<int64_t>(1, static_cast<int64_t>(fields_.size()));
-    const int64_t window = std::clamp(kAllWindowsBytes / columns, kLeastWindowBytes,
+    // A request to a server takes as long as some megabytes: fewer and larger ones where there is memory.
+    const int64_t all_windows = IsRemote(request_.fragment.file.location)
+                                    ? std::max(kAllWindowsBytes, 4 * request_.target_block_bytes)
+                                    : kAllWindowsBytes;
+    const int64_t window = std::clamp(all_windows / columns, kLeastWindowBytes,
                                       std::max(kWindowBytes, file->properties.buffer_size()));
     ARROW_ASSIGN_OR_RAISE(columnar_, OpenColumnar(std::move(file), window, request_.pool.get()));
     rows_left_ = request_.max_rows;
