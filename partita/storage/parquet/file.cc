@@ -116,6 +116,10 @@ Result<int64_t> ParquetInput::ReadAt(int64_t position, int64_t nbytes, void* out
     return Status::Invalid("a read of ", nbytes, " bytes at ", position, " lies outside the file of ",
                            size_bytes_);
   }
+  if (Holds(position, nbytes)) {
+    std::memcpy(out, held_->data() + (position - held_begin_), static_cast<size_t>(nbytes));
+    return nbytes;
+  }
   ARROW_ASSIGN_OR_RAISE(const int64_t got,
                         file_->ReadAt(position, std::min(nbytes, size_bytes_ - position), out));
   bytes_read_.fetch_add(got, std::memory_order_relaxed);
@@ -127,12 +131,25 @@ Result<std::shared_ptr<arrow::Buffer>> ParquetInput::ReadAt(int64_t position, in
     return Status::Invalid("a read of ", nbytes, " bytes at ", position, " lies outside the file of ",
                            size_bytes_);
   }
+  if (Holds(position, nbytes)) return arrow::SliceBuffer(held_, position - held_begin_, nbytes);
   const int64_t wanted = std::min(nbytes, size_bytes_ - position);
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::ResizableBuffer> buffer,
                         arrow::AllocateResizableBuffer(wanted, pool_));
   ARROW_ASSIGN_OR_RAISE(const int64_t got, ReadAt(position, wanted, buffer->mutable_data()));
   if (got < wanted) ARROW_RETURN_NOT_OK(buffer->Resize(got, /*shrink_to_fit=*/false));
   return buffer;
+}
+
+bool ParquetInput::Holds(int64_t position, int64_t nbytes) const {
+  return held_ != nullptr && position >= held_begin_ && nbytes <= held_begin_ + held_->size() - position;
+}
+
+Status ParquetInput::Hold(int64_t begin, int64_t end) {
+  Drop();
+  ARROW_ASSIGN_OR_RAISE(auto held, ReadAt(begin, end - begin));
+  held_ = std::move(held);
+  held_begin_ = begin;
+  return Status::OK();
 }
 
 Result<std::shared_ptr<ParquetFile>> OpenParquetFile(Env* env, const FileEntry& entry,

@@ -37,14 +37,23 @@ class ParquetInput final : public arrow::io::RandomAccessFile {
   Result<int64_t> ReadAt(int64_t position, int64_t nbytes, void* out) override;
   Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override;
 
+  // Reads [begin, end) in one go and serves what lies inside from there, until the next Hold or Drop. Not
+  // beside reads of other threads.
+  Status Hold(int64_t begin, int64_t end);
+  void Drop() { held_.reset(); }
+
   int64_t bytes_read() const { return bytes_read_.load(std::memory_order_relaxed); }
 
  private:
+  bool Holds(int64_t position, int64_t nbytes) const;
+
   std::shared_ptr<arrow::io::RandomAccessFile> file_;
   const int64_t size_bytes_;
   arrow::MemoryPool* pool_;
   CancelToken cancel_;
   int64_t position_ = 0;
+  std::shared_ptr<arrow::Buffer> held_;
+  int64_t held_begin_ = 0;
   std::atomic<int64_t> bytes_read_{0};
 };
 

@@ -54,6 +54,8 @@ class ParquetReader final : public FragmentReader {
       auto batch = ReadRows();
       if (batch.ok()) return Deliver(std::move(*batch));
       if (!batch.status().IsOutOfMemory()) return batch.status();
+      most_held_bytes_ = 0;
+      columnar_->file->input->Drop();
       const bool again = batch_rows_ > 1 && ++refusals < kRefusalsPerCall;
       batch_rows_ = std::max<int64_t>(1, batch_rows_ / kRefusedShrink);
       if (again) continue;
@@ -83,11 +85,11 @@ class ParquetReader final : public FragmentReader {
     ARROW_RETURN_NOT_OK(PlanGroups(*file));
     const int64_t columns = std::max<int64_t>(1, static_cast<int64_t>(fields_.size()));
     // A request to a server takes as long as some megabytes: fewer and larger ones where there is memory.
-    const int64_t all_windows = IsRemote(request_.fragment.file.location)
-                                    ? std::max(kAllWindowsBytes, 4 * request_.target_block_bytes)
-                                    : kAllWindowsBytes;
-    const int64_t window = std::clamp(all_windows / columns, kLeastWindowBytes,
-                                      std::max(kWindowBytes, file->properties.buffer_size()));
+    const bool remote = IsRemote(request_.fragment.file.location);
+    if (remote) most_held_bytes_ = std::max(kAllWindowsBytes, 4 * request_.target_block_bytes);
+    const int64_t window =
+        std::clamp((remote ? most_held_bytes_ : kAllWindowsBytes) / columns, kLeastWindowBytes,
+                   std::max(kWindowBytes, file->properties.buffer_size()));
     ARROW_ASSIGN_OR_RAISE(columnar_, OpenColumnar(std::move(file), window, request_.pool.get()));
     rows_left_ = request_.max_rows;
     return Status::OK();
@@ -168,6 +170,7 @@ class ParquetReader final : public FragmentReader {
       row_ = range.begin;
       ++next_group_;
       columns_.clear();
+      columnar_->file->input->Drop();
       return StartGroup();
     }
     return false;
@@ -193,8 +196,31 @@ class ParquetReader final : public FragmentReader {
     return true;
   }
 
+  // Of a file on a server: the columns of a row group in one request, where little lies between them. A
+  // refusal is no error: then each column is read by itself.
+  Status HoldGroup() {
+    const auto& file = *columnar_->file;
+    const auto metadata = file.metadata->RowGroup(group_.group);
+    const bool whole =
+        group_.end - group_.begin == metadata->num_rows() && rows_left_ >= metadata->num_rows();
+    if (most_held_bytes_ == 0 || fields_.empty() || !whole) return Status::OK();
+    int64_t begin = INT64_MAX, end = 0, wanted = 0;
+    for (int field : fields_) {
+      for (int leaf : LeavesOf(file.manifest.schema_fields[static_cast<size_t>(field)])) {
+        ARROW_ASSIGN_OR_RAISE(const auto range, ChunkRange(file, *metadata->ColumnChunk(leaf)));
+        begin = std::min(begin, range.first);
+        end = std::max(end, range.second);
+        wanted += range.second - range.first;
+      }
+    }
+    if (end - begin > most_held_bytes_ || wanted < (end - begin) / 4 * 3) return Status::OK();
+    const Status held = file.input->Hold(begin, end);
+    return held.IsOutOfMemory() ? Status::OK() : held;
+  }
+
   Status OpenColumns() {
     const auto& entry = columnar_->file->entry;
+    ARROW_RETURN_NOT_OK(CatchParquet(entry, group_.group, [&] { return HoldGroup(); }));
     std::vector<Column> columns(fields_.size());
     for (size_t i = 0; i < fields_.size(); ++i) {
       ARROW_RETURN_NOT_OK(CatchParquet(entry, group_.group, [&]() -> Status {
@@ -291,6 +317,7 @@ class ParquetReader final : public FragmentReader {
   int64_t rows_left_ = 0;
   int64_t batch_rows_ = 1;
   std::vector<Column> columns_;  // empty: to be opened at row_
+  int64_t most_held_bytes_ = 0;  // of a row group's columns at once; 0: none
 };
 
 }  // namespace
