@@ -52,7 +52,7 @@ struct WriteOptions {
 inline constexpr int64_t kDirectAlignment = 4096;
 
 struct ReadOptions {
-  // Read bytes are dropped from the page cache behind the reader.
+  // Read bytes are dropped from the page cache behind the reader, unless they were there before.
   bool drop_cache = false;
   // Aligned reads behind these bytes go around the page cache, where the file system can; what the kernel reads before them
   // is what was asked for, not more. As the file's writer was given.
