@@ -2,7 +2,7 @@
 // file itself, and publishing is a rename. Of S3 it is a small local document that tells of an upload in
 // parts: whoever writes sends the parts, whoever commits completes the upload, and no byte passes the
 // committer (small files excepted: they wait beside their document and are sent in one request). What was
-// staged and not published is found again by these documents, also after a kill. docs/decisions/0017-s3.md.
+// staged and not published is found again by these documents, also after a kill. docs/decisions/0018-s3.md.
 //
 // All functions may be called from any thread; a stream is of one thread at a time.
 #pragma once

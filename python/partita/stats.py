@@ -79,7 +79,7 @@ class StepStats:
         rows_quarantined: Bad rows put in quarantine.
         busy_seconds: Time it worked, summed over threads.
         wait_seconds: Time it waited, by reason.
-        details: What the step itself counts. Of steps with a Python function, where the time of its workers goes, summed:
+        details: What the step itself counts. Of steps with a Python function, where the time of its workers goes:
             `function_ms`, `transfer_ms` (moving rows to it and back) and `waiting_ms` (for rows).
 
     Example:

@@ -5,7 +5,7 @@
 //
 // Errors say who must act: a bucket that is not there is the user's, permissions, keys and the network are
 // the environment's. No secret is in any of them. Thread-safe. Why not arrow::fs::S3FileSystem:
-// docs/decisions/0017-s3.md.
+// docs/decisions/0018-s3.md.
 #pragma once
 
 #include <cstdint>
