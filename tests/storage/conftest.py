@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from s3_server import KEYS, new_bucket, running_server  # noqa: E402
+from s3_server import KEYS, new_bucket, running_server
 
 
 @pytest.fixture(scope="session")

@@ -124,7 +124,8 @@ Answer = tuple[int, dict[str, str], bytes]
 
 class Front:
     """Stands before a server; `answer(method, path, nth)` may answer in its place, `after(method, path)` change what it
-    answered, `rewrite(path)` ask for something else (of servers that do not check signatures)."""
+    answered, `rewrite(path)` ask for something else (of servers that do not check signatures).
+    """
 
     def __init__(
         self,

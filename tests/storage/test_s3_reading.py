@@ -110,7 +110,9 @@ def test_globs_folders_hive_columns_and_strange_keys(workspace, bucket):
     def found(path):
         workspace.write("p.yaml", pipeline("read_csv", bucket.uri(path)))
         workspace.run_ok("p.yaml", fresh=True, env=bucket.env())
-        return {(row["name"].rsplit("/", 1)[1], row.get("year"), row.get("m")) for row in workspace.dataset("out").rows()}
+        return {
+            (row["name"].rsplit("/", 1)[1], row.get("year"), row.get("m")) for row in workspace.dataset("out").rows()
+        }
 
     everything = {("a.csv", 2024, 1), ("b c+d%20&ü.csv", 2024, 2), ("'(e)'.csv", 2025, 1)}
     assert found("t") == everything
@@ -141,7 +143,10 @@ def test_only_the_columns_that_are_used_are_read(workspace, bucket):
     workspace.write_table("a.parquet", rows(4000))
     size = (workspace.path / "a.parquet").stat().st_size
     bucket.put("a.parquet", (workspace.path / "a.parquet").read_bytes())
-    workspace.write("p.yaml", f'steps:\n  - read_parquet: {{path: "{bucket.uri("a.parquet")}"}}\n  - select: [id]\n  - write_parquet: out\n')
+    workspace.write(
+        "p.yaml",
+        f'steps:\n  - read_parquet: {{path: "{bucket.uri("a.parquet")}"}}\n  - select: [id]\n  - write_parquet: out\n',
+    )
     workspace.run_ok("p.yaml", env=bucket.env())
     assert workspace.dataset("out").records()[-1]["stats"]["source_bytes_read"] < size / 3
 
@@ -242,7 +247,9 @@ def test_signatures_permissions_and_secrets(workspace):
     pytest.importorskip("moto")
     boto3 = pytest.importorskip("boto3")
     with running_server(INITIAL_NO_AUTH_ACTION_COUNT="8") as url:
-        iam = boto3.client("iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+        iam = boto3.client(
+            "iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+        )
         users = {}
         for user in ("reader", "stranger"):
             iam.create_user(UserName=user)
@@ -254,7 +261,10 @@ def test_signatures_permissions_and_secrets(workspace):
         bucket.put("in put/a+b.csv", "x\n1\n")
         bucket.put("in put/=ü~.csv", "x\n2\n")
         workspace.write("p.yaml", pipeline("read_csv", bucket.uri("in put/*.csv"), write="write_csv"))
-        workspace.write("q.yaml", pipeline("read_csv", bucket.uri("in put")).replace("path: out", f"path: '{bucket.uri('out put')}'"))
+        workspace.write(
+            "q.yaml",
+            pipeline("read_csv", bucket.uri("in put")).replace("path: out", f"path: '{bucket.uri('out put')}'"),
+        )
         workspace.run_ok("p.yaml", env=bucket.env())
         finished = workspace.run_ok("q.yaml", env=bucket.env(), work_dir="books")
         plan = workspace.run_ok("p.yaml", verb="compile", env=bucket.env())
@@ -278,7 +288,11 @@ def test_options(workspace, bucket):
     options = f"endpoint_url={bucket.url},anon=true,region=eu-west-1"
     workspace.run_ok("p.yaml", env=env, storage_options=options)
     workspace.run_ok("p.yaml", fresh=True, env={**env, "PARTITA_STORAGE_OPTIONS": options})
-    workspace.write("o.yaml", f"options: {{storage_options: {{endpoint_url: '{bucket.url}', anon: true}}}}\n" + pipeline("read_csv", bucket.uri("a.csv")))
+    workspace.write(
+        "o.yaml",
+        f"options: {{storage_options: {{endpoint_url: '{bucket.url}', anon: true}}}}\n"
+        + pipeline("read_csv", bucket.uri("a.csv")),
+    )
     workspace.run_ok("o.yaml", env=env, fresh=True)
     for wrong, word in (("secret_access_key=x", "secret"), ("endpoint_url=host:1", "http"), ("regoin=x", "unknown")):
         finished = workspace.run_bad("p.yaml", env=env, storage_options=wrong)

@@ -75,7 +75,10 @@ def test_the_bytes_are_those_of_local_files(inputs, bucket):
     kept = {p.relative_to(folder).parts[0] for folder in books(inputs) for p in folder.rglob("*") if p.is_file()}
     assert kept == {"commits.log", "lock", "plan.json", "runs"}
     # What was written is read.
-    inputs.write("again.yaml", f'steps:\n  - read_csv: {{path: "{bucket.uri("out/csv")}", newlines_in_values: true}}\n  - write_csv: back\n')
+    inputs.write(
+        "again.yaml",
+        f'steps:\n  - read_csv: {{path: "{bucket.uri("out/csv")}", newlines_in_values: true}}\n  - write_csv: back\n',
+    )
     inputs.run_ok("again.yaml", env=bucket.env())
     assert len(inputs.dataset("back").rows()) == 5000
 
@@ -215,3 +218,17 @@ def test_no_permission_to_write(inputs, bucket):
     assert finished.exit_code == 5
     assert "no permission to write" in finished.stderr
     assert "s3:PutObject" in finished.stderr
+
+
+def test_books_torn_by_a_power_failure_keep_nobody_from_going_on(inputs, bucket):
+    inputs.write("p.yaml", SMALL % {"out": bucket.uri("out"), "least": 0})
+    inputs.run_ok("p.yaml", env=bucket.env(), work_dir="books")
+    expected = bucket.digests("out")
+    bucket.delete("out/_manifest.json")
+    temporary = books(inputs)[0] / "tmp"
+    temporary.mkdir(exist_ok=True)
+    (temporary / "x.parquet.s3-upload").write_bytes(b"")
+    (temporary / "y.parquet.s3-upload.block").write_bytes(b"y")
+    inputs.run_ok("p.yaml", env=bucket.env(), work_dir="books")
+    assert bucket.digests("out") == expected
+    assert not temporary.exists()

@@ -189,7 +189,10 @@ Status PublishS3Upload(Env* env, const std::string& document, const std::string&
 Status DiscardS3Upload(Env* env, const std::string& document, bool alone) {
   ARROW_ASSIGN_OR_RAISE(const FileStatus status, env->Stat(document));
   if (status.exists) {
-    ARROW_ASSIGN_OR_RAISE(const auto upload, Upload::Read(env, document));
+    const auto read = Upload::Read(env, document);
+    // Torn by a power failure: nobody knows the upload any more, and nobody may be kept from going on.
+    if (!read.ok() && alone) return env->RemoveFile(document);
+    ARROW_ASSIGN_OR_RAISE(const auto upload, read);
     ARROW_ASSIGN_OR_RAISE(const auto target, TargetOf(upload.location));
     std::vector<std::string> ids;
     if (!upload.id.empty()) ids.push_back(upload.id);
