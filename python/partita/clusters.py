@@ -143,7 +143,7 @@ class ToClusters:
         rows = _rows("dask")
         engine = "dask" if rows.has_client() else "local"
         schema, found = self._hand_over(engine, rows.put, folder, options)
-        return rows.as_dask(found, schema, dtype_backend)  # type: ignore[no-any-return]
+        return rows.as_dask(found, schema, dtype_backend)
 
     def _hand_over(
         self,

@@ -3,6 +3,7 @@
 #include <arrow/io/memory.h>
 #include <arrow/ipc/writer.h>
 #include <arrow/record_batch.h>
+#include <nanobind/stl/tuple.h>
 
 #include "partita/base/json.h"
 #include "partita/session/remote_run.h"
@@ -41,11 +42,11 @@ struct Finished {
 
 // What the command says of a run that failed or was stopped: the object of --json, the error, what becomes of
 // the work; and its exit code.
-nb::tuple FailureOf(const std::string& error, nb::handle_t<Observer> observer, double seconds) {
+std::tuple<std::string, std::string, std::string, int> FailureOf(const std::string& error, nb::handle_t<Observer> observer, double seconds) {
   const Status status = StatusOf(error);
   const auto& observed = *nb::cast<Observer*>(observer);
-  return nb::make_tuple(PrettyJson(FailureJson(status, observed, seconds)), RenderError(status),
-                        UnfinishedText(status, observed), ExitCodeOf(status));
+  return {PrettyJson(FailureJson(status, observed, seconds)), RenderError(status),
+          UnfinishedText(status, observed), ExitCodeOf(status)};
 }
 
 // A run, and how it was told to end.

@@ -47,7 +47,8 @@ def as_ray(references: Sequence[Any], schema: pa.Schema) -> ray.data.Dataset:
     import ray.data
 
     try:
-        return ray.data.from_arrow_refs(list(references) or [ray.put(schema.empty_table())])
+        found: list[Any] = list(references) or [ray.put(schema.empty_table())]
+        return ray.data.from_arrow_refs(found)
     except RayError as error:
         raise RunEnvironmentError(
             f"rows that were handed over are lost: {first_line(error)}",
