@@ -15,7 +15,6 @@ from . import _native  # first: checks pyarrow and loads the native module
 from ._functions import Actors, Aggregator, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
-from .clusters import from_dask, from_ray
 from .dataset import Dataset
 from .errors import (
     BugError,
@@ -27,6 +26,7 @@ from .errors import (
     UserError,
 )
 from .expressions import Expr, col, func, lit, sql, when
+from .from_clusters import from_dask, from_ray
 from .grouping import GroupBy
 from .ingest import BatchIterator, Shard
 from .options import Options, RunOptions, options

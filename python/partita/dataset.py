@@ -11,10 +11,10 @@ from . import _execute, batches
 from ._functions import Function
 from ._graph import Node, plan_lines
 from ._native import native, schema_of, session
-from .clusters import ToClusters
 from .errors import UserError
 from .options import RunOptions
 from .stats import RunStats, Text
+from .to_clusters import ToClusters
 from .training import Training
 from .transforms import Transforms
 from .writes import Writes

@@ -14,9 +14,8 @@ from typing import Any, ClassVar, TypedDict
 
 import pyarrow as pa
 
-from .._graph import make_node
+from .._graph import Node, make_node
 from .._native import native, session
-from ..dataset import Dataset
 from ..errors import UserError
 
 # How a worker makes rows of a kind again, and the engines whose workers can.
@@ -59,10 +58,11 @@ class RemoteRows:
         _known[kept.id] = self
         return kept
 
-    def dataset(self, name: str | None) -> Dataset:
+    def node(self, name: str | None) -> Node:
+        """The step that reads them."""
         digest = hashlib.sha256(repr([self.kind, *self.names(), self.blocks, str(self.schema)]).encode())
         kept = self.keep(f"blocks-{digest.hexdigest()[:32]}")
-        return Dataset(make_node("from_memory", {"id": kept.id}, name=name, keep=kept))
+        return make_node("from_memory", {"id": kept.id}, name=name, keep=kept)
 
 
 _known: weakref.WeakValueDictionary[str, RemoteRows] = weakref.WeakValueDictionary()

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 from distributed import Client, Future
 
-from ..dataset import Dataset
+from .._graph import Node
 from ..errors import UserError
 from .blocks import RemoteRows, common_schema, conformed
 
@@ -57,20 +57,20 @@ class LocalRows(RemoteRows):
         return conformed(_as_table(self.where[block].compute()), self.schema)
 
 
-def rows_of(frame: Any, name: str | None) -> Dataset:
-    """A dataset of a Dask DataFrame; its partitions stay where they are computed."""
+def node_of(frame: Any, name: str | None) -> Node:
+    """The step that reads the rows of a Dask DataFrame; its partitions stay where they are computed."""
     if not hasattr(frame, "to_delayed") or not hasattr(frame, "columns"):
         raise UserError(f"from_dask takes a Dask DataFrame, not {type(frame).__name__}")
     parts = frame.to_delayed()
     client = _default_client()
     if client is None:
         described = dask.compute(*[dask.delayed(_describe_frame)(part) for part in parts])
-        return LocalRows(_schema_of(described), _sizes_of(described), parts).dataset(name)
+        return LocalRows(_schema_of(described), _sizes_of(described), parts).node(name)
     frames = client.compute(list(parts))  # in the cluster; each is freed when its table is made
     tables = client.map(_as_table, frames, pure=False, key="partita-table")
     described = client.gather(client.map(_describe, tables, pure=False, key="partita-describe"))
     where = {"scheduler": client.scheduler.address, "keys": [future.key for future in tables]}
-    return Rows(_schema_of(described), _sizes_of(described), where, held=tables).dataset(name)
+    return Rows(_schema_of(described), _sizes_of(described), where, held=tables).node(name)
 
 
 def as_dask(parts: Sequence[Any], schema: pa.Schema, dtype_backend: str) -> dask.dataframe.DataFrame:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import ray
 from ray.exceptions import RayError
 
-from ..dataset import Dataset
+from .._graph import Node
 from ..errors import RunEnvironmentError, UserError
 from .blocks import RemoteRows, common_schema, conformed
 from .contract import first_line
@@ -31,8 +31,8 @@ class Rows(RemoteRows):
         return conformed(_as_table(ray.get(self.where[block])), self.schema)
 
 
-def rows_of(data: Any, name: str | None) -> Dataset:
-    """A dataset of a `ray.data.Dataset`, or of references to tables."""
+def node_of(data: Any, name: str | None) -> Node:
+    """The step that reads the rows of a `ray.data.Dataset`, or of references to tables."""
     if not ray.is_initialized():
         raise UserError("this program has no connection to a Ray cluster", hint="call ray.init first")
     references = data.to_arrow_refs() if hasattr(data, "to_arrow_refs") else list(data)
@@ -40,7 +40,7 @@ def rows_of(data: Any, name: str | None) -> Dataset:
         raise UserError("from_ray takes a ray.data.Dataset, or a list of references to Arrow tables")
     described = ray.get([ray.remote(_describe).remote(reference) for reference in references])
     schema = common_schema([pa.ipc.read_schema(pa.py_buffer(text)) for _, _, text in described])
-    return Rows(schema, [(rows, size) for rows, size, _ in described], references).dataset(name)
+    return Rows(schema, [(rows, size) for rows, size, _ in described], references).node(name)
 
 
 def as_ray(references: Sequence[Any], schema: pa.Schema) -> ray.data.Dataset:

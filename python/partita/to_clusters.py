@@ -1,4 +1,4 @@
-"""Rows that lie in a Ray or Dask cluster: taken from it and given to it, without passing through this process."""
+"""Rows given to a Ray or Dask cluster, without passing through this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from . import _execute, batches
 from ._graph import Node
-from ._native import native, session
+from ._native import native, schema_of, session
 from .errors import RunEnvironmentError, UserError
 from .options import RunOptions
 
@@ -19,61 +19,8 @@ if TYPE_CHECKING:
     import dask.dataframe
     import ray.data
 
-    from .dataset import Dataset
-
 BLOCK_BYTES = 128 << 20  # of what this process makes itself
 _DTYPES = ("pyarrow", "numpy")
-
-
-def from_ray(data: Any, *, name: str | None = None) -> Dataset:
-    """Rows in the object store of the Ray cluster that this program is connected to.
-
-    Each block is a partition, in the order of the blocks; the engine `ray` reads it in the store of the node where its
-    task runs, without a copy when it is there. The local engine gets one block at a time. This process sees counts and
-    columns alone.
-
-    A run resumes for as long as the same objects live: a program that makes them anew has other rows, as far as
-    Partita can tell.
-
-    Args:
-        data: A `ray.data.Dataset` (computed now, where it is not), or a list of references to Arrow tables.
-        name: The step's name.
-
-    Raises:
-        UserError: There is no connection to a cluster, or the blocks have no common columns.
-
-    Example:
-        >>> import ray  # doctest: +SKIP
-        >>> rows = ray.data.range(1000)  # doctest: +SKIP
-        >>> pt.from_ray(rows).filter("id >= 998").take(9)  # doctest: +SKIP
-        [{'id': 998}, {'id': 999}]
-    """
-    return _rows("ray").rows_of(data, name)  # type: ignore[no-any-return]
-
-
-def from_dask(frame: dask.dataframe.DataFrame, *, name: str | None = None) -> Dataset:
-    """Rows of a Dask DataFrame; each of its partitions is a partition, in their order.
-
-    With a `distributed.Client` the partitions are computed on its workers now, stay there as Arrow tables, and are
-    read from there by the engine `dask`, or one at a time by the local engine. Without one they are computed in this
-    process: once for their counts, and again when they are read. An index that has a name becomes a column.
-
-    A run resumes for as long as the same partitions live.
-
-    Args:
-        frame: The frame.
-        name: The step's name.
-
-    Raises:
-        UserError: It is no Dask DataFrame, or its partitions have no common columns.
-
-    Example:
-        >>> import dask.dataframe, pandas
-        >>> frame = dask.dataframe.from_pandas(pandas.DataFrame({"a": [1, 2, 3]}), npartitions=2)
-        >>> pt.from_dask(frame).filter("a > 1").take(9)
-        [{'a': 2}, {'a': 3}]
-    """
-    return _rows("dask").rows_of(frame, name)  # type: ignore[no-any-return]
 
 
 class ToClusters:
@@ -105,7 +52,7 @@ class ToClusters:
             >>> pt.range(1000).to_ray(engine="local").count()  # doctest: +SKIP
             1000
         """
-        rows = _rows("ray")
+        rows = rows_of_kind("ray")
         schema, found = self._hand_over("ray", rows.put, folder, options)
         return rows.as_ray(found, schema)  # type: ignore[no-any-return]
 
@@ -140,7 +87,7 @@ class ToClusters:
         """
         if dtype_backend not in _DTYPES:
             raise UserError(f"dtype_backend cannot be {dtype_backend!r}", hint="choose 'pyarrow' or 'numpy'")
-        rows = _rows("dask")
+        rows = rows_of_kind("dask")
         engine = "dask" if rows.has_client() else "local"
         schema, found = self._hand_over(engine, rows.put, folder, options)
         return rows.as_dask(found, schema, dtype_backend)
@@ -168,7 +115,7 @@ class ToClusters:
             plan = native.compile_rows(session, pipeline.native, step)
             where = None if folder is None else os.fspath(folder)
             found = driver.hand_over(plan, running.pairs, running.observer, poll, opened, where)
-            return pa.schema(_Schema(session.schema(pipeline.native, step))), found
+            return schema_of(session.schema(pipeline.native, step)), found
 
 
 def _tables(stream: native.RowStream) -> Iterator[pa.Table]:
@@ -182,17 +129,8 @@ def _tables(stream: native.RowStream) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(parts)
 
 
-class _Schema:
-    """A schema capsule on its way to pyarrow."""
-
-    def __init__(self, capsule: object) -> None:
-        self._capsule = capsule
-
-    def __arrow_c_schema__(self) -> object:
-        return self._capsule
-
-
-def _rows(kind: str) -> Any:
+def rows_of_kind(kind: str) -> Any:
+    """The module of a kind of cluster."""
     try:
         return importlib.import_module(f".engines.{kind}_rows", __package__)
     except ModuleNotFoundError as missing:
