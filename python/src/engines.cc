@@ -42,7 +42,9 @@ struct Finished {
 
 // What the command says of a run that failed or was stopped: the object of --json, the error, what becomes of
 // the work; and its exit code.
-std::tuple<std::string, std::string, std::string, int> FailureOf(const std::string& error, nb::handle_t<Observer> observer, double seconds) {
+std::tuple<std::string, std::string, std::string, int> FailureOf(const std::string& error,
+                                                                 nb::handle_t<Observer> observer,
+                                                                 double seconds) {
   const Status status = StatusOf(error);
   const auto& observed = *nb::cast<Observer*>(observer);
   return {PrettyJson(FailureJson(status, observed, seconds)), RenderError(status),
@@ -208,16 +210,9 @@ CompiledPlan CompileRows(const PySession& self, const Pipeline& pipeline, const 
   return ValueOrThrow(self.session->CompilePipeline(ValueOrThrow(CollectPipeline(pipeline, step, -1))));
 }
 
-// Known to a session while this lives.
-struct Blocks {
-  SessionPtr session;
-  std::string id;
-  int64_t num_rows = 0;
-  Blocks(SessionPtr owner, std::string name, int64_t rows)
-      : session(std::move(owner)), id(std::move(name)), num_rows(rows) {}
-  Blocks(const Blocks&) = delete;
-  Blocks& operator=(const Blocks&) = delete;
-  ~Blocks() { session->ForgetTable(id); }
+// Rows that are fetched block by block.
+struct Blocks : KnownRows {
+  using KnownRows::KnownRows;
 };
 
 // `fetch(i)` gives anything with __arrow_c_stream__; an error it raises may pass, for a cluster is asked.

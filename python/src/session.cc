@@ -12,15 +12,8 @@ namespace partita::python {
 namespace {
 
 // Rows that the session holds for as long as a dataset may read them.
-struct Table {
-  SessionPtr session;
-  std::string id;
-  int64_t num_rows = 0;
-  Table(SessionPtr owner, std::string name, int64_t rows)
-      : session(std::move(owner)), id(std::move(name)), num_rows(rows) {}
-  Table(const Table&) = delete;
-  Table& operator=(const Table&) = delete;
-  ~Table() { session->ForgetTable(id); }
+struct Table : KnownRows {
+  using KnownRows::KnownRows;
 };
 
 Table* AddTable(const PySession& self, nb::handle object) {

@@ -1,6 +1,7 @@
 // What the bindings of the front door share.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +18,18 @@ using SessionPtr = std::shared_ptr<Session>;
 
 struct PySession {
   SessionPtr session = std::make_shared<Session>(Env::Default());
+};
+
+// Rows that a session knows while this lives, by their name.
+struct KnownRows {
+  SessionPtr session;
+  std::string id;
+  int64_t num_rows = 0;
+  KnownRows(SessionPtr owner, std::string name, int64_t rows)
+      : session(std::move(owner)), id(std::move(name)), num_rows(rows) {}
+  KnownRows(const KnownRows&) = delete;
+  KnownRows& operator=(const KnownRows&) = delete;
+  ~KnownRows() { session->ForgetTable(id); }
 };
 
 // What a run wrote, as partita/runs.py reads it.

@@ -1,7 +1,6 @@
 #include "partita/storage/http/http_file.h"
 
 #include <arrow/buffer.h>
-#include <arrow/io/interfaces.h>
 
 #include <algorithm>
 #include <cstring>
@@ -9,6 +8,7 @@
 #include <optional>
 
 #include "partita/storage/http/transfer.h"
+#include "partita/storage/positioned_file.h"
 
 namespace partita {
 namespace {
@@ -118,12 +118,10 @@ class RangeSink : public BodySink {
 
 bool IsStrongEtag(const std::string& etag) { return etag.size() >= 2 && etag[0] == '"'; }
 
-class HttpFile final : public arrow::io::RandomAccessFile {
+class HttpFile final : public PositionedFile {
  public:
   HttpFile(FileEntry entry, arrow::MemoryPool* pool, const CancelToken& cancel)
-      : entry_(std::move(entry)), pool_(pool), client_(entry_.location, cancel) {
-    set_mode(arrow::io::FileMode::READ);
-  }
+      : entry_(std::move(entry)), pool_(pool), client_(entry_.location, cancel) {}
   ~HttpFile() override = default;
 
   Status Close() override {
@@ -133,24 +131,9 @@ class HttpFile final : public arrow::io::RandomAccessFile {
     return Status::OK();
   }
   bool closed() const override { return closed_; }
-  Result<int64_t> Tell() const override { return position_; }
-  Status Seek(int64_t position) override {
-    position_ = position;
-    return Status::OK();
-  }
   Result<int64_t> GetSize() override {
     std::lock_guard lock(mutex_);
     return SizeLocked();
-  }
-  Result<int64_t> Read(int64_t nbytes, void* out) override {
-    ARROW_ASSIGN_OR_RAISE(const int64_t got, ReadAt(position_, nbytes, out));
-    position_ += got;
-    return got;
-  }
-  Result<std::shared_ptr<arrow::Buffer>> Read(int64_t nbytes) override {
-    ARROW_ASSIGN_OR_RAISE(auto buffer, ReadAt(position_, nbytes));
-    position_ += buffer->size();
-    return buffer;
   }
   Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override {
     ARROW_ASSIGN_OR_RAISE(const int64_t size, GetSize());
@@ -230,7 +213,6 @@ class HttpFile final : public arrow::io::RandomAccessFile {
   HttpClient client_;
   std::shared_ptr<arrow::ResizableBuffer> whole_;
   std::atomic<bool> closed_ = false;
-  int64_t position_ = 0;
 };
 
 // Drops the body and stops after a byte: only the headers matter.

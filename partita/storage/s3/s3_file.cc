@@ -1,17 +1,15 @@
-#include <arrow/buffer.h>
-#include <arrow/io/interfaces.h>
-
 #include <algorithm>
 #include <atomic>
 
 #include "partita/memory/budget.h"
+#include "partita/storage/positioned_file.h"
 #include "partita/storage/s3/s3_store.h"
 
 namespace partita {
 namespace {
 
 // Any thread may read: a request is made with a connection of the client's.
-class S3File final : public arrow::io::RandomAccessFile {
+class S3File final : public PositionedFile {
  public:
   S3File(std::shared_ptr<S3Client> client, S3Object object, arrow::MemoryPool* pool, CancelToken cancel,
          Reservation claim)
@@ -19,9 +17,7 @@ class S3File final : public arrow::io::RandomAccessFile {
         object_(std::move(object)),
         pool_(pool),
         cancel_(std::move(cancel)),
-        claim_(std::move(claim)) {
-    set_mode(arrow::io::FileMode::READ);
-  }
+        claim_(std::move(claim)) {}
   ~S3File() override = default;
 
   Status Close() override {
@@ -29,22 +25,7 @@ class S3File final : public arrow::io::RandomAccessFile {
     return Status::OK();
   }
   bool closed() const override { return closed_; }
-  Result<int64_t> Tell() const override { return position_; }
-  Status Seek(int64_t position) override {
-    position_ = position;
-    return Status::OK();
-  }
   Result<int64_t> GetSize() override { return object_.size_bytes; }
-  Result<int64_t> Read(int64_t nbytes, void* out) override {
-    ARROW_ASSIGN_OR_RAISE(const int64_t got, ReadAt(position_, nbytes, out));
-    position_ += got;
-    return got;
-  }
-  Result<std::shared_ptr<arrow::Buffer>> Read(int64_t nbytes) override {
-    ARROW_ASSIGN_OR_RAISE(auto buffer, ReadAt(position_, nbytes));
-    position_ += buffer->size();
-    return buffer;
-  }
   Result<std::shared_ptr<arrow::Buffer>> ReadAt(int64_t position, int64_t nbytes) override {
     ARROW_ASSIGN_OR_RAISE(nbytes, Within(position, nbytes));
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(nbytes, pool_));
@@ -70,7 +51,6 @@ class S3File final : public arrow::io::RandomAccessFile {
   CancelToken cancel_;
   Reservation claim_;
   std::atomic<bool> closed_{false};
-  int64_t position_ = 0;
 };
 
 }  // namespace
