@@ -1,6 +1,6 @@
-"""Runs the pipeline.yaml of many folders in one program: `run_many.py ENGINE FOLDER...`; errors by folder as JSON.
+"""Runs the pipeline.yaml of many folders in one program: `run_many.py ENGINE ERRORS FOLDER...`.
 
-ENGINE `batch` compiles to plan.json and runs nothing.
+ENGINE `batch` compiles to plan.json and runs nothing. The errors go to the file ERRORS as JSON, by folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import partita as pt
 
 
 def main() -> None:
-    engine, *folders = sys.argv[1:]
+    engine, errors, *folders = sys.argv[1:]
     found = {}
     for folder in folders:
         os.chdir(folder)
@@ -28,7 +28,7 @@ def main() -> None:
             found[folder] = ""
         except pt.PartitaError as error:
             found[folder] = str(error)
-    print("\n" + json.dumps(found))
+    Path(errors).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

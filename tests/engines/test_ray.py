@@ -1,13 +1,9 @@
 """What only Ray has: placement groups, GPUs, runtime environments, an object store that spills, Ray Client."""
 
-import importlib.util
-import json
-import subprocess
-
-import pytest
+from programs import run_program
 
 BEFORE = """
-import json, os, sys
+import os, sys
 import ray
 import partita as pt
 
@@ -28,14 +24,7 @@ CONNECT = 'ray.init(logging_level="error", log_to_driver=False)\n'
 
 
 def run(cluster, workspace, body, connect=CONNECT):
-    """What it prints last, as JSON."""
-    workspace.write("program.py", BEFORE + connect + body)
-    driver = cluster.start(
-        [cluster.python, "program.py"], cwd=workspace.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    output = driver.communicate(timeout=120)[0].decode()
-    assert driver.returncode == 0, output
-    return json.loads(output.strip().splitlines()[-1])
+    return run_program(cluster, workspace, BEFORE + connect + body)
 
 
 def rows(workspace, folder="out"):
@@ -70,7 +59,7 @@ class Program:
         return sorted((place.address, place.cpus) for place in opened[0])
 
 inside = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
-print(json.dumps(ray.get(Program.options(scheduling_strategy=inside).remote().run.remote())))
+answer(ray.get(Program.options(scheduling_strategy=inside).remote().run.remote()))
 """,
     )
     assert slots == [[node.address, 1]]
@@ -85,7 +74,7 @@ def test_no_node_has_the_gpus(ray_cluster, workspace):
 try:
     job("out", num_gpus=1)
 except pt.RunEnvironmentError as error:
-    print(json.dumps(str(error)))
+    answer(str(error))
 """,
     )
     assert "GPUs" in said
@@ -98,7 +87,7 @@ def test_functions_that_ask_for_gpus_run_where_ray_has_some(ray_cluster, workspa
         node = ray_cluster.add_node("gpus")
     finally:
         ray_cluster.gpus = 0
-    run(ray_cluster, workspace, 'job("out", num_gpus=0.5, concurrency=2)\nprint(0)')
+    run(ray_cluster, workspace, 'job("out", num_gpus=0.5, concurrency=2)\nanswer(0)')
     found = rows(workspace)
     assert {row["host"] for row in found} == {node.name}
     assert {row["gpus"] for row in found} <= {"0", "1"}
@@ -116,7 +105,7 @@ def use(batch):
     return {"word": [shipped.word()] * len(batch["id"])}
 
 pt.range(40, rows_per_partition=5).map_batches(use, schema="word: string").write_jsonl("out", engine="ray")
-print(json.dumps(sorted({row["word"] for row in pt.read_jsonl("out").take(100)})))
+answer(sorted({row["word"] for row in pt.read_jsonl("out").take(100)}))
 """,
         connect='ray.init(runtime_env={"working_dir": "code", "env_vars": {"WORD": "carried"}}, log_to_driver=False)\n',
     )
@@ -134,19 +123,18 @@ given = pt.range(480, rows_per_partition=12).with_columns(text=text).to_ray()
 back = pt.from_ray(given).with_columns(size="length(text)").select("id", "size")
 back.write_parquet("sizes", engine="ray")
 sizes = pt.read_parquet("sizes").to_arrow()
-print(json.dumps([sizes.num_rows, sorted(set(sizes["size"].to_pylist())), sizes["id"].to_pylist() == list(range(480))]))
+answer([sizes.num_rows, sorted(set(sizes["size"].to_pylist())), sizes["id"].to_pylist() == list(range(480))])
 """,
     )
     assert counted == [480, [1000000], True]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("grpc") is None, reason="Ray Client needs the package grpcio")
 def test_through_ray_client(ray_cluster, workspace):
     body = f"""
 pt.range(400, rows_per_partition=20).sort("id", descending=True).write_jsonl(
     "out", engine="ray://{ray_cluster.head.address}:10001"
 )
-print(0)
+answer(0)
 """
     run(ray_cluster, workspace, body, connect="")
     assert [row["id"] for row in rows(workspace)] == list(reversed(range(400)))

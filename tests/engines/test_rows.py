@@ -1,12 +1,11 @@
 """Rows that lie in a cluster, and rows given to it: the same as locally, and not through the driver."""
 
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from clusters.hosts import wait_for
+from programs import answer_of, start_program
 
 # Both kinds of cluster offer the same few names to the tests' programs.
 RAY = """
@@ -51,7 +50,7 @@ def holders(ds):
     return [found[str(f.key)] if str(f.key) in found else found[f.key] for f in futures]
 """
 COMMON = """
-import json, sys
+import sys
 import numpy as np, pandas as pd, pyarrow as pa
 import partita as pt
 pt.options.progress = "never"
@@ -76,20 +75,10 @@ class Programs:
         self.before = f"SCHEDULER = {scheduler!r}\n" + COMMON + {"ray": RAY, "dask": DASK}[engine.cluster.kind]
 
     def start(self, body):
-        self.workspace.write("program.py", self.before + body)
-        return self.cluster.start(
-            [self.cluster.python, "program.py"],
-            cwd=self.workspace.path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        return start_program(self.cluster, self.workspace, self.before + body)
 
-    @staticmethod
-    def finish(driver):
-        """What it prints last, as JSON."""
-        output = driver.communicate(timeout=90)[0].decode()
-        assert driver.returncode == 0, output
-        return json.loads(output.strip().splitlines()[-1])
+    def finish(self, driver):
+        return answer_of(driver, self.workspace)
 
     def run(self, body):
         return self.finish(self.start(body))
@@ -116,7 +105,7 @@ table = pa.table({
 })
 back = handed(given([table, table.slice(1)]))
 expected = pa.concat_tables([table, table.slice(1)])
-print(json.dumps([back.schema.equals(expected.schema), back.to_pylist() == expected.to_pylist(), str(back.schema)]))
+answer([back.schema.equals(expected.schema), back.to_pylist() == expected.to_pylist(), str(back.schema)])
 """
 
 
@@ -134,7 +123,7 @@ ds = given(made)
 local = ds.to_arrow().to_pylist() == pa.concat_tables(made).to_pylist()
 ds.filter("id != 4").write_parquet("cluster", engine=ENGINE)
 ds.filter("id != 4").write_parquet("local", engine="local")
-print(json.dumps([local, ds.count(), ds.take(2), ds.schema().names]))
+answer([local, ds.count(), ds.take(2), ds.schema().names])
 """)
     assert found[0]
     assert found[1] == 9
@@ -159,7 +148,7 @@ try:
     said = "nothing"
 except pt.UserError as error:
     said = str(error)
-print(json.dumps([same, os.listdir("scratch"), said]))
+answer([same, os.listdir("scratch"), said])
 """)
     assert found[0], "the order of the sort is kept"
     assert found[1] == [], "nothing is left"
@@ -176,7 +165,7 @@ def grown():
 pt.range(10, rows_per_partition=5).to_ray().count() if ENGINE == "ray" else len(pt.range(10).to_dask())
 before = grown()
 places = holders(ds)
-print(json.dumps([grown() - before, 60, sorted({str(p) for place in places for p in place})]))
+answer([grown() - before, 60, sorted({str(p) for place in places for p in place})])
 """)
     assert grown < 60, f"{grown} MiB"
     assert rows == 60
@@ -202,7 +191,7 @@ def test_a_worker_dies_while_rows_are_handed_over(programs, clustered, workspace
     driver = programs.start("""
 import slowly
 ds = pt.range(800, rows_per_partition=10).map_batches(slowly.work, batch_size=10, schema="id: int64")
-print(json.dumps(handed(ds).column("id").to_pylist() == list(range(800))))
+answer(handed(ds).column("id").to_pylist() == list(range(800)))
 """)
     other = clustered.cluster.others[0]
     wait_for("work there", lambda: (hosts / other.name).exists() or driver.poll() is not None, 60)
@@ -215,7 +204,7 @@ def test_a_run_says_where_it_cannot_read_them(programs):
 try:
     given(tables([5])).write_jsonl("out", engine="processes:2")
 except pt.UserError as error:
-    print(json.dumps(str(error)))
+    answer(str(error))
 """)
     assert "processes" in said
     assert "local" in said
@@ -224,7 +213,7 @@ except pt.UserError as error:
 def test_no_rows_at_all(programs):
     assert programs.run("""
 back = handed(pt.range(0, rows_per_partition=5).with_columns(t=pt.lit("x")))
-print(json.dumps([back.num_rows, back.column_names]))
+answer([back.num_rows, back.column_names])
 """) == [0, ["id", "t"]]
 
 
@@ -233,4 +222,4 @@ def test_the_documents_examples(programs):
     text = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
     kind = programs.cluster.kind
     (example,) = [b for b in re.findall(r"^```python\n(.*?)^```", text, re.S | re.M) if f"pt.from_{kind}(" in b]
-    assert programs.run(example.replace("client = Client()", "")) == 499.0
+    assert programs.run("print = answer\n" + example.replace("client = Client()", "")) == 499.0

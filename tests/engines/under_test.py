@@ -101,7 +101,8 @@ class Engine:
 
     def run_many(self, folders: list[Path], seconds: float = 300) -> dict[Path, str]:
         """The pipeline.yaml of each folder, by one program that runs them all: "" or the error's text."""
-        command = [sys.executable, str(SUITE / "run_many.py"), self.address, *map(str, folders)]
+        errors = folders[0].parent / "errors.json"
+        command = [sys.executable, str(SUITE / "run_many.py"), self.address, str(errors), *map(str, folders)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         if self.cluster is not None:
             process = self.cluster.start(command, cwd=SUITE, **pipes)
@@ -109,7 +110,7 @@ class Engine:
             process = subprocess.Popen(command, cwd=SUITE, env=environment(), **pipes)
         finished = Driver(command, process, self.cluster).finish(seconds)
         assert finished.exit_code == 0, str(finished)
-        found = json.loads(finished.stdout.splitlines()[-1])
+        found = json.loads(errors.read_text())
         return {folder: found[str(folder)] for folder in folders}
 
     def left(self) -> dict[int, str]:

@@ -4,8 +4,10 @@ import io
 import json
 import tarfile
 
+import boto3
 import pytest
 from photos import rows, write_inputs
+from PIL import Image
 from s3_server import Front, error, new_bucket, running_server
 
 COPY = """
@@ -73,10 +75,9 @@ def test_files_as_rows(workspace, bucket):
 
 
 def test_a_pipeline_of_images(workspace, bucket):
-    image = pytest.importorskip("PIL.Image")
     for i in range(12):
         picture = io.BytesIO()
-        image.effect_noise((300 + i, 200), 60).convert("RGB").save(picture, "JPEG")
+        Image.effect_noise((300 + i, 200), 60).convert("RGB").save(picture, "JPEG")
         bucket.put(f"photos/{i:02}.jpg", picture.getvalue())
         workspace.write(f"photos/{i:02}.jpg", picture.getvalue())
     text = """
@@ -244,8 +245,6 @@ def test_credentials(workspace, bucket):
 
 def test_signatures_permissions_and_secrets(workspace):
     """A server that checks signatures knows two users, of which one may read."""
-    pytest.importorskip("moto")
-    boto3 = pytest.importorskip("boto3")
     with running_server(INITIAL_NO_AUTH_ACTION_COUNT="8") as url:
         iam = boto3.client(
             "iam", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
