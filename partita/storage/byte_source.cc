@@ -9,12 +9,12 @@
 
 #include "partita/base/units.h"
 #include "partita/memory/budget.h"
+#include "partita/storage/read_ahead.h"
 
 namespace partita {
 namespace {
 
 constexpr int64_t kInputWindowBytes = 256 << 10;
-constexpr int64_t kRemoteWindowBytes = 1 << 20;
 // zlib's window and tables, bzip2's block at level 9, LZ4's history: rounded up.
 constexpr int64_t kSmallStateBytes = 256 << 10;
 constexpr int64_t kBzip2StateBytes = 4 << 20;
@@ -68,58 +68,6 @@ class PlainSource final : public ByteSource {
   int64_t offset_, bytes_read_ = 0, size_ = -1;
   std::string location_;
   CancelToken cancel_;
-};
-
-// Small reads of a file that each cost a round trip, served from a window. Where memory for it is refused
-// they are made one by one.
-class WindowedSource final : public ByteSource {
- public:
-  WindowedSource(std::unique_ptr<ByteSource> input, int64_t window_bytes, arrow::MemoryPool* pool)
-      : input_(std::move(input)), window_bytes_(window_bytes), pool_(pool) {}
-
-  Result<int64_t> Read(int64_t size, uint8_t* out) override {
-    int64_t got = 0;
-    while (got < size) {
-      if (begin_ < end_) {
-        const int64_t some = std::min(size - got, end_ - begin_);
-        std::memcpy(out + got, window_->data() + begin_, static_cast<size_t>(some));
-        begin_ += some;
-        got += some;
-        continue;
-      }
-      auto more = Next(size - got, out + got);
-      if (!more.ok() && got == 0) return more.status();
-      if (!more.ok() || (*more == 0 && begin_ == end_)) break;  // an error comes again, with the next call
-      got += *more;
-    }
-    return got;
-  }
-  Result<int64_t> Skip(int64_t size) override {
-    const int64_t inside = std::min(size, end_ - begin_);
-    begin_ += inside;
-    return inside > 0 ? inside : input_->Skip(size);
-  }
-  int64_t bytes_read() const override { return input_->bytes_read(); }
-
- private:
-  // Bytes read to `out`, or none and a window.
-  Result<int64_t> Next(int64_t size, uint8_t* out) {
-    if (size > window_bytes_ / 2) return input_->Read(size, out);
-    if (window_ == nullptr) {
-      auto window = arrow::AllocateBuffer(window_bytes_, pool_);
-      if (!window.ok()) return input_->Read(size, out);
-      window_ = std::move(*window);
-    }
-    begin_ = end_ = 0;
-    ARROW_ASSIGN_OR_RAISE(end_, input_->Read(window_bytes_, window_->mutable_data()));
-    return 0;
-  }
-
-  std::unique_ptr<ByteSource> input_;
-  int64_t window_bytes_;
-  arrow::MemoryPool* pool_;
-  std::shared_ptr<arrow::Buffer> window_;
-  int64_t begin_ = 0, end_ = 0;  // unread bytes of window_
 };
 
 class DecompressedSource final : public ByteSource {
@@ -252,9 +200,8 @@ Result<std::unique_ptr<ByteSource>> OpenByteSource(Env* env, const FileEntry& fi
   std::unique_ptr<ByteSource> plain =
       std::make_unique<PlainSource>(std::move(opened), begin, file.location, cancel);
   if (IsRemote(file.location)) {
-    const int64_t left =
-        file.size_bytes < 0 ? kRemoteWindowBytes : std::max<int64_t>(file.size_bytes - begin, 1);
-    plain = std::make_unique<WindowedSource>(std::move(plain), std::min(left, kRemoteWindowBytes), pool);
+    const int64_t left_bytes = file.size_bytes < 0 ? -1 : file.size_bytes - begin;
+    plain = ReadAhead(std::move(plain), left_bytes, pool, budget);
   }
   const arrow::Compression::type type = CompressionOf(file.location);
   if (type == arrow::Compression::UNCOMPRESSED) return plain;

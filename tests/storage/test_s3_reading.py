@@ -1,10 +1,14 @@
 """Sources on S3: the rows, the errors, and what is asked of the server."""
 
+import contextlib
 import io
 import json
+import os
 import tarfile
+import threading
 
 import boto3
+import pyarrow as pa
 import pytest
 from photos import rows, write_inputs
 from PIL import Image
@@ -150,6 +154,28 @@ def test_only_the_columns_that_are_used_are_read(workspace, bucket):
     )
     workspace.run_ok("p.yaml", env=bucket.env())
     assert workspace.dataset("out").records()[-1]["stats"]["source_bytes_read"] < size / 3
+
+
+def test_large_ranges_are_asked_for_in_pieces_at_once(workspace, bucket):
+    noise = os.urandom(24 << 20)
+    table = pa.table({"noise": [noise[i : i + 4096] for i in range(0, len(noise), 4096)]})
+    workspace.write_table("a.parquet", table)
+    bucket.put("a.parquet", (workspace.path / "a.parquet").read_bytes())
+    workspace.write("p.yaml", pipeline("read_parquet", bucket.uri("a.parquet")))
+    company = threading.Barrier(2)
+    met = []
+
+    def answer(method, path, nth):
+        if method == "GET" and "a.parquet" in path and not met:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                company.wait(timeout=1)
+                met.append(nth)
+            company.reset()
+
+    with Front(bucket.url, answer) as front:
+        workspace.run_ok("p.yaml", threads=1, env=bucket.env(AWS_ENDPOINT_URL=front.url))
+    assert met
+    assert [row["noise"] for row in workspace.dataset("out").rows()] == table["noise"].to_pylist()
 
 
 @pytest.mark.parametrize("change", ["replaced", "gone"])
