@@ -271,10 +271,9 @@ StepSpec FunctionSpec(FunctionKind kind) {
               "no more workers at once than they are enough for."},
       {.name = "resources",
        .type = ArgType::kJson,
-       .doc =
-           "What a worker holds while it lives, and how many of it, like `{licence: 1}`. PARTITA_RESOURCES "
-           "says how many there are (`licence=2,robot=1`); there are no more workers at once than they are "
-           "enough for."},
+       .doc = "What a worker holds while it lives, and how many of it, like `{licence: 1}`. The run's option "
+              "`resources` says how many there are (`licence=2,robot=1`); there are no more workers at once "
+              "than they are enough for."},
       {.name = "timeout",
        .type = ArgType::kSeconds,
        .min = 0.01,

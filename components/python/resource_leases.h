@@ -1,17 +1,13 @@
 // Things that a user has so many of (licences, connections of a service, robots) and that workers hold while
-// they live. How many there are stands in PARTITA_RESOURCES: "licence=2,robot=1". All runs of a process know
-// of each other's. Thread-safe.
+// they live. How many there are is an option of the run (operator/resources.h). All runs of a process know of
+// each other's. Thread-safe.
 #pragma once
 
-#include <map>
 #include <memory>
-#include <string>
 
-#include "partita/base/error.h"
+#include "partita/operator/resources.h"
 
 namespace partita {
-
-using Resources = std::map<std::string, double>;
 
 class ResourceLease {
  public:

@@ -6,6 +6,7 @@
 #include "partita/base/units.h"
 #include "partita/block/schema.h"
 #include "partita/memory/default_budget.h"
+#include "partita/operator/resources.h"
 #include "partita/pipeline/pipeline.h"
 #include "partita/storage/storage_options.h"
 
@@ -66,6 +67,14 @@ std::vector<OptionSpec> MakeSpecs() {
                      return SetStorageOptions(v);
                    },
                    [](const RunOptions& o) { return o.storage_options; }});
+  specs.push_back({"resources", "NAME=COUNT,…", "none",
+                   "how many licences, connections, … there are that workers of Python steps hold; holds for "
+                   "all runs of the process",
+                   [](RunOptions* o, const std::string& v) {
+                     o->resources = v;
+                     return ParseResources(v).status();
+                   },
+                   [](const RunOptions& o) { return o.resources; }});
   specs.push_back(
       {"engine", "NAME", "local",
        "where tasks run: local, processes[:N], ray, ray://HOST:PORT, dask, dask://HOST:PORT",

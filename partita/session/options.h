@@ -21,6 +21,7 @@ struct RunOptions {
   std::string spill_dir;     // "": beside the first output
   std::string work_dir;      // books of runs that write to object stores; "": the user's cache
   std::string storage_options;  // storage/storage_options.h; of the whole process once set
+  std::string resources;        // operator/resources.h
   std::string engine = "local";
   bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
   std::string on_error;            // "": as the steps say; else the policy of every step that names none

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "partita/operator/resources.h"
 #include "partita/schedule/stage_graph.h"
 #include "partita/session/conclude.h"
 
@@ -82,6 +83,7 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
   worker->compiled_ = std::move(compiled);
   ARROW_ASSIGN_OR_RAISE(worker->options_, ResolveOptions(given, env_));
   const auto& options = worker->options_;
+  ARROW_RETURN_NOT_OK(SetResources(options.resources));
   const Plan& plan = worker->compiled_.plan;
   ARROW_RETURN_NOT_OK(CheckBudget(plan, options.memory_bytes));
   MemoryTables tables;

@@ -9,6 +9,7 @@
 #include "partita/block/logical_bytes.h"
 #include "partita/engine/local_engine.h"
 #include "partita/operator/payload.h"
+#include "partita/operator/resources.h"
 #include "partita/session/conclude.h"
 
 namespace partita {
@@ -137,6 +138,7 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
     context.tables = tables_;
   }
   context.threads = options.threads;
+  ARROW_RETURN_NOT_OK(SetResources(options.resources));
   context.may_keep_exchanges = options.exchange_in_memory;
   observer->memory_limit.store(options.memory_bytes);
   observer->started_us.store(env_->NowUnixMicros());

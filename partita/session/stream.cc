@@ -5,6 +5,7 @@
 
 #include "partita/base/json.h"
 #include "partita/engine/local_engine.h"
+#include "partita/operator/resources.h"
 #include "partita/session/session.h"
 
 namespace partita {
@@ -44,6 +45,7 @@ class RunStream final : public RowStream {
   }
 
   Status Start() {
+    ARROW_RETURN_NOT_OK(SetResources(options_.resources));
     const auto& sink = compiled_.plan.sinks.at(0);
     context_.budget = Budget::Make(options_.memory_bytes);
     control_.observer->memory_limit.store(options_.memory_bytes);

@@ -31,6 +31,7 @@ class RunOptions(TypedDict, total=False):
     spill_dir: str | os.PathLike[str]
     work_dir: str | os.PathLike[str]
     storage_options: str | Mapping[str, Any]
+    resources: str | Mapping[str, float]
     engine: str
     exchange: str
     on_error: str
