@@ -17,21 +17,11 @@ constexpr double kNanosPerSecond = 1e9;
 }  // namespace
 
 Status ForkServer::Start() {
+  ARROW_ASSIGN_OR_RAISE(auto base, TakeBaseProcess(command_));
   ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
   ARROW_ASSIGN_OR_RAISE(auto log, PipePair());
-  SpawnRequest request;
-  request.argv = command_;
-  request.argv.push_back(std::to_string(OwnPid()));
-  // One BLAS thread a worker: the workers are the parallelism.
-  for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                           "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"}) {
-    request.environment.emplace_back(name, "1");
-  }
-  request.environment.emplace_back("PYTHONUNBUFFERED", "1");
-  // Arrow's own allocators start a thread when they are loaded; a process that forks must have one alone.
-  request.environment.emplace_back("ARROW_DEFAULT_MEMORY_POOL", "system");
-  request.descriptors = {{pair.second.get(), 3}, {log.second.get(), 1}, {log.second.get(), 2}};
-  ARROW_ASSIGN_OR_RAISE(pid_, Spawn(request));
+  ARROW_RETURN_NOT_OK(base->Fork(pair.second, log.second));
+  base_ = std::move(base);
   socket_ = std::move(pair.first);
   log_ = std::move(log.first);
   return Status::OK();
@@ -53,6 +43,9 @@ bool ForkServer::Hear() {
   socket_.Close();
   ReadLog();
   log_.Close();  // at its end it would be readable for ever
+  if (pid_ < 0) {
+    for (const std::string& line : base_->Printed()) TellLine(line);  // why it never came to be
+  }
   return false;
 }
 
@@ -64,6 +57,7 @@ bool ForkServer::HearFrom(Descriptor* socket) {
     const auto words = ParseJson(message->text);
     if (!words.ok() || !words->is_object()) continue;
     const int pid = static_cast<int>(words->value("pid", int64_t{-1}));
+    if (words->value("op", "") == "serving") pid_ = pid;
     if (words->value("op", "") == "forked") forked_[words->value("id", int64_t{-1})] = pid;
     if (words->value("op", "") == "exited") ends_[pid] = static_cast<int>(words->value("code", int64_t{0}));
   }
@@ -116,24 +110,29 @@ std::vector<int> ForkServer::descriptors() const {
 }
 
 void ForkServer::End(const std::vector<int>& workers, double seconds) {
-  if (pid_ <= 0) return;
+  if (!is_started()) return;
   Env* env = Env::Default();
   const int64_t start = env->MonotonicNanos();
   if (template_.valid()) (void)SendMessage(template_, R"({"op":"exit"})", {}, /*wait=*/false);
   if (socket_.valid()) (void)SendMessage(socket_, R"({"op":"exit"})", {}, /*wait=*/false);
-  constexpr int kLookMs = 2;
-  while (!TryReap(pid_).ended) {
-    ReadLog();  // whoever prints must not wait for us
-    if (static_cast<double>(env->MonotonicNanos() - start) > seconds * kNanosPerSecond) {
+  constexpr int kLookMs = 10;
+  while (Hear() && socket_.valid()) {  // its end closes its socket
+    ReadLog();                         // whoever prints must not wait for us
+    const double waited = static_cast<double>(env->MonotonicNanos() - start) / kNanosPerSecond;
+    if (waited > seconds) {
       for (const int worker : workers) {
         KillGroup(worker);
         SendSignal(worker, SIGKILL);
       }
-      if (template_pid_ > 0) SendSignal(template_pid_, SIGKILL);
+      SendSignal(template_pid_, SIGKILL);
       SendSignal(pid_, SIGKILL);
     }
-    (void)WaitReadable({}, kLookMs);
+    if (waited > 2 * seconds) break;  // it has yet to be forked, and will find nobody
+    (void)WaitReadable(descriptors(), kLookMs);
   }
+  socket_.Close();
+  template_.Close();
+  base_.reset();
   pid_ = -1;
   for (const int worker : workers) KillGroup(worker);  // what the functions themselves started
   ReadLog();

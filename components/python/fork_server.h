@@ -1,13 +1,15 @@
-// The process that forks workers (python/partita/worker/server.py), and what it and the workers print.
-// Private to this room; for one thread.
+// The process that forks the workers of a step (python/partita/worker/server.py), itself forked from the base
+// process, and what it and the workers print. Private to this room; for one thread.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "components/python/base_process.h"
 #include "partita/base/process.h"
 
 namespace partita {
@@ -19,7 +21,7 @@ class ForkServer {
       : step_(std::move(step)), command_(std::move(command)) {}
 
   Status Start();
-  bool is_started() const { return pid_ > 0; }
+  bool is_started() const { return base_ != nullptr; }
   // A worker that has `socket` as its own; its pid comes with Hear.
   Status Fork(int64_t id, const Descriptor& socket);
   // Workers are forked by the process behind `socket` from now on, which has the function ready and so shares
@@ -52,9 +54,9 @@ class ForkServer {
 
   const std::string step_;
   const std::vector<std::string> command_;
-  int pid_ = -1;
+  std::shared_ptr<BaseProcess> base_;
   Descriptor socket_, template_, log_;
-  int template_pid_ = -1;
+  int pid_ = -1, template_pid_ = -1;  // pid_: once it has said so
   std::map<int64_t, int> forked_;
   std::map<int, int> ends_;
   std::string log_rest_;

@@ -284,6 +284,7 @@ Result<std::unique_ptr<AsyncTransform>> MakeFunctionStep(FunctionKind kind, cons
                 {"budget", args.gpus > 0 ? 0 : init.pool->budget()->limit_bytes()},
                 {"keeps_going", init.keeps_going},
                 {"sys_path", GetPythonRuntime().sys_path},
+                {"log_level", GetPythonRuntime().log_level},
                 {"fn_args", Named(*init.args, "fn_args", Json::array())},
                 {"fn_kwargs", Named(*init.args, "fn_kwargs", Json::object())},
                 {"fn_constructor_args", Named(*init.args, "fn_constructor_args", Json::array())},

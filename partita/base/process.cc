@@ -241,4 +241,14 @@ std::string SignalName(int signal) {
 
 int OwnPid() { return static_cast<int>(::getpid()); }
 
+std::string OwnSurroundings() {
+  std::string text;
+  if (char* folder = ::getcwd(nullptr, 0)) {
+    text = folder;
+    std::free(folder);
+  }
+  for (char** variable = environ; *variable != nullptr; ++variable) text += '\0' + std::string(*variable);
+  return text;
+}
+
 }  // namespace partita

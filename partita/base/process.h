@@ -104,5 +104,7 @@ void SendSignal(int pid, int signal);
 void KillGroup(int pid);             // SIGKILL to the process group that `pid` leads
 std::string SignalName(int signal);  // "SIGSEGV (segmentation fault)"
 int OwnPid();
+// Working folder and environment variables, as one text: what a child starts with.
+std::string OwnSurroundings();
 
 }  // namespace partita

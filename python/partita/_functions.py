@@ -6,10 +6,10 @@ import atexit
 import base64
 import importlib.machinery
 import json
+import logging
 import os
 import pathlib
 import pickletools
-import subprocess
 import sys
 import types
 import warnings
@@ -176,9 +176,8 @@ class FunctionOptions(TypedDict, total=False):
             workers as fit in the run's threads, one at least.
         num_gpus: GPUs of a worker, or a share of one like 0.5: `CUDA_VISIBLE_DEVICES` names them in its process. There
             are no more workers at once than they are enough for.
-        resources: What a worker holds while it lives, and how many of it: `{"licence": 1}`. The environment variable
-            `PARTITA_RESOURCES` says how many there are (`licence=2,robot=1`); there are no more workers at once than
-            they are enough for.
+        resources: What a worker holds while it lives, and how many of it: `{"licence": 1}`. The run's option
+            `resources` says how many there are; there are no more workers at once than they are enough for.
         timeout: Seconds of one batch, after which its worker is ended.
         retries: More attempts at a batch whose worker ended; 1 by default.
         deterministic: Whether the same batch gives the same rows; True by default.
@@ -225,7 +224,7 @@ class Function:
 
 def set_runtime() -> None:
     """Tells the engine which Python runs functions, and what it can import."""
-    native.set_python_runtime(sys.executable, str(_WORKER), _sys_path())
+    native.set_python_runtime(sys.executable, str(_WORKER), _sys_path(), logging.getLogger().level)
     native.set_local_host(_start_local)
 
 
@@ -407,6 +406,7 @@ def infer_schema(
         "fn_constructor_args": args.get("fn_constructor_args") or [],
         "fn_constructor_kwargs": args.get("fn_constructor_kwargs") or {},
     }
+    name = function.name if function is not None else args["fn"]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, sample.schema) as writer:
         writer.write_batch(sample)
@@ -416,8 +416,13 @@ def infer_schema(
 
         answer = answered(setup, payload, stream)  # debuggers see it here, too
     else:
-        answer = _ask(json.dumps(setup).encode() + b"\n" + payload + stream)
-    name = function.name if function is not None else args["fn"]
+        said, end = native.infer_columns(name, json.dumps(setup).encode() + b"\n" + payload + stream)
+        if not said:
+            raise UserError(
+                f"{name} ended its process ({end}) on the first rows",
+                hint="say what it returns with schema, and see what on_error makes of it",
+            )
+        answer = json.loads(said)
     hint = "say what it returns: schema={'column': 'type', …}"
     if "error" in answer:
         raise UserError(f"{name} failed on the first {sample.num_rows} rows:\n{answer['error']}", hint=hint)
@@ -427,27 +432,3 @@ def infer_schema(
         what = f"column '{unknown[0]}'" if unknown else "its columns"
         raise UserError(f"{name} does not show the type of {what} on the first {sample.num_rows} rows", hint=hint)
     return native.type_text(pa.struct(list(schema)))
-
-
-def _ask(text: bytes) -> dict[str, Any]:
-    environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ}
-    read, write = os.pipe()
-    try:
-        done = subprocess.run(
-            [sys.executable, str(_WORKER), "infer", str(write)],
-            input=text,
-            pass_fds=[write],
-            env=environment,
-            check=False,
-        )
-    finally:
-        os.close(write)
-    with os.fdopen(read) as out:
-        said = out.read()
-    if not said:
-        raise UserError(
-            f"the function ended its process (exit code {done.returncode}) on the first rows",
-            hint="say what it returns with schema, and see what on_error makes of it",
-        )
-    answer: dict[str, Any] = json.loads(said)
-    return answer

@@ -6,11 +6,13 @@
 #include <atomic>
 #include <thread>
 
+#include "components/python/infer_columns.h"
 #include "components/python/local_pool.h"
 #include "components/python/python_command.h"
 #include "partita/base/json.h"
 #include "partita/operator/payload.h"
 #include "python/src/bindings.h"
+#include "python/src/poll.h"
 
 namespace partita::python {
 namespace {
@@ -70,6 +72,18 @@ void Finish(LocalTask* task, const std::string& words) {
   task->Finish(answer);
 }
 
+std::pair<nb::bytes, std::string> Infer(const std::string& name, const nb::bytes& question) {
+  const Poll poll{nb::none(), nb::none()};
+  const std::string asked(question.c_str(), question.size());
+  auto found = [&] {
+    nb::gil_scoped_release release;
+    return InferColumns(name, asked, poll.function());
+  }();
+  poll.Rethrow();
+  const Inferred inferred = ValueOrThrow(std::move(found));
+  return {nb::bytes(inferred.answer.data(), inferred.answer.size()), inferred.end};
+}
+
 // `start` is called with the jobs of a step, from a thread of the engine.
 void SetHost(nb::object start) {
   // Never let go of: the engine's threads may outlive the interpreter.
@@ -90,17 +104,20 @@ void SetHost(nb::object start) {
 void BindFunctions(nb::module_& m) {
   m.def(
       "set_python_runtime",
-      [](std::string executable, std::string worker, std::vector<std::string> sys_path) {
-        SetPythonRuntime({std::move(executable), std::move(worker), std::move(sys_path)});
+      [](std::string executable, std::string worker, std::vector<std::string> sys_path, int log_level) {
+        SetPythonRuntime({std::move(executable), std::move(worker), std::move(sys_path), log_level});
       },
-      nb::arg("executable"), nb::arg("worker"), nb::arg("sys_path"),
-      "Which interpreter runs the workers of Python steps, and what it can import.");
+      nb::arg("executable"), nb::arg("worker"), nb::arg("sys_path"), nb::arg("log_level"),
+      "Which interpreter runs the workers of Python steps, what it can import, and what its loggers let "
+      "through.");
   m.def(
       "add_payload",
       [](const nb::bytes& bytes) {
         return ValueOrThrow(AddPayload(std::string(bytes.c_str(), bytes.size())));
       },
       nb::arg("bytes"), "Keeps bytes that plans name; returns the name.");
+  m.def("infer_columns", &Infer, nb::arg("name"), nb::arg("question"),
+        "What a function says of its columns (worker/infer.py), and how its process ended.");
   nb::class_<LocalTask>(m, "LocalTask", "A batch for a function that runs in this process.")
       .def(
           "input", [](const LocalTask& self) { return View(self.input, self.input_bytes); },

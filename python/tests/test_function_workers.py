@@ -79,6 +79,74 @@ def test_a_worker_that_ends_is_forked_again_and_costs_its_batch(tmp_path: Path) 
     assert ds.to_arrow()["id"].to_pylist() == list(range(200))
 
 
+BASES = """
+    import os, pathlib, subprocess, sys, time, partita as pt
+
+    def parent(pid):
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+    def told(batch):
+        server = os.getppid()
+        return {"base": [parent(server)], "server": [server], "mood": [os.environ.get("MOOD", "")]}
+
+    SCHEMA = {"base": "int64", "server": "int64", "mood": "string"}
+
+    def run():
+        first = pt.range(10).map_batches(told, batch_size=10, schema=SCHEMA, name="first")
+        both = first.map_batches(
+            lambda batch: {name: [batch[name][0], now[0]] for name, now in told(batch).items()},
+            batch_format="numpy", schema=SCHEMA, name="second")
+        return both.to_arrow().to_pydict()
+
+    def children():
+        ps = ["ps", "-o", "pid=,stat=,args=", "--ppid", str(os.getpid())]
+        found = subprocess.run(ps, capture_output=True, text=True)
+        return [line for line in found.stdout.splitlines() if "partita" in line]
+"""
+
+
+def in_a_program(code: str) -> str:
+    text = textwrap.dedent(BASES) + textwrap.dedent(code)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_steps_and_runs_share_one_base_process_while_the_environment_is_the_same() -> None:
+    in_a_program("""
+        one, two = run(), run()
+        assert set(one["base"]) == set(two["base"]) and len(set(one["base"])) == 1
+        assert len(set(one["server"] + two["server"])) == 4, "each step of each run has a fork server of its own"
+        os.environ["MOOD"] = "good"
+        three = run()
+        assert three["mood"] == ["good", "good"]
+        assert not set(three["base"]) & set(one["base"])
+        deadline = time.monotonic() + 60
+        while children():
+            assert time.monotonic() < deadline, children()
+            time.sleep(0.1)
+        assert run()["mood"] == ["good", "good"], "another is started"
+    """)
+
+
+def test_a_base_process_that_is_killed_is_replaced_and_a_forked_child_has_its_own() -> None:
+    told = in_a_program("""
+        import signal
+        (base,) = set(run()["base"])
+        os.kill(base, signal.SIGKILL)
+        (other,) = set(run()["base"])
+        assert other != base
+        child = os.fork()
+        if child == 0:
+            (own,) = set(run()["base"])
+            print("own" if own != other and parent(own) == os.getpid() else "shared", flush=True)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert set(run()["base"]) == {other}
+    """)
+    assert told == "own\n"
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -201,6 +269,13 @@ def test_resources_limit_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) 
             licensed(pt.range(3), "a", **wanted).to_arrow()
     with pytest.raises(pt.UserError, match="resources must name"):
         licensed(pt.range(3), "a", licence=-1).to_arrow()
+    # The option of a run wins over the environment.
+    assert most_at_once(licensed(pt.range(6), "a", licence=1).to_arrow(threads=4, resources={"licence": 1})) == 1
+    with pytest.raises(pt.PartitaError, match="there is 1"):
+        licensed(pt.range(3), "a", licence=2).to_arrow(resources="licence=1")
+    for wrong in ("licence", "licence=", "=1", "licence=many", "licence=-1"):
+        with pytest.raises(pt.UserError, match="must be like"):
+            licensed(pt.range(3), "a", licence=1).to_arrow(resources=wrong)
     monkeypatch.setenv("PARTITA_RESOURCES", "licence")
     with pytest.raises(pt.PartitaError, match="must be like"):
         licensed(pt.range(3), "a", licence=1).to_arrow()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -25,18 +26,21 @@ IDS = {"id": "int64"}
 
 
 def children() -> set[int]:
-    """Processes that this one started, at any depth."""
+    """Processes that this one started, at any depth, but for base processes, which outlive a run for some seconds."""
     parents: dict[int, int] = {}
+    bases: set[int] = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parents[int(entry.name)] == os.getpid() and b"partita/worker" in (entry / "cmdline").read_bytes():
+                    bases.add(int(entry.name))
             except OSError:
                 continue
     found: set[int] = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
         found |= more
-    return found - {os.getpid()}
+    return found - {os.getpid()} - bases
 
 
 @pytest.fixture(autouse=True)
@@ -427,6 +431,20 @@ def test_what_functions_print_is_told_with_the_step(capfd: pytest.CaptureFixture
     ids(pt.range(400).map_batches(prints, batch_size=2, schema=IDS, name="talker"))
     told = sorted(line for line in capfd.readouterr().err.splitlines() if line.startswith("[talker]"))
     assert told == sorted(f"[talker] hello from {i}" for i in range(0, 400, 2)), "whole lines, whoever wrote them"
+
+
+def test_what_functions_log_is_told_from_the_level_of_the_program_on(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def logs(batch: dict[str, Any]) -> dict[str, Any]:
+        logging.getLogger("of.mine").info("rows from %d", batch["id"][0])
+        logging.getLogger("of.mine").debug("too much")
+        return batch
+
+    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
+    ids(pt.range(4).map_batches(logs, batch_size=2, schema=IDS, name="talker"))
+    told = sorted(line for line in capfd.readouterr().err.splitlines() if line.startswith("[talker]"))
+    assert told == [f"[talker] INFO of.mine: rows from {i}" for i in (0, 2)]
 
 
 def test_results_larger_than_the_budget_pass_through_it() -> None:

@@ -1,4 +1,4 @@
-"""Starts a fork server, or (`infer`) asks a function for its columns.
+"""Starts the base process.
 
 Run by path, so that the package around it is not loaded.
 """
@@ -24,11 +24,6 @@ def _load() -> None:
 
 if __name__ == "__main__":
     _load()
-    if sys.argv[1] == "infer":
-        from partita_worker.infer import infer  # type: ignore[import-not-found]
+    from partita_worker.server import serve  # type: ignore[import-not-found]
 
-        infer(int(sys.argv[2]))
-    else:
-        from partita_worker.server import serve  # type: ignore[import-not-found]
-
-        serve(int(sys.argv[-1]))
+    serve(int(sys.argv[-1]))

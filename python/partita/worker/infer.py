@@ -1,7 +1,6 @@
 """Asks a function which columns it returns, in a process of its own: what it does there ends with it.
 
-Standard input holds a line of JSON, then the payload and a batch; the answer, a line of JSON, goes to the descriptor
-that is the last argument.
+The question is a line of JSON, then the payload and a batch; the answer is a line of JSON.
 """
 
 from __future__ import annotations
@@ -56,15 +55,11 @@ def answered(setup: dict[str, Any], payload: bytes, stream: bytes) -> dict[str, 
         return {"error": errors.full_text(error)}
 
 
-def infer(answer_to: int) -> None:
-    source = sys.stdin.buffer
-    setup = json.loads(source.readline())
-    payload = source.read(setup["payload_bytes"])
-    stream = source.read()
+def infer(question: bytes, answer_to: int) -> None:
+    line, _, rest = question.partition(b"\n")
+    setup = json.loads(line)
+    payload, stream = rest[: setup["payload_bytes"]], rest[setup["payload_bytes"] :]
     sys.path[:] = setup["sys_path"]
     answer = answered(setup, payload, stream)
     with os.fdopen(answer_to, "w") as out:
         json.dump(answer, out)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)

@@ -9,6 +9,7 @@ import faulthandler
 import gc
 import io
 import json
+import logging
 import mmap
 import os
 import signal
@@ -20,7 +21,7 @@ from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from . import batch, errors, memory, server
+from . import batch, errors, infer, memory, server
 from .batch import LONGEST_MESSAGE, LeftError
 from .functions import Function, load
 
@@ -37,7 +38,7 @@ def work(driver: socket.socket, function: Function | None = None) -> NoReturn:
             stream.reconfigure(line_buffering=True, write_through=False)  # workers share the pipe: a line is one write
     try:
         made = _Worker(driver).run(function)
-        server.serve_forks(driver, lambda of_child: work(of_child, made))
+        server.serve_forks(driver, lambda given: work(socket.socket(fileno=given[0]), made))
     except LeftError:
         with contextlib.suppress(BaseException):
             atexit._run_exitfuncs()
@@ -102,12 +103,12 @@ class _Worker:
     def run(self, function: Function | None) -> Function:
         """Returns the function when this process shall fork workers that have it; else never."""
         message, descriptors = self._receive()
+        if message["op"] == "infer":
+            infer.infer(_bytes_of(descriptors[0], message["bytes"]), descriptors[1])
+            raise LeftError
         setup = json.loads(message["setup"])
-        payload = b""
-        if message["payload_bytes"]:
-            with mmap.mmap(descriptors[0], message["payload_bytes"], prot=mmap.PROT_READ) as view:
-                payload = bytes(view)
-        os.close(descriptors[0])
+        payload = _bytes_of(descriptors[0], message["payload_bytes"])
+        _hear_loggers(setup["log_level"])
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR2, file=descriptors[1], all_threads=True)
         if "gpus" in message:
@@ -179,6 +180,26 @@ class _Worker:
             self._mapped[words["seg"]] = mmap.mmap(descriptor, words["size"])
             os.close(descriptor)
         return self._mapped[words["seg"]]
+
+
+def _hear_loggers(level: int) -> None:
+    """What loggers of the function's code say is printed, from the level of the program on, unless that code has
+    handlers of its own.
+    """
+    printed = logging.StreamHandler()
+    printed.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.lastResort = printed
+    logging.getLogger().setLevel(level)
+
+
+def _bytes_of(descriptor: int, count: int) -> bytes:
+    """What shared memory holds. It is closed."""
+    found = b""
+    if count:
+        with mmap.mmap(descriptor, count, prot=mmap.PROT_READ) as view:
+            found = bytes(view)
+    os.close(descriptor)
+    return found
 
 
 def _released(view: memoryview, source: mmap.mmap, own_references: int) -> bool:

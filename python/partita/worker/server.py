@@ -1,7 +1,9 @@
-"""The fork server: imports once what every worker needs, then forks a worker for each request.
+"""Fork servers. The base process imports once what every worker needs, and forks a server for each step of a run; that
+forks the step's workers.
 
-It has one thread and none of the driver's state, so that a fork is safe. Descriptor 3 is its socket to the driver. A
-worker whose function was dear to make may become such a server, too (loop.py): those it forks share the function.
+They have one thread and none of the driver's state, so that a fork is safe. Descriptor 3 is the base process's socket
+to the driver. A worker whose function was dear to make may become such a server, too (loop.py): those it forks share
+the function.
 """
 
 from __future__ import annotations
@@ -42,13 +44,24 @@ def serve(parent: int) -> None:
 
     from . import loop
 
+    def serve_step(descriptors: list[int]) -> NoReturn:
+        own, log = descriptors
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        of_step = socket.socket(fileno=own)
+        _say(of_step, {"op": "serving", "pid": os.getpid()})
+        serve_forks(of_step, lambda given: loop.work(socket.socket(fileno=given[0])))
+
     driver = socket.socket(fileno=SOCKET)
     driver.set_inheritable(False)
-    serve_forks(driver, loop.work)
+    serve_forks(driver, serve_step)
 
 
-def serve_forks(driver: socket.socket, work: Callable[[socket.socket], NoReturn]) -> NoReturn:
-    """Forks a process that runs `work` for each request, until the driver wants no more."""
+def serve_forks(driver: socket.socket, work: Callable[[list[int]], NoReturn]) -> NoReturn:
+    """Forks a process for each request, which runs `work` with the descriptors that came with it, until the driver is
+    gone or wants no more.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's business
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -80,7 +93,7 @@ def serve_forks(driver: socket.socket, work: Callable[[socket.socket], NoReturn]
             driver.close()
             os.close(woken)
             os.close(wake)
-            work(socket.socket(fileno=descriptors[0]))
+            work(descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         children.add(child)
