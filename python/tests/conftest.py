@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ if not hasattr(pt, "Dataset"):  # the folder of the C++ library, found as a name
         "the Python package is not built: pip install . , or set PYTHONPATH=<build folder>/python", returncode=4
     )
 
+
+# Tests import what stands beside them, whatever pytest's import mode is.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # Background jobs start with SIGINT ignored, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -120,11 +120,19 @@ def _to_polars(batch: pa.RecordBatch) -> Any:
     import polars
 
     try:
+        if any(_is_slice(column) for column in batch.columns):
+            batch = pa.concat_batches([batch.slice(0, 0), batch])  # it takes slices of some types for the whole
         return polars.from_arrow(batch)
     except BaseException as error:  # it panics on some types
         if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
             raise
         raise WrongReturnError(f"Polars cannot take this batch: {error}; use another batch_format") from None
+
+
+def _is_slice(column: Any) -> bool:
+    if pa.types.is_fixed_size_list(column.type):
+        return column.offset > 0 or len(column.values) > len(column) * column.type.list_size
+    return column.offset > 0
 
 
 def _flat(column: Any) -> Any:
@@ -297,17 +305,29 @@ def _of_ndarray(value: np.ndarray[Any, Any], kind: pa.DataType | None) -> Any:
 
 
 def _storage(kind: pa.DataType | None) -> pa.DataType | None:
-    """A type that values can be made of at once; others are cast to."""
-    if kind is None:
-        return None
-    cast_to = (
-        isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind)
-    )
+    """A type that values can be made of at once, however deep it is; what is made is fitted to `kind`."""
     if isinstance(kind, pa.BaseExtensionType):
-        return kind.storage_type
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return kind.value_type
-    return None if cast_to else kind
+        return _storage(kind.storage_type)
+    if kind is None or not _is_indirect(kind):
+        return kind
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_storage(field.type)) for field in _fields(kind)])
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_storage(kind.value_type)))
+    return _storage(kind.value_type)
+
+
+def _fields(kind: Any) -> list[Any]:
+    return [kind.field(i) for i in range(kind.num_fields)]
+
+
+def _is_indirect(kind: Any) -> bool:
+    """Whether values are not simply there, or those within are not."""
+    if isinstance(kind, pa.BaseExtensionType) or pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return True
+    if pa.types.is_struct(kind):
+        return any(_is_indirect(field.type) for field in _fields(kind))
+    return bool(pa.types.is_list(kind) and _is_indirect(kind.value_type))
 
 
 def _fit(array: Any, kind: pa.DataType | None) -> Any:
@@ -322,6 +342,14 @@ def _fit(array: Any, kind: pa.DataType | None) -> Any:
         return _fit_runs(array, kind)
     if pa.types.is_dictionary(kind) and not pa.types.is_dictionary(array.type):
         return _fit(_fit(array, kind.value_type).dictionary_encode(), kind)
+    if pa.types.is_struct(kind) and pa.types.is_struct(array.type) and _is_indirect(kind):
+        fields = _fields(kind)
+        if [field.name for field in fields] == [field.name for field in _fields(array.type)]:
+            parts = [_fit(array.field(place), field.type) for place, field in enumerate(fields)]
+            return pa.StructArray.from_arrays(parts, fields=fields, mask=array.is_null())
+    if pa.types.is_list(kind) and pa.types.is_list(array.type) and _is_indirect(kind):
+        values = _fit(array.values, kind.value_type)
+        return pa.ListArray.from_arrays(array.offsets, values, type=kind, mask=array.is_null())
     same_size = pa.types.is_fixed_size_list(kind) and pa.types.is_fixed_size_list(array.type)
     if same_size and array.null_count == 0 and kind.list_size == array.type.list_size:
         return pa.FixedSizeListArray.from_arrays(_fit(_flat(array), kind.value_type), type=kind)
@@ -334,7 +362,12 @@ def _fit_runs(array: Any, kind: pa.DataType) -> Any:
     values = pc.run_end_decode(array) if pa.types.is_run_end_encoded(array.type) else array
     if not pa.types.is_run_end_encoded(kind):
         return _fit(values, kind)
-    return pc.run_end_encode(_fit(values, kind.value_type), run_end_type=kind.run_end_type)
+    values = _fit(values, kind.value_type)
+    try:
+        return pc.run_end_encode(values, run_end_type=kind.run_end_type)
+    except pa.ArrowNotImplementedError:  # of views, lists, …: every value is a run
+        ends = pa.array(range(1, len(values) + 1), kind.run_end_type)
+        return pa.RunEndEncodedArray.from_arrays(ends, values, kind)
 
 
 def _check_lengths(arrays: Mapping[str, Any]) -> None:
