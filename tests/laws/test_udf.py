@@ -38,6 +38,27 @@ def grow(batch):
 def broken(batch):
     return batch["no such column"]
 
+def uneven(batch):
+    """Takes its time, another in each run: when workers start and end differs, and what they make does not."""
+    import random, time
+    time.sleep(random.choice([0, 0, 0.002, 0.01]) * float(os.environ.get("UNEVEN", "1")))
+    open("pids/%d" % os.getpid(), "w").close()
+    return {"id": batch["id"], "mean": np.full(len(batch["id"]), batch["v"].mean())}
+
+class Dear:
+    """Its making is dear: workers are forked from the one that made it."""
+
+    def __init__(self):
+        self.weights = np.ones(24 << 17)
+
+    def __call__(self, batch):
+        assert self.weights[7] == 1
+        return uneven(batch)
+
+def again(batch):
+    open("pids/%d" % os.getpid(), "w").close()
+    return {"id": batch["id"], "mean": batch["mean"] - batch["mean"].max()}
+
 def slow(batch):
     import time
     time.sleep(0.01)
@@ -72,6 +93,26 @@ steps:
   - map_batches: {fn: "functions:slow", batch_size: 100, schema: "id: int64, mean: double", retries: 100}
   - write_parquet: {path: out, rows_per_file: 500}
 """
+
+UNEVEN = """
+steps:
+  - read_parquet: {path: in, rows_per_partition: 1500}
+  - map_batches:
+      fn: "functions:FIRST"
+      batch_size: 40
+      schema: "id: int64, mean: double"
+      min_concurrency: LEAST
+      concurrency: MOST
+      retries: 100
+      resources: {seat: 1}
+  - map_batches: {fn: "functions:SECOND", batch_size: 70, schema: "id: int64, mean: double", concurrency: OTHERS, resources: {seat: 1}}
+  - write_parquet: {path: out, rows_per_file: 500}
+"""
+
+
+def uneven(first, least, most, others, second="again"):
+    text = UNEVEN.replace("FIRST", first).replace("SECOND", second)
+    return text.replace("LEAST", str(least)).replace("MOST", str(most)).replace("OTHERS", str(others))
 
 
 @pytest.fixture
@@ -134,6 +175,81 @@ def test_bytes_are_the_same_for_all_workers_threads_and_budgets(udf):
         assert bad == 9
         assert len(rows) == sum(1 for i in range(9000) if i % 7 != 3) - 9
         shutil.rmtree(udf.path / "out")
+
+
+@pytest.mark.parametrize("fn", ["uneven", "Dear"])
+def test_bytes_are_the_same_whatever_workers_came_and_went(udf, fn):
+    """Steps take seats from each other: idle workers of one end for those of the other, never in the same order."""
+    expected = None
+    histories = set()
+    r = random.Random(3)
+    for least, most, others, seats, kills in (
+        (1, 1, 1, 2, 0), (2, 2, 2, 4, 3), (0, 3, 2, 3, 0), (1, 4, 3, 5, 5),
+    ):  # fmt: skip
+        (udf.path / "pids").mkdir(exist_ok=True)
+        udf.write("p.yaml", uneven(fn, least, most, others))
+        given = {"threads": r.randint(1, 4), "memory": "512MiB", "resources": f"seat={seats}"}
+        process = udf.start("p.yaml", options=given)
+        while process.poll() is None:
+            time.sleep(r.uniform(0.02, 0.1))
+            pids = alive(worker_pids(udf))
+            if kills > 0 and pids:
+                os.kill(r.choice(sorted(pids)), signal.SIGTERM)
+                kills -= 1
+        _, stderr = process.communicate()
+        assert process.returncode == 0, stderr.decode()
+        histories.add(len(worker_pids(udf)))
+        found = udf.digests("out")
+        expected = expected or found
+        assert found == expected, (least, most, others, seats)
+        shutil.rmtree(udf.path / "out")
+        shutil.rmtree(udf.path / "pids")
+    assert len(histories) > 2, "other numbers of workers came and went"
+
+
+def marked(mark: str) -> set[int]:
+    """Processes that have the mark in their environment: those that a program started, however deep."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if mark.encode() in (entry / "environ").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize("end", ["done", "error", "interrupt", "kill"])
+@pytest.mark.parametrize("fn", ["uneven", "Dear"])
+def test_nothing_is_left_behind(udf, fn, end):
+    """No process, not even a dead one that nobody reaps; nothing in shared memory."""
+    udf.write("p.yaml", uneven(fn, 2, 2, 2, second="broken" if end == "error" else "again"))
+    shared = set(os.listdir("/dev/shm"))
+    mark = f"mark-{os.getpid()}-{fn}-{end}"
+    env = {**os.environ, "MARK": mark, "UNEVEN": "1" if end in ("done", "error") else "30"}
+    options = {"threads": 2, "memory": "512MiB", "resources": "seat=4"}
+    process = udf.start("p.yaml", options=options, env=env)
+    seen = set()
+    deadline = time.monotonic() + 60
+    while process.poll() is None:
+        assert time.monotonic() < deadline
+        seen |= marked(mark)
+        if end in ("interrupt", "kill") and len(worker_pids(udf)) >= 2:
+            process.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    _, stderr = process.communicate(timeout=30)
+    assert len(seen) >= 4, "the program, a base process, a fork server, a worker"
+    if end == "kill":
+        assert is_killed(process.returncode)
+    else:
+        assert process.returncode == {"done": 0, "error": 2, "interrupt": 130}[end], stderr.decode()
+    while left := {pid for pid in seen if Path(f"/proc/{pid}").exists()}:
+        assert time.monotonic() < deadline, f"processes {left} are left"
+        time.sleep(0.01)
+    assert not marked(mark)
+    assert set(os.listdir("/dev/shm")) <= shared
 
 
 def test_kills_of_the_driver_lose_and_double_nothing_and_leave_no_process(udf):
