@@ -12,7 +12,46 @@ namespace partita {
 namespace {
 
 using Arrays = std::vector<std::shared_ptr<arrow::Array>>;
-using Picks = std::span<const RowPick>;
+// Rows of one batch that stand behind each other.
+struct Stretch {
+  uint32_t batch = 0;
+  int64_t row = 0, rows = 0;
+};
+
+// What is picked. Where rows mostly stand behind each other `stretches` says the same, else it is empty. The
+// values of lists are picked by stretches alone.
+struct Picks {
+  explicit Picks(std::span<const RowPick> picked) : rows(picked), count(picked.size()) {
+    constexpr size_t kWorthIt = 8;  // rows of a stretch, on average
+    for (const auto pick : picked) {
+      if (stretches.size() * kWorthIt > count && !IsNext(pick)) {
+        stretches.clear();
+        return;
+      }
+      Add(pick.batch, pick.row, 1);
+    }
+  }
+  Picks(size_t stretches_at_most, size_t values) : count(values) { stretches.reserve(stretches_at_most); }
+
+  void Add(uint32_t batch, int64_t row, int64_t rows_behind) {
+    if (!stretches.empty() && stretches.back().batch == batch &&
+        stretches.back().row + stretches.back().rows == row) {
+      stretches.back().rows += rows_behind;
+    } else if (rows_behind > 0) {
+      stretches.push_back({batch, row, rows_behind});
+    }
+  }
+
+  std::span<const RowPick> rows;
+  size_t count = 0;
+  std::vector<Stretch> stretches;
+
+ private:
+  bool IsNext(const RowPick& pick) const {
+    return !stretches.empty() && stretches.back().batch == pick.batch &&
+           stretches.back().row + stretches.back().rows == pick.row;
+  }
+};
 
 Result<std::shared_ptr<arrow::Buffer>> NewBuffer(int64_t size, arrow::MemoryPool* pool) {
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(size, pool));
@@ -20,16 +59,16 @@ Result<std::shared_ptr<arrow::Buffer>> NewBuffer(int64_t size, arrow::MemoryPool
 }
 
 // Null where no picked batch has a null.
-Result<std::shared_ptr<arrow::Buffer>> Validity(const Arrays& arrays, Picks picks, arrow::MemoryPool* pool,
-                                                int64_t* nulls) {
+Result<std::shared_ptr<arrow::Buffer>> Validity(const Arrays& arrays, const Picks& picks,
+                                                arrow::MemoryPool* pool, int64_t* nulls) {
   *nulls = 0;
   bool any = false;
   for (const auto& array : arrays) any = any || array->null_count() > 0;
   if (!any) return nullptr;
-  const auto rows = static_cast<int64_t>(picks.size());
+  const auto rows = static_cast<int64_t>(picks.count);
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, pool));
   for (int64_t i = 0; i < rows; ++i) {
-    const auto pick = picks[static_cast<size_t>(i)];
+    const auto pick = picks.rows[static_cast<size_t>(i)];
     if (arrays[pick.batch]->IsValid(pick.row)) {
       arrow::bit_util::SetBit(bits->mutable_data(), i);
     } else {
@@ -43,7 +82,8 @@ Result<std::shared_ptr<arrow::Buffer>> Validity(const Arrays& arrays, Picks pick
 constexpr size_t kAhead = 24;
 
 template <int kWidth>
-void CopyFixed(const std::vector<const uint8_t*>& values, Picks picks, int64_t width, uint8_t* out) {
+void CopyFixed(const std::vector<const uint8_t*>& values, std::span<const RowPick> picks, int64_t width,
+               uint8_t* out) {
   const auto w = static_cast<size_t>(kWidth > 0 ? kWidth : width);
   for (size_t i = 0; i < picks.size(); ++i) {
     if (i + kAhead < picks.size()) {
@@ -94,47 +134,55 @@ std::shared_ptr<arrow::ArrayData> DenseData(const std::shared_ptr<arrow::DataTyp
 }
 
 Result<std::shared_ptr<arrow::Array>> Fixed(const std::shared_ptr<arrow::DataType>& type,
-                                            const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+                                            const Arrays& arrays, const Picks& picks,
+                                            arrow::MemoryPool* pool) {
   const int64_t width = DenseWidth(*type);
   int64_t nulls = 0;
   ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
-  const auto rows = static_cast<int64_t>(picks.size());
+  const auto rows = static_cast<int64_t>(picks.count);
   ARROW_ASSIGN_OR_RAISE(auto buffer, NewBuffer(rows * width, pool));
   std::vector<const uint8_t*> values;
   for (const auto& array : arrays) values.push_back(DenseValues(*array->data()));
   uint8_t* out = buffer->mutable_data();
-  switch (width) {
+  for (const auto& stretch : picks.stretches) {
+    if (width == 0) break;
+    const auto bytes = static_cast<size_t>(stretch.rows * width);
+    std::memcpy(out, values[stretch.batch] + stretch.row * width, bytes);
+    out += bytes;
+  }
+  switch (picks.stretches.empty() && !picks.rows.empty() ? width : 0) {
     case 1:
-      CopyFixed<1>(values, picks, width, out);
+      CopyFixed<1>(values, picks.rows, width, out);
       break;
     case 2:
-      CopyFixed<2>(values, picks, width, out);
+      CopyFixed<2>(values, picks.rows, width, out);
       break;
     case 4:
-      CopyFixed<4>(values, picks, width, out);
+      CopyFixed<4>(values, picks.rows, width, out);
       break;
     case 8:
-      CopyFixed<8>(values, picks, width, out);
+      CopyFixed<8>(values, picks.rows, width, out);
       break;
     case 16:
-      CopyFixed<16>(values, picks, width, out);
+      CopyFixed<16>(values, picks.rows, width, out);
       break;
     case 0:
       break;
     default:
-      CopyFixed<0>(values, picks, width, out);
+      CopyFixed<0>(values, picks.rows, width, out);
       break;
   }
   return arrow::MakeArray(DenseData(type, rows, std::move(validity), nulls, std::move(buffer)));
 }
 
-Result<std::shared_ptr<arrow::Array>> Booleans(const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+Result<std::shared_ptr<arrow::Array>> Booleans(const Arrays& arrays, const Picks& picks,
+                                               arrow::MemoryPool* pool) {
   int64_t nulls = 0;
   ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
-  const auto rows = static_cast<int64_t>(picks.size());
+  const auto rows = static_cast<int64_t>(picks.count);
   ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> bits, arrow::AllocateEmptyBitmap(rows, pool));
   for (int64_t i = 0; i < rows; ++i) {
-    const auto pick = picks[static_cast<size_t>(i)];
+    const auto pick = picks.rows[static_cast<size_t>(i)];
     if (static_cast<const arrow::BooleanArray&>(*arrays[pick.batch]).Value(pick.row)) {
       arrow::bit_util::SetBit(bits->mutable_data(), i);
     }
@@ -142,47 +190,57 @@ Result<std::shared_ptr<arrow::Array>> Booleans(const Arrays& arrays, Picks picks
   return arrow::MakeArray(arrow::ArrayData::Make(arrow::boolean(), rows, {validity, bits}, nulls));
 }
 
+// Texts of several arrays.
 template <typename Offset>
-Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
-                                           Picks picks, arrow::MemoryPool* pool) {
-  struct View {
-    const Offset* offsets;
-    const uint8_t* bytes;
-  };
-  int64_t nulls = 0;
-  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
-  std::vector<View> views;
-  for (const auto& array : arrays) {
-    const auto& data = *array->data();
-    views.push_back({data.GetValues<Offset>(1), data.buffers[2] ? data.buffers[2]->data() : nullptr});
-  }
-  const size_t rows = picks.size();
-  ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
-                        NewBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
-  auto* offsets = reinterpret_cast<Offset*>(offset_buffer->mutable_data());
+struct TextView {
+  const Offset* offsets;
+  const uint8_t* bytes;
+};
+
+Status TooMuchText() { return Status::OutOfMemory("a block of text would pass 2 GiB"); }
+
+// Where the texts of `stretches` will end; the bytes they have.
+template <typename Offset>
+Result<int64_t> PlaceStretches(const std::vector<TextView<Offset>>& views,
+                               const std::vector<Stretch>& stretches, Offset* offsets) {
   int64_t size = 0;
-  offsets[0] = 0;
-  for (size_t i = 0; i < rows; ++i) {
-    if (i + kAhead < rows) {
+  for (const auto& stretch : stretches) {
+    const Offset* at = views[stretch.batch].offsets + stretch.row;
+    if (size + at[stretch.rows] - at[0] > std::numeric_limits<Offset>::max()) return TooMuchText();
+    const auto moved = static_cast<Offset>(size - at[0]);
+    for (int64_t i = 0; i < stretch.rows; ++i) *++offsets = at[i + 1] + moved;
+    size += at[stretch.rows] - at[0];
+  }
+  return size;
+}
+
+// The same of rows one by one. What lies behind a null is not carried along.
+template <typename Offset>
+Result<int64_t> PlaceRows(const std::vector<TextView<Offset>>& views, std::span<const RowPick> picks,
+                          const uint8_t* validity, Offset* offsets) {
+  int64_t size = 0;
+  for (size_t i = 0; i < picks.size(); ++i) {
+    if (i + kAhead < picks.size()) {
       const auto later = picks[i + kAhead];
       __builtin_prefetch(views[later.batch].offsets + later.row);
     }
     const Offset* at = views[picks[i].batch].offsets + picks[i].row;
-    // What lies behind a null is not carried along.
-    if (!validity || arrow::bit_util::GetBit(validity->data(), static_cast<int64_t>(i)))
+    if (validity == nullptr || arrow::bit_util::GetBit(validity, static_cast<int64_t>(i)))
       size += at[1] - at[0];
-    if (size > std::numeric_limits<Offset>::max()) {
-      return Status::OutOfMemory("a block of text would pass 2 GiB");
-    }
+    if (size > std::numeric_limits<Offset>::max()) return TooMuchText();
     offsets[i + 1] = static_cast<Offset>(size);
   }
-  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(size, pool));
-  uint8_t* out = bytes->mutable_data();
+  return size;
+}
+
+template <typename Offset>
+void CopyRows(const std::vector<TextView<Offset>>& views, std::span<const RowPick> picks,
+              const Offset* offsets, uint8_t* out) {
   std::array<const uint8_t*, 256> sources;
-  for (size_t begin = 0; begin < rows; begin += sources.size()) {
-    const size_t count = std::min(sources.size(), rows - begin);
+  for (size_t begin = 0; begin < picks.size(); begin += sources.size()) {
+    const size_t count = std::min(sources.size(), picks.size() - begin);
     for (size_t i = 0; i < count; ++i) {
-      const View& view = views[picks[begin + i].batch];
+      const auto& view = views[picks[begin + i].batch];
       sources[i] = view.bytes + view.offsets[picks[begin + i].row];
       __builtin_prefetch(sources[i]);
       __builtin_prefetch(sources[i] + 64);
@@ -193,28 +251,110 @@ Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType
       if (length > 0) std::memcpy(out + from, sources[i], length);
     }
   }
+}
+
+template <typename Offset>
+Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
+                                           const Picks& picks, arrow::MemoryPool* pool) {
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  std::vector<TextView<Offset>> views;
+  for (const auto& array : arrays) {
+    const auto& data = *array->data();
+    views.push_back({data.GetValues<Offset>(1), data.buffers[2] ? data.buffers[2]->data() : nullptr});
+  }
+  const size_t rows = picks.count;
+  ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
+                        NewBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
+  auto* offsets = reinterpret_cast<Offset*>(offset_buffer->mutable_data());
+  offsets[0] = 0;
+  const bool by_stretch = !validity && (!picks.stretches.empty() || picks.rows.empty());
+  ARROW_ASSIGN_OR_RAISE(const int64_t size,
+                        by_stretch
+                            ? PlaceStretches(views, picks.stretches, offsets)
+                            : PlaceRows(views, picks.rows, validity ? validity->data() : nullptr, offsets));
+  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(size, pool));
+  uint8_t* out = bytes->mutable_data();
+  if (!by_stretch) {
+    CopyRows(views, picks.rows, offsets, out);
+  } else {
+    for (const auto& [batch, row, count] : picks.stretches) {
+      const auto& view = views[batch];
+      const auto length = static_cast<size_t>(view.offsets[row + count] - view.offsets[row]);
+      if (length > 0) std::memcpy(out, view.bytes + view.offsets[row], length);
+      out += length;
+    }
+  }
   return arrow::MakeArray(
       arrow::ArrayData::Make(type, static_cast<int64_t>(rows), {validity, offset_buffer, bytes}, nulls));
 }
 
 // Nested and rare types: a builder takes row after row.
 Result<std::shared_ptr<arrow::Array>> Any(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
-                                          Picks picks, arrow::MemoryPool* pool) {
+                                          const Picks& picks, arrow::MemoryPool* pool) {
   ARROW_ASSIGN_OR_RAISE(auto builder, arrow::MakeBuilder(type, pool));
-  ARROW_RETURN_NOT_OK(builder->Reserve(static_cast<int64_t>(picks.size())));
+  ARROW_RETURN_NOT_OK(builder->Reserve(static_cast<int64_t>(picks.count)));
   std::vector<arrow::ArraySpan> spans;
   spans.reserve(arrays.size());
   for (const auto& array : arrays) spans.emplace_back(*array->data());
-  for (const auto pick : picks)
+  for (const auto pick : picks.rows)
     ARROW_RETURN_NOT_OK(builder->AppendArraySlice(spans[pick.batch], pick.row, 1));
   return builder->Finish();
 }
 
+bool IsText(const arrow::Array& array) { return arrow::is_base_binary_like(array.type_id()); }
+
 Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataType>& type,
-                                             const Arrays& arrays, Picks picks, arrow::MemoryPool* pool) {
+                                             const Arrays& arrays, const Picks& picks,
+                                             arrow::MemoryPool* pool);
+
+// Lists of texts or of values of one width, none of them null: what a list has stands in one piece.
+template <typename ListType>
+Result<std::shared_ptr<arrow::Array>> Lists(const std::shared_ptr<arrow::DataType>& type,
+                                            const Arrays& arrays, const Picks& picks,
+                                            arrow::MemoryPool* pool) {
+  using Offset = typename ListType::offset_type;
+  Arrays items;
+  std::vector<const Offset*> views;
+  for (const auto& array : arrays) {
+    items.push_back(static_cast<const ListType&>(*array).values());
+    views.push_back(array->data()->template GetValues<Offset>(1));
+    if (items.back()->null_count() > 0 || !(IsText(*items.back()) || IsDense(*items.back())))
+      return Any(type, arrays, picks, pool);
+  }
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  ARROW_ASSIGN_OR_RAISE(auto buffer,
+                        NewBuffer(static_cast<int64_t>((picks.count + 1) * sizeof(Offset)), pool));
+  auto* offsets = reinterpret_cast<Offset*>(buffer->mutable_data());
+  Picks behind(picks.count, 0);
+  int64_t size = 0;
+  offsets[0] = 0;
+  for (size_t i = 0; i < picks.count; ++i) {
+    const auto [batch, row] = picks.rows[i];
+    const Offset* at = views[batch] + row;
+    if (!validity || arrow::bit_util::GetBit(validity->data(), static_cast<int64_t>(i))) {
+      behind.Add(batch, at[0], at[1] - at[0]);
+      size += at[1] - at[0];
+    }
+    if (size > std::numeric_limits<Offset>::max())
+      return Status::OutOfMemory("a block of lists would pass 2^31 values");
+    offsets[i + 1] = static_cast<Offset>(size);
+  }
+  behind.count = static_cast<size_t>(size);
+  const auto& item_type = static_cast<const arrow::BaseListType&>(*type).value_type();
+  ARROW_ASSIGN_OR_RAISE(auto values, Column(item_type, items, behind, pool));
+  return arrow::MakeArray(arrow::ArrayData::Make(type, static_cast<int64_t>(picks.count),
+                                                 {std::move(validity), std::move(buffer)}, {values->data()},
+                                                 nulls));
+}
+
+Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataType>& type,
+                                             const Arrays& arrays, const Picks& picks,
+                                             arrow::MemoryPool* pool) {
   switch (type->id()) {
     case arrow::Type::NA:
-      return std::make_shared<arrow::NullArray>(static_cast<int64_t>(picks.size()));
+      return std::make_shared<arrow::NullArray>(static_cast<int64_t>(picks.count));
     case arrow::Type::BOOL:
       return Booleans(arrays, picks, pool);
     case arrow::Type::STRING:
@@ -231,6 +371,10 @@ Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataTy
       ARROW_ASSIGN_OR_RAISE(auto storage, Column(extension.storage_type(), storages, picks, pool));
       return arrow::ExtensionType::WrapArray(type, storage);
     }
+    case arrow::Type::LIST:
+      return Lists<arrow::ListArray>(type, arrays, picks, pool);
+    case arrow::Type::LARGE_LIST:
+      return Lists<arrow::LargeListArray>(type, arrays, picks, pool);
     case arrow::Type::DICTIONARY:
       return Any(type, arrays, picks, pool);
     default:
@@ -246,18 +390,19 @@ Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataTy
 
 Result<std::shared_ptr<arrow::RecordBatch>> Interleave(
     const std::shared_ptr<arrow::Schema>& schema,
-    std::span<const std::shared_ptr<arrow::RecordBatch>> batches, Picks picks, arrow::MemoryPool* pool) {
-  const auto rows = static_cast<int64_t>(picks.size());
+    std::span<const std::shared_ptr<arrow::RecordBatch>> batches, std::span<const RowPick> rows_picked,
+    arrow::MemoryPool* pool) {
   // Rows of nulls are picked from one more batch, of one row.
   std::vector<RowPick> replaced;
-  const bool nulls = std::find(picks.begin(), picks.end(), kNullRow) != picks.end();
+  const bool nulls = std::find(rows_picked.begin(), rows_picked.end(), kNullRow) != rows_picked.end();
   if (nulls) {
-    replaced.assign(picks.begin(), picks.end());
+    replaced.assign(rows_picked.begin(), rows_picked.end());
     for (auto& pick : replaced) {
       if (pick == kNullRow) pick = {static_cast<uint32_t>(batches.size()), 0};
     }
-    picks = replaced;
+    rows_picked = replaced;
   }
+  const Picks picks(rows_picked);
   arrow::ArrayVector columns;
   Arrays arrays(batches.size());
   for (int c = 0; c < schema->num_fields(); ++c) {
@@ -271,7 +416,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Interleave(
     ARROW_ASSIGN_OR_RAISE(auto column, Column(type, arrays, picks, pool));
     columns.push_back(std::move(column));
   }
-  return arrow::RecordBatch::Make(schema, rows, std::move(columns));
+  return arrow::RecordBatch::Make(schema, static_cast<int64_t>(picks.count), std::move(columns));
 }
 
 }  // namespace partita
