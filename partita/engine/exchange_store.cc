@@ -302,7 +302,7 @@ std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) {
 
 // A partition of a sorted exchange, in its order.
 Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t partition,
-                                                          const std::string& attempt) {
+                                                          const std::string& attempt, bool with_keys) {
   SortedSourceInit init;
   init.env = env_;
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
@@ -311,6 +311,7 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
   init.partition = partition;
   init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
   init.hold_bytes = HoldBytes();
+  init.with_keys = with_keys;
   return MakeSortedSource(std::move(init));
 }
 
@@ -351,8 +352,9 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
   const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
   if (exchange.is_sorted()) {
     if (source.right_exchange >= 0) return JoinedRows(source, partition, attempt);
-    ARROW_ASSIGN_OR_RAISE(auto rows, SortedRows(source.exchange, partition, attempt));
-    if (source.reduce.is_null()) return rows;
+    const bool reduces = !source.reduce.is_null();
+    ARROW_ASSIGN_OR_RAISE(auto rows, SortedRows(source.exchange, partition, attempt, reduces));
+    if (!reduces) return rows;
     ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
     return MakeGroupSource(exchange, source, states, std::move(rows), pool_);
   }

@@ -92,7 +92,8 @@ class ExchangeStore {
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
-  Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt);
+  Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt,
+                                             bool with_keys);
   int64_t RowsOf(int exchange);
   std::unique_ptr<Source> RowRange(int exchange, int64_t partition);
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,

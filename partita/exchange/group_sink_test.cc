@@ -116,7 +116,7 @@ std::shared_ptr<arrow::Table> Drain(Source* source, const std::shared_ptr<Budget
   return *(*arrow::Table::FromRecordBatches(schema, batches))->CombineChunks();
 }
 
-// Gives rows in the order of (hash, position), as an exchange that carries rows does.
+// Gives rows in the order of (hash, position) with their hashes, as an exchange that carries rows does.
 class OrderedRows final : public Source {
  public:
   explicit OrderedRows(const BatchPtr& rows) {
@@ -127,7 +127,11 @@ class OrderedRows final : public Source {
     for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
     std::stable_sort(order.begin(), order.end(),
                      [&](int64_t a, int64_t b) { return hashes.prefix(a).hi < hashes.prefix(b).hi; });
-    for (const int64_t row : order) rows_.push_back(rows->Slice(row, 1));
+    arrow::UInt64Builder numbers;
+    for (int64_t row = 0; row < rows->num_rows(); ++row)
+      EXPECT_TRUE(numbers.Append(hashes.prefix(row).hi).ok());
+    const auto hashed = *rows->AddColumn(rows->num_columns(), "hash", *numbers.Finish());
+    for (const int64_t row : order) rows_.push_back(hashed->Slice(row, 1));
   }
   Result<std::optional<Block>> Next(const OperatorContext&) override {
     if (next_ == rows_.size()) return std::nullopt;
@@ -195,6 +199,7 @@ class GroupSinkTest : public testing::Test {
     source.exchange = &states->exchange;
     source.shares = *shares;
     source.scratch = (folder_ / "scratch").string();
+    source.with_keys = true;
     auto made = MakeGroupSource(plan.exchanges[0], plan.stages[0].source, states.get(),
                                 *MakeSortedSource(std::move(source)), wide->root());
     EXPECT_TRUE(made.ok()) << made.status();

@@ -3,6 +3,8 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <numeric>
+#include <span>
 
 #include "partita/base/json.h"
 #include "partita/exchange/group_keys.h"
@@ -15,21 +17,31 @@ namespace partita {
 namespace {
 
 // Numbers the groups of a stream of rows that are ordered by the hash of their key. Groups of the newest hash
-// are open; those before it are closed.
+// are open; those before it are closed. Keys are looked at only where a hash comes again.
 class GroupNumbers {
  public:
+  // Has a row the hash of the one before it, or of an open group?
+  bool Repeats(std::span<const uint64_t> hashes) const {
+    if (num_open_ > 0 && !hashes.empty() && hashes[0] == hash_) return true;
+    return std::adjacent_find(hashes.begin(), hashes.end()) != hashes.end();
+  }
+
   // The group of each row; new groups get the next numbers.
-  void Assign(const GroupKeys& keys, std::vector<uint32_t>* groups) {
-    groups->resize(static_cast<size_t>(keys.rows()));
-    for (int64_t row = 0; row < keys.rows(); ++row) {
-      const uint64_t hash = keys.hash(row);
-      if (num_open_ == 0 || hash != hash_) {
-        num_open_ = 0;
-        hash_ = hash;
-        first_open_ = count_;
-      }
-      (*groups)[static_cast<size_t>(row)] = GroupOf(keys, row);
+  void Assign(const GroupKeys& keys, std::span<const uint64_t> hashes, std::vector<uint32_t>* groups) {
+    groups->resize(hashes.size());
+    for (size_t row = 0; row < hashes.size(); ++row) {
+      if (num_open_ == 0 || hashes[row] != hash_) Begin(hashes[row]);
+      (*groups)[row] = GroupOf(keys, static_cast<int64_t>(row));
     }
+  }
+
+  // The same where no hash repeats; `last` has the key of the last row alone.
+  void AssignEach(const GroupKeys& last, std::span<const uint64_t> hashes, std::vector<uint32_t>* groups) {
+    groups->resize(hashes.size());
+    std::iota(groups->begin(), groups->end(), count_);
+    count_ += static_cast<uint32_t>(hashes.size()) - 1;
+    Begin(hashes.back());
+    GroupOf(last, 0);
   }
 
   uint32_t count() const { return count_; }
@@ -48,6 +60,12 @@ class GroupNumbers {
     std::string long_key;
     uint32_t group = 0;
   };
+
+  void Begin(uint64_t hash) {
+    num_open_ = 0;
+    hash_ = hash;
+    first_open_ = count_;
+  }
 
   uint32_t GroupOf(const GroupKeys& keys, int64_t row) {
     const auto& prefix = keys.prefix(row);
@@ -68,6 +86,13 @@ class GroupNumbers {
   uint64_t hash_ = 0;
   uint32_t count_ = 0, first_open_ = 0;
 };
+
+Result<std::span<const uint64_t>> HashesOf(const arrow::RecordBatch& batch) {
+  const auto& column = *batch.column(batch.num_columns() - 1);
+  if (column.type_id() != arrow::Type::UINT64) return BugError("rows to be grouped come without their hash");
+  return std::span(static_cast<const arrow::UInt64Array&>(column).raw_values(),
+                   static_cast<size_t>(batch.num_rows()));
+}
 
 // Reads block after block, tells which rows make which groups, and gives out what closed groups became. A
 // refused allocation may come at any point: each part of the work remembers how far it got.
@@ -90,9 +115,7 @@ class GroupSource : public Source {
       }
       if (block_) {
         if (!assigned_) {
-          ARROW_RETURN_NOT_OK(keys_.Encode(*block_->batch));
-          before_ = numbers_.count();
-          numbers_.Assign(keys_, &groups_);
+          ARROW_RETURN_NOT_OK(Assign(*block_->batch));
           assigned_ = true;
         }
         ARROW_RETURN_NOT_OK(Take(*block_->batch, groups_, before_, numbers_.count()));
@@ -125,6 +148,22 @@ class GroupSource : public Source {
   virtual Result<std::shared_ptr<arrow::RecordBatch>> Give(uint32_t closed, arrow::MemoryPool* pool) = 0;
 
  private:
+  // All or nothing.
+  Status Assign(const arrow::RecordBatch& batch) {
+    ARROW_ASSIGN_OR_RAISE(const auto hashes, HashesOf(batch));
+    before_ = numbers_.count();
+    groups_.clear();
+    if (hashes.empty()) return Status::OK();
+    if (numbers_.Repeats(hashes)) {
+      ARROW_RETURN_NOT_OK(keys_.Encode(batch));
+      numbers_.Assign(keys_, hashes, &groups_);
+    } else {
+      ARROW_RETURN_NOT_OK(keys_.Encode(*batch.Slice(batch.num_rows() - 1)));
+      numbers_.AssignEach(keys_, hashes, &groups_);
+    }
+    return Status::OK();
+  }
+
   GroupKeys keys_;
   std::unique_ptr<Source> rows_;
   GroupNumbers numbers_;

@@ -10,7 +10,8 @@
 
 namespace partita {
 
-// `rows`: a partition of `exchange`, in its order; where `states` is given, of states.exchange instead.
+// `rows`: a partition of `exchange`, in its order, with their keys (SortedSourceInit::with_keys); where
+// `states` is given, of states.exchange instead.
 // `source.reduce` says what becomes of each group; one row a group (none, for distinct with keep "none" and
 // several rows) in the order of their first rows. States of aggregates are claimed from `pool`. All arguments
 // but `rows` outlive the result.

@@ -38,8 +38,8 @@ class SortedSource final : public Source {
     if (!merger_) {
       ARROW_RETURN_NOT_OK(groups_.Reduce(FanIn(), &slices_, ctx));
       const int64_t window_bytes = std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes);
-      merger_ =
-          std::make_unique<RunMerger>(init_.env, slices_, init_.exchange->schema, keys_of_, window_bytes);
+      const auto schema = init_.with_keys ? RunSchema(*init_.exchange) : init_.exchange->schema;
+      merger_ = std::make_unique<RunMerger>(init_.env, slices_, schema, keys_of_, window_bytes);
     }
     if (left_ == 0) return std::nullopt;
     ARROW_ASSIGN_OR_RAISE(auto batch, merger_->Next(ctx.target_block_bytes, ctx.pool.get()));

@@ -63,6 +63,8 @@ struct SortedSourceInit {
   int64_t partition = 0;
   std::string scratch;  // prefix of scratch files' paths, of this attempt alone
   int64_t hold_bytes = 64 << 20;
+  bool with_keys =
+      false;  // the column by which runs are ordered stands behind the others, where they have one
 };
 // Rows get ordinals from 0.
 Result<std::unique_ptr<Source>> MakeSortedSource(SortedSourceInit init);
