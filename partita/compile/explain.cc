@@ -203,7 +203,8 @@ class Explainer {
     bool combines = true;
     for (const auto& one : aggregates.ok() ? *aggregates : std::vector<AggregateSpec>()) {
       texts.push_back(one.name + " = " + AggregateText(one));
-      combines = combines && CombinesStates(one.function);
+      const auto input = AggregateInputType(one, *plan_.exchanges[source.exchange].schema);
+      combines = combines && input.ok() && CombinesStates(one.function, *input);
     }
     return "of equal keys computes: " + Joined(texts) + (combines ? "; combines before the exchange" : "");
   }

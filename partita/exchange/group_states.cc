@@ -51,8 +51,6 @@ Result<std::unique_ptr<GroupStates>> GroupStatesOf(const Plan& plan, int exchang
     return nullptr;
   }
   ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(reduce->value("aggregates", Json::array())));
-  if (!std::all_of(specs.begin(), specs.end(), [](const auto& s) { return CombinesStates(s.function); }))
-    return nullptr;
   auto states = std::make_unique<GroupStates>();
   arrow::FieldVector fields;
   for (const auto& key : rows.keys) {
@@ -62,6 +60,7 @@ Result<std::unique_ptr<GroupStates>> GroupStatesOf(const Plan& plan, int exchang
   for (auto& spec : specs) {
     GroupStates::Function function;
     ARROW_ASSIGN_OR_RAISE(function.input, AggregateInput::Make(spec, *rows.schema));
+    if (!CombinesStates(spec.function, function.input.type())) return nullptr;
     function.spec = std::move(spec);
     ARROW_ASSIGN_OR_RAISE(const auto aggregate, states->Make(function, pool));
     function.first_state = static_cast<int>(fields.size());

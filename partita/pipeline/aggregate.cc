@@ -356,7 +356,11 @@ Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value) {
   return out;
 }
 
-bool CombinesStates(AggregateFunction function) { return function != AggregateFunction::kList; }
+bool CombinesStates(AggregateFunction function, const TypePtr& input) {
+  if (function != AggregateFunction::kList) return true;
+  const arrow::Type::type id = input->id();
+  return arrow::is_fixed_width(id) ? id != arrow::Type::DICTIONARY : arrow::is_base_binary_like(id);
+}
 
 Result<TypePtr> AggregateInputType(const AggregateSpec& aggregate, const arrow::Schema& input) {
   if (aggregate.function == AggregateFunction::kCountRows) return nullptr;

@@ -95,8 +95,9 @@ Json AggregatesToJson(const std::vector<AggregateSpec>& aggregates);
 Result<std::vector<AggregateSpec>> AggregatesFromJson(const Json& value);
 
 // Whether rows of a group can be made a state that is merged with others (Aggregate::Export), so that a
-// group_by of such functions alone combines its rows before the exchange.
-bool CombinesStates(AggregateFunction function);
+// group_by of such functions alone combines its rows before the exchange. `input`: as AggregateInputType has
+// it; only lists of nested and of encoded values cannot.
+bool CombinesStates(AggregateFunction function, const std::shared_ptr<arrow::DataType>& input);
 
 // What an aggregate is computed of: its column's type, of two columns a struct of both; null for count().
 Result<std::shared_ptr<arrow::DataType>> AggregateInputType(const AggregateSpec& aggregate,

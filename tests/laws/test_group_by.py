@@ -120,18 +120,21 @@ def test_groups_are_what_duckdb_makes(workspace, shape, by):
 
 @pytest.mark.parametrize("shape", ["skewed", "different", "many"])
 def test_bytes_do_not_depend_on_what_is_combined(workspace, shape):
-    """A function that cannot combine (list) makes all of them send rows; the others get the same as from states of groups."""
+    """A function that cannot combine (list of lists) makes all of them send rows; the others get the same as from states of groups."""
     table = rows(3, 5000, shape)
+    table = table.append_column("pair", pa.array([[v, v + 1] for v in range(5000)], pa.list_(pa.int64())))
     write(workspace, table, 4)
     texts = {name: ours for name, (ours, _) in AGGREGATES.items()}
     by = ["word", "key"]
     expected = group(workspace, by, texts, threads=1, memory="1GiB")
     for threads, memory in [(2, "64MiB"), (4, "96MiB"), (3, "2GiB")]:
         assert group(workspace, by, texts, threads=threads, memory=memory) == expected
+    group(workspace, by, {**texts, "all_of": "list(word)", "numbers": "list(int)"})
     combined = [pq.read_table(path) for path in workspace.dataset("out").files()]
-    group(workspace, by, {**texts, "all_of": "list(word)"})
-    carried = [pq.read_table(path).drop_columns("all_of") for path in workspace.dataset("out").files()]
-    assert [str(t.to_pylist()) for t in carried] == [str(t.to_pylist()) for t in combined]
+    group(workspace, by, {**texts, "all_of": "list(word)", "numbers": "list(int)", "pairs": "list(pair)"})
+    carried = [pq.read_table(path) for path in workspace.dataset("out").files()]
+    assert [str(t.drop_columns("pairs").to_pylist()) for t in carried] == [str(t.to_pylist()) for t in combined]
+    assert all(row["pairs"][0] == [row["f"], row["f"] + 1] for t in carried for row in t.to_pylist())
 
 
 DICTIONARIES = {

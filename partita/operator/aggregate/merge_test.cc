@@ -73,7 +73,7 @@ std::vector<Column> Columns(std::mt19937_64* random, int64_t rows) {
   const auto pairs =
       *arrow::StructArray::Make(arrow::ArrayVector{bytes, doubles}, std::vector<std::string>{"0", "1"});
   std::vector<Column> columns = {{kCountRows, nullptr}, {kAny, flags}, {kAll, flags}, {kMin, flags}};
-  for (const auto function : {kCount, kMin, kMax, kFirst, kLast, kNUnique, kApproxNUnique}) {
+  for (const auto function : {kCount, kMin, kMax, kFirst, kLast, kList, kNUnique, kApproxNUnique}) {
     for (const auto& values : {doubles, ints, bytes, words, money}) columns.push_back({function, values});
   }
   for (const auto function : {kSum, kMean, kVar, kStd}) {
