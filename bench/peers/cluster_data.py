@@ -1,5 +1,6 @@
-"""Inputs of the question `engines`: `cluster_data.py make FOLDER ROWS`, `cluster_data.py check JOB OUT FOLDER`.
+"""Inputs of the question `engines`: `cluster_data.py make FOLDER ROWS IMAGES PORT`, `cluster_data.py check JOB OUT FOLDER`.
 
+urls.parquet: pictures of a server at this machine's PORT;
 facts: key (10 random bytes as hexadecimal text), k (one of rows / 100 integers), v (a float below 1), text (60 characters); dims: k, weight.
 """
 
@@ -12,7 +13,7 @@ FILES = 16
 ROWS_A_ROW_GROUP = 100_000
 
 
-def make(folder: str, rows: int) -> None:
+def make(folder: str, rows: int, images: int, port: int) -> None:
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -40,7 +41,10 @@ def make(folder: str, rows: int) -> None:
     for number in range(4):
         part = dims.slice(number * many // 4, (number + 1) * many // 4 - number * many // 4)
         pq.write_table(part, root / "dims" / f"{number}.parquet")
-    (root / "_expected.json").write_text(json.dumps({job: summary(sql, root) for job, sql in SQL.items()}))
+    names = [f"{i:06d}" for i in range(images)]
+    urls = pa.table({"url": [f"http://127.0.0.1:{port}/{name}.jpg" for name in names], "key": names})
+    pq.write_table(urls, root / "urls.parquet")
+    (root / "_expected.json").write_text(json.dumps({job: summary(job, root) for job in SQL}))
 
 
 def _cut(data: bytes) -> list[bytes]:
@@ -51,25 +55,26 @@ def _cut(data: bytes) -> list[bytes]:
 SQL = {
     "map": "SELECT key, k, v * 2 + k AS w, text FROM facts WHERE v < 0.9",
     "sort": "SELECT * FROM facts",
+    "shuffle": "SELECT * FROM facts",
     "group_by": "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS m FROM facts GROUP BY k",
     "join": "SELECT * FROM facts JOIN dims USING (k)",
 }
 SUMS = {
     "map": "count(*), sum(k), sum(w), sum(hash(key || text) % 1000003)",
     "sort": "count(*), sum(k), sum(v), sum(hash(key || text) % 1000003)",
+    "shuffle": "count(*), sum(k), sum(v), sum(hash(key || text) % 1000003)",
     "group_by": "count(*), sum(n), sum(s * (k % 101)), sum(m * (k % 103))",
     "join": "count(*), sum(weight), sum(v * weight), sum(hash(key || text) % 1000003)",
 }
 
 
-def summary(sql: str, root: pathlib.Path) -> list[float]:
+def summary(job: str, root: pathlib.Path) -> list[float]:
     import duckdb
 
     database = duckdb.connect()
     for name in ("facts", "dims"):
         database.execute(f"CREATE VIEW {name} AS FROM read_parquet('{root}/{name}/*.parquet')")
-    job = next(job for job, text in SQL.items() if text == sql)
-    return [float(value) for value in database.execute(f"SELECT {SUMS[job]} FROM ({sql})").fetchone()]
+    return [float(value) for value in database.execute(f"SELECT {SUMS[job]} FROM ({SQL[job]})").fetchone()]
 
 
 def check(job: str, out: str, folder: str) -> None:
@@ -103,6 +108,6 @@ def check_order(files: list[str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "make":
-        make(sys.argv[2], int(sys.argv[3]))
+        make(sys.argv[2], *map(int, sys.argv[3:]))
     else:
         check(*sys.argv[2:])
