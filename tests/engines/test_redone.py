@@ -63,24 +63,6 @@ def committed(workspace):
     return {json.loads(line.split(b" ", 1)[1])["p"] for line in workspace.dataset("out").commit_lines()}
 
 
-def test_a_lost_worker_costs_twice_what_it_had_under_way(clustered, busy):
-    workspace, expected = busy
-    calls, other = Calls(workspace), clustered.cluster.others[0]
-    driver = clustered.start(workspace)
-    wait_for("work there", lambda: len(calls.by_host(other.name)) > 4 or driver.process.poll() is not None, 60, 0.01)
-    assert clustered.kill_workers(other) > 0
-    begun = calls.by_host(other.name)
-    time.sleep(0.3)  # what it had reported is committed
-    lost = begun - committed(workspace)
-    finished = driver.finish()
-    assert finished.exit_code == 0, str(finished)
-    assert workspace.digests("out") == expected
-    redone = calls.count() - TASKS
-    print(f"{len(begun)} tasks were begun there, {len(lost)} of them lost, {redone} done again")
-    # One that was about to begin leaves its file, or does not.
-    assert redone <= 2 * max(1, len(lost))
-
-
 def test_a_slow_node_holds_nobody_up(clustered, busy, capsys):
     """A node slows down to a tenth of a processor while it works: what it has is done elsewhere as well.
 
