@@ -10,8 +10,9 @@ import time
 
 import paths
 from harness import Contender, Run, judge, make, peer_environment
-from questions.image import make_sources
 from results import Report, mib, number, outcome, table
+
+from questions.image import make_sources
 
 from .cluster import IMAGE_PORT, NODE_BYTES, image_servers, make_cluster, run_program
 

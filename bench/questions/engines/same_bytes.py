@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import pathlib
+import re
 import shutil
 import time
 
@@ -13,13 +13,15 @@ import paths
 import pyarrow as pa
 import pyarrow.parquet as pq
 from harness import make
-from questions import groupby, image, join, sort, startup, udf
 from results import Report, table
+
+from questions import groupby, image, join, sort, startup, udf
 
 from .cluster import IMAGE_PORT, image_servers, make_cluster, use_tests
 
 QUESTION = "Every benchmark's pipeline at reduced size: the same bytes on local, worker processes, batch commands, Ray and Dask?"
 IMAGES, RECORDS, ROWS, TENSORS, FAT_BYTES = 40, 20_000, 10_000, 20_480, 1 << 20
+PARTITION_ROWS = 2000
 
 
 def pipelines() -> dict[str, str]:
@@ -67,7 +69,8 @@ def pipelines() -> dict[str, str]:
     for kind, folder in tensors.items():
         found[f"tensors {kind}"] = filled("tensors", **{"in": f"{folder}/*.parquet", "dictionary": kind == "images"})
     for question, (by, aggregates, behind) in groupby.QUERIES.items():
-        steps = [{"read_parquet": {"path": str(rows / "data")}}, {"group_by": {"by": by, "aggregates": aggregates}}]
+        read = {"read_parquet": {"path": str(rows / "data"), "rows_per_partition": PARTITION_ROWS}}
+        steps = [read, {"group_by": {"by": by, "aggregates": aggregates}}]
         found[f"groupby {question}"] = json.dumps({"steps": [*steps, *behind, {"write_parquet": {"path": "out"}}]})
     tables = {kind: join.make_tables(kind, ROWS) for kind in ("wide", "db")}
     for job, (right, key, how) in join.JOINS.items():
@@ -82,7 +85,9 @@ def filled(name: str, **given: object) -> str:
     for key, value in {"out": "out", "scaled": True, **given}.items():
         steps = steps.replace(f'"${{{key}}}"', json.dumps(value if isinstance(value, bool) else str(value)))
     assert "${" not in steps, steps
-    return steps
+    # Reduced like the rows: else each would be one task.
+    steps = re.sub(r"(read_parquet: \{path: \"[^\"]*\")\}", rf"\1, rows_per_partition: {PARTITION_ROWS}}}", steps)
+    return steps.replace("rows_per_partition: 250", "rows_per_partition: 10")
 
 
 def main(arguments: argparse.Namespace) -> int:
