@@ -13,11 +13,10 @@ namespace partita {
 namespace {
 
 constexpr char kKeyColumn[] = "__key";
-// A run is at most a quarter of what its task has written before it, and this at least: other workers read on
-// while it is sorted and written, but for the last nobody has anything to read.
-constexpr int64_t kFirstRunBytes = 32 << 20;
-// Of a run that stays in memory, where its rows stand twice while it is made.
+// Of a run that stays in memory, where its rows stand twice while it is made. The first ones are shorter:
+// other workers read on while they are sorted, but for the last nobody has anything to read.
 constexpr int64_t kMostKeptRunBytes = 64 << 20;
+constexpr int64_t kFirstKeptRunBytes = 32 << 20;
 constexpr uint64_t kSampleSeed = 0x70617274697461ULL;
 
 bool StoresKey(const PlanExchange& exchange) { return exchange.kind != PlanExchange::Kind::kSort; }
@@ -151,8 +150,10 @@ class SortedSink final : public Sink {
   int64_t RunBytes() const {
     int64_t most = init_.hold_bytes;
     if (init_.memory) most = init_.memory->HoldBytes(most);
-    if (share_->in_memory()) most = std::min(most, kMostKeptRunBytes);
-    return std::min(most, std::max(kFirstRunBytes, written_bytes_ / 4));
+    // A share that goes to its file has as few runs as can be: a reader jumps once for each, and what it reads
+    // at the ends of its range is read twice.
+    if (held_bytes_ > init_.most_kept_bytes || !share_->in_memory()) return most;
+    return std::min({most, kMostKeptRunBytes, std::max(kFirstKeptRunBytes, written_bytes_ / 4)});
   }
   int64_t CushionBytes() const { return 3 * FrameBytes(init_.hold_bytes); }
 

@@ -11,7 +11,7 @@
 namespace partita {
 namespace {
 
-constexpr size_t kMaxFanIn = 128;  // each run has a frame in memory
+constexpr size_t kMaxFanIn = 512;  // each run has a frame in memory
 constexpr size_t kMaxKeptFanIn = 1024;
 constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
