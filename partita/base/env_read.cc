@@ -10,9 +10,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <memory>
 #include <mutex>
 #include <utility>
 
+#include "partita/base/env_ahead.h"
 #include "partita/base/env_direct.h"
 #include "partita/base/env_errno.h"
 #include "partita/base/env_files.h"
@@ -33,6 +35,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
       : fd_(fd),
         path_(std::move(path)),
         drop_cache_(options.drop_cache),
+        reads_ahead_(options.drop_cache && options.pool != nullptr),
         cached_bytes_(options.cached_bytes),
         pool_(options.pool ? options.pool : arrow::default_memory_pool()),
         context_(pool_) {
@@ -47,7 +50,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   Status Close() override {
     const int fd = fd_.exchange(-1);
     if (fd < 0) return Status::OK();
-    if (drop_cache_ && missed_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (drops_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     close(fd);  // nothing was written: no error to report
     if (direct_fd_ >= 0) close(direct_fd_);
     return Status::OK();
@@ -80,6 +83,11 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
         done += cached;
         if (cached > 0) continue;
       }
+      if (const int64_t got = ReadAhead(position + done, want, to); got > 0) {
+        missed_ = true;
+        done += got;
+        continue;
+      }
       const ssize_t got = pread(fd_, to, want, position + done);
       if (got < 0) {
         if (errno == EINTR) continue;
@@ -87,7 +95,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
       }
       if (got == 0) break;
       if (drop_cache_) {
-        missed_ = true;
+        missed_ = drops_ = true;
         DropBehind(position + done, got);
       }
       done += got;
@@ -174,6 +182,13 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
     return std::max<int64_t>(0, preadv2(fd_, &piece, 1, position, RWF_NOWAIT));
   }
 
+  // What is not in the page cache need not go there. 0: it must.
+  int64_t ReadAhead(int64_t position, int64_t nbytes, uint8_t* out) {
+    if (!reads_ahead_) return 0;
+    std::call_once(ahead_made_, [&] { ahead_ = AheadReader::Make(fd_, path_, pool_); });
+    return ahead_ ? ahead_->ReadAt(position, nbytes, out) : 0;
+  }
+
   int64_t ReadDirect(int64_t position, int64_t nbytes, uint8_t* out) {
     int64_t done = 0;
     while (done < nbytes) {
@@ -212,8 +227,11 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
 
   std::atomic<int> fd_;
   const std::string path_;
-  const bool drop_cache_;
+  const bool drop_cache_, reads_ahead_;
   std::atomic<bool> missed_{false};  // some of it was not in the page cache
+  std::atomic<bool> drops_{false};   // and was read through it
+  std::once_flag ahead_made_;
+  std::unique_ptr<AheadReader> ahead_;
   const int64_t cached_bytes_;
   int direct_fd_ = -1;  // around the page cache
   arrow::MemoryPool* const pool_;

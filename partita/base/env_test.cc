@@ -238,6 +238,52 @@ TEST_F(EnvTest, WhatWasInThePageCacheStaysThere) {
   close(fd);
 }
 
+TEST_F(EnvTest, LargeSourcesAreReadAheadAroundThePageCache) {
+  const int64_t size = (5 << 20) + 1234;
+  const std::string path = Path("ahead"), bytes = Pattern(size);
+  Write(path, bytes);
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(fsync(fd), 0);
+  const auto forget = [&] { posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); };
+  forget();
+  if (CachedPages(path, size) > 0) GTEST_SKIP() << "this file system is its own page cache";
+  // Two columns that lie behind each other, in steps of their own; and a reader that jumps.
+  for (const bool jumps : {false, true}) {
+    forget();
+    arrow::ProxyMemoryPool pool(arrow::system_memory_pool());
+    {
+      auto file = env_->OpenRead(path, {.drop_cache = true, .pool = &pool}).ValueOrDie();
+      const int64_t middle = size / 3;
+      int64_t first = 0, second = middle;
+      const auto read = [&](int64_t* at, int64_t want, int64_t end) {
+        const int64_t count = std::min(want, end - *at);
+        std::string got(static_cast<size_t>(count), 'x');
+        ASSERT_EQ(file->ReadAt(*at, count, got.data()).ValueOrDie(), count);
+        ASSERT_TRUE(got == bytes.substr(static_cast<size_t>(*at), static_cast<size_t>(count))) << *at;
+        *at += count;
+      };
+      if (!jumps) {
+        for (int64_t step = 1; first < middle || second < size; step = step * 7 % 300'007 + 1) {
+          read(&first, step, middle);
+          read(&second, 2 * step, size);
+        }
+        EXPECT_LE(pool.max_memory(), 6 << 20) << "two windows ahead of each place";
+      } else {
+        for (int64_t i = 0; i < 500; ++i) {
+          int64_t at = i * 1'000'003 % size;
+          read(&at, 3000, size);
+        }
+      }
+      char past[10];
+      EXPECT_EQ(file->ReadAt(size, 10, past).ValueOrDie(), 0);
+      EXPECT_EQ(file->ReadAt(size - 4, 10, past).ValueOrDie(), 4);
+    }
+    EXPECT_EQ(pool.bytes_allocated(), 0);
+    EXPECT_LT(CachedPages(path, size), size / 4096 / 8);
+  }
+  close(fd);
+}
+
 TEST_F(EnvTest, ThreadsShareOneFile) {
   const std::string bytes = Pattern(1 << 20);
   Write(Path("t"), bytes);

@@ -150,8 +150,8 @@ class SortedSink final : public Sink {
   int64_t RunBytes() const {
     int64_t most = init_.hold_bytes;
     if (init_.memory) most = init_.memory->HoldBytes(most);
-    // A share that goes to its file has as few runs as can be: a reader jumps once for each, and what it reads
-    // at the ends of its range is read twice.
+    // A share that goes to its file has as few runs as can be: a reader jumps once for each, and what it
+    // reads at the ends of its range is read twice.
     if (held_bytes_ > init_.most_kept_bytes || !share_->in_memory()) return most;
     return std::min({most, kMostKeptRunBytes, std::max(kFirstKeptRunBytes, written_bytes_ / 4)});
   }
