@@ -111,8 +111,13 @@ int64_t Budget::available_bytes() const {
 }
 
 void Budget::SetReleaseListener(std::function<void()> listener) {
-  std::lock_guard lock(impl_->listener_mutex);
-  impl_->listener = std::move(listener);
+  {
+    std::lock_guard lock(impl_->listener_mutex);
+    impl_->listener = std::move(listener);
+    impl_->has_listener.store(impl_->listener != nullptr, std::memory_order_relaxed);
+  }
+  if (!impl_->has_listener.load(std::memory_order_relaxed))
+    (void)DropCache();  // the caller may hold rows for long
 }
 
 void Budget::AddWaiter() { impl_->waiters.fetch_add(1); }

@@ -27,6 +27,7 @@ struct Budget::Impl {
 
   // Adds to `used` where the limit allows, dropping cached blocks first. False: refused, nothing changed.
   bool Claim(int64_t bytes);
+  bool TryClaim(int64_t bytes);  // the same, and drops nothing
   void Release(int64_t bytes) { used.fetch_sub(bytes); }
   // After bytes became available: wakes whoever waits. Sequentially consistent with AddWaiter, so no wake-up
   // is lost.
@@ -53,9 +54,9 @@ struct Budget::Impl {
 
   std::mutex listener_mutex;
   std::function<void()> listener;
+  std::atomic<bool> has_listener{false};  // a run is under way, which will allocate again
 
  private:
-  bool TryClaim(int64_t bytes);
   void CallListener();
 };
 

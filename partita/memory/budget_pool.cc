@@ -136,14 +136,17 @@ void BudgetPool::Free(uint8_t* buffer, int64_t size, int64_t alignment) {
   }
   Budget::Impl& budget = *impl_->budget;
   const int64_t capacity = impl_->CapacityOf(buffer, size, alignment);
-  const int64_t inside_limit = capacity - impl_->TakeDetached(buffer);
+  int64_t inside_limit = capacity - impl_->TakeDetached(buffer);
   if (inside_limit != 0) impl_->SubtractTree(inside_limit);
   if (!IsLargeBlock(size)) {
     FreeSmall(buffer);
     budget.Release(inside_limit);
-  } else if (budget.large.Free(buffer, /*may_cache=*/inside_limit == capacity) > 0) {
-    // A cached block counts whole: one that the caller held, even in part, goes back to the kernel.
-    budget.Release(inside_limit);
+  } else {
+    // A cached block counts whole. One that the caller held counts again where there is room: a loop that
+    // takes batch after batch gets the same pages.
+    if (inside_limit == 0 && budget.has_listener.load(std::memory_order_relaxed) && budget.TryClaim(capacity))
+      inside_limit = capacity;
+    if (budget.large.Free(buffer, /*may_cache=*/inside_limit == capacity) > 0) budget.Release(inside_limit);
   }
   budget.NotifyReleased();
   impl_->Unref();

@@ -299,6 +299,37 @@ TEST(Budget, DetachedBytesLeaveTheLimitUntilTheyAreFreed) {
   EXPECT_EQ(budget->used_bytes(), 0);
 }
 
+TEST(Budget, WhatTheCallerGivesBackIsUsedAgainAsLongAsARunIsUnderWay) {
+  auto budget = Budget::Make(4 * kMiB);
+  auto step = budget->root()->NewChild("step");
+  budget->SetReleaseListener([] {});
+  auto given = NewBuffer(kMiB, step.get());
+  const uint8_t* block = given->data();
+  Budget::DetachToCaller(*given);
+  EXPECT_EQ(budget->used_bytes(), 0);
+  given.reset();
+  EXPECT_EQ(budget->held_by_caller_bytes(), 0);
+  EXPECT_GE(budget->used_bytes(), kMiB) << "a cached block counts";
+  given = NewBuffer(kMiB, step.get());
+  EXPECT_EQ(given->data(), block);
+
+  // Where there is no room it goes to the kernel: nobody is refused for it.
+  Budget::DetachToCaller(*given);
+  auto all = budget->root()->Reserve(4 * kMiB).ValueOrDie();
+  given.reset();
+  EXPECT_EQ(budget->used_bytes(), 4 * kMiB);
+  all.Release();
+
+  // The run ends: what the caller gives back later is of no use any more.
+  given = NewBuffer(kMiB, step.get());
+  { auto freed = NewBuffer(kMiB, step.get()); }
+  Budget::DetachToCaller(*given);
+  budget->SetReleaseListener(nullptr);
+  EXPECT_EQ(budget->used_bytes(), 0);
+  given.reset();
+  EXPECT_EQ(budget->used_bytes(), 0);
+}
+
 TEST(Budget, OnlyMemoryOfABudgetIsDetached) {
   auto budget = Budget::Make(4 * kMiB);
   Budget::DetachToCaller(*NewBuffer(100, arrow::default_memory_pool()));

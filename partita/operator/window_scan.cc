@@ -152,7 +152,7 @@ class PermutedWindow final : public Source {
       order_.reset();
       return std::nullopt;
     }
-    const int64_t rows = std::min(left, block_rows_);
+    const int64_t rows = std::min(left, BlockRows());
     auto block = Pick(init_.window->first + given_, rows, ctx);
     if (block.status().IsOutOfMemory()) block_rows_ = std::max<int64_t>(1, rows / 2);
     ARROW_RETURN_NOT_OK(block.status());
@@ -197,6 +197,14 @@ class PermutedWindow final : public Source {
     });
     block_rows_ = std::max<int64_t>(1, ctx.target_block_bytes / std::max<int64_t>(1, bytes_ / rows_));
     return Status::OK();
+  }
+
+  // As many whole batches as a block has room for, or a part of one.
+  int64_t BlockRows() const {
+    const int64_t batch = init_.window->batch_rows;
+    if (batch <= 0) return block_rows_;
+    const int64_t rest = batch - (init_.window->batch_at + given_) % batch;
+    return rest >= block_rows_ ? block_rows_ : rest + (block_rows_ - rest) / batch * batch;
   }
 
   std::span<Place> Places() const {

@@ -29,6 +29,9 @@ struct WindowRead {
   int64_t window = 0;  // number of the window: part of what is hashed
   int64_t first = 0;   // the first row to give, in the window's order
   int64_t rows = 0;    // how many; first + rows is at most the sum of the chunks' rows
+  // A permuted window ends its blocks where the taker ends its batches: at the multiples of `batch_rows` (0:
+  // it does not say), counted from `batch_at` rows before the first row of the window.
+  int64_t batch_rows = 0, batch_at = 0;
 };
 
 struct WindowScanInit {

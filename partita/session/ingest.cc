@@ -339,10 +339,16 @@ Result<Ingest> OpenIngest(Session* session, const Pipeline& pipeline, const std:
 }
 
 Result<std::unique_ptr<RowStream>> StreamLine(Session* session, const Ingest& ingest, const EpochOrder& order,
-                                              const std::vector<RowInterval>& intervals,
+                                              const std::vector<RowInterval>& intervals, int64_t batch_rows,
                                               const RunOptions& given, RunControl control) {
   ARROW_ASSIGN_OR_RAISE(const auto options, ResolveOptions(given, session->env()));
   ARROW_ASSIGN_OR_RAISE(auto windows, ReadsOf(ingest.chunks, order, intervals));
+  int64_t rows = 0;
+  for (auto& window : windows) {
+    window.batch_rows = std::max<int64_t>(0, batch_rows);
+    window.batch_at = rows;
+    rows += window.rows;
+  }
   return session->OpenStream(ingest.compiled, options, std::move(control), std::move(windows));
 }
 

@@ -44,9 +44,10 @@ Result<Ingest> OpenIngest(Session* session, const Pipeline& pipeline, const std:
                           int64_t chunk_bytes, const std::string& index, const RunOptions& options,
                           RunControl control);
 
-// The rows of `intervals` of the epoch's line, interval after interval. Tasks are windows.
+// The rows of `intervals` of the epoch's line, interval after interval. Tasks are windows. `batch_rows`: how
+// many the caller will take at once, so that blocks end there where they can; 0: it does not say.
 Result<std::unique_ptr<RowStream>> StreamLine(Session* session, const Ingest& ingest, const EpochOrder& order,
-                                              const std::vector<RowInterval>& intervals,
+                                              const std::vector<RowInterval>& intervals, int64_t batch_rows,
                                               const RunOptions& options, RunControl control);
 
 }  // namespace partita

@@ -51,7 +51,10 @@ class Line(Protocol):
     def read(
         self, epoch: int, intervals: Intervals, given: RunOptions, batch_rows: int | None
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of `intervals`, one after the other. Closing the iterator cancels the run."""
+        """The rows of `intervals`, one after the other. Closing the iterator cancels the run.
+
+        `batch_rows`: how many are taken at once, which blocks may follow; None: that is not known.
+        """
 
 
 class DatasetLine:
@@ -96,6 +99,7 @@ class DatasetLine:
                 order.window_rows,
                 order.window_bytes,
                 intervals,
+                batch_rows or 0,
                 running.pairs,
                 running.observer,
                 None,

@@ -27,15 +27,15 @@ Ingest* FromText(const std::string& text) {
 
 StreamHandle* Stream(const PySession& self, const Ingest& ingest, uint64_t seed, int64_t epoch,
                      const std::string& shuffle, int64_t window_rows, int64_t window_bytes,
-                     const Intervals& intervals, const OptionPairs& given, nb::handle_t<Observer> observer,
-                     nb::object on_poll) {
+                     const Intervals& intervals, int64_t batch_rows, const OptionPairs& given,
+                     nb::handle_t<Observer> observer, nb::object on_poll) {
   EpochOrder order{seed, epoch, ValueOrThrow(ParseEpochShuffle(shuffle)), window_rows, window_bytes};
   std::vector<RowInterval> wanted;
   for (const auto& [begin, end] : intervals) wanted.push_back({begin, end});
   const RunOptions options = ValueOrThrow(MakeRunOptions(ingest.compiled.options, given));
   const Call call(observer, std::move(on_poll));
   auto stream = call([&](const RunControl& control) {
-    return StreamLine(self.session.get(), ingest, order, wanted, options, control);
+    return StreamLine(self.session.get(), ingest, order, wanted, batch_rows, options, control);
   });
   return new StreamHandle(
       std::make_shared<PyStream>(self.session, std::move(stream), call.cancel(), call.poll()));
@@ -61,7 +61,8 @@ void BindIngest(nb::module_& m) {
         nb::arg("on_poll").none(), nb::rv_policy::take_ownership);
   m.def("stream_line", &Stream, nb::arg("session"), nb::arg("ingest"), nb::arg("seed"), nb::arg("epoch"),
         nb::arg("shuffle"), nb::arg("window_rows"), nb::arg("window_bytes"), nb::arg("intervals"),
-        nb::arg("options"), nb::arg("observer"), nb::arg("on_poll").none(), nb::rv_policy::take_ownership);
+        nb::arg("batch_rows"), nb::arg("options"), nb::arg("observer"), nb::arg("on_poll").none(),
+        nb::rv_policy::take_ownership);
 }
 
 }  // namespace partita::python
