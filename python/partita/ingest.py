@@ -106,6 +106,34 @@ class Shard:
         convert = torch_converter(dtypes, device, collate_fn)
         return BatchIterator(self._rank, check_size(batch_size), drop_last, prefetch_batches, convert)
 
+    def iter_jax_batches(
+        self,
+        batch_size: int | None = 256,
+        *,
+        dtypes: Any = None,
+        device: Any = None,
+        collate_fn: Callable[[dict[str, Any]], Any] | None = None,
+        drop_last: bool = False,
+        prefetch_batches: int = 1,
+    ) -> BatchIterator:
+        """Batches of JAX arrays of this rank's rows, an epoch in each `for` loop.
+
+        Columns of numbers and of lists of one length become arrays, put where `device` says; text, bytes and columns
+        with nulls become lists of Python values. Needs jax.
+
+        Args:
+            batch_size: Rows of every batch but the last; None: blocks as the run makes them.
+            dtypes: A dtype for all arrays, or a dict of column: dtype. None: as the columns are, 64 bits too.
+            device: A device or a sharding of JAX, where arrays are put; None: JAX's default device.
+            collate_fn: What makes of a batch (dict of NumPy arrays) what the loop gets, instead of JAX arrays.
+            drop_last: Whether a shorter last batch is left out.
+            prefetch_batches: Batches that a thread makes ready ahead, on the device; 0: none.
+        """
+        from .tensors import jax_converter
+
+        convert = jax_converter(dtypes, device, collate_fn)
+        return BatchIterator(self._rank, check_size(batch_size), drop_last, prefetch_batches, convert)
+
     def to_torch_iterable(
         self,
         batch_size: int = 256,

@@ -48,6 +48,36 @@ def torch_converter(
     return tensors
 
 
+def jax_converter(
+    dtypes: Any, device: Any, collate_fn: Callable[[dict[str, Any]], Any] | None
+) -> Callable[[pa.RecordBatch], Any]:
+    """What makes JAX arrays of a batch. `dtypes`: one for all columns, or by column."""
+    jax = _jax()
+
+    def one(name: str, column: pa.Array[Any]) -> Any:
+        values, shape = flat(column)
+        if values.null_count or not (_is_number(values.type) or pa.types.is_boolean(values.type)):
+            return column.to_pylist()
+        array = values.to_numpy(zero_copy_only=False).reshape(shape)
+        dtype = dtypes.get(name) if isinstance(dtypes, Mapping) else dtypes
+        with jax.enable_x64(True):  # 64-bit numbers stay what they are, unless `dtypes` says otherwise
+            return jax.device_put(array if dtype is None else array.astype(dtype), device)
+
+    def arrays(batch: pa.RecordBatch) -> Any:
+        if collate_fn is not None:
+            return collate_fn(convert(batch, "numpy"))
+        return {name: one(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)}
+
+    return arrays
+
+
+def _jax() -> Any:
+    try:
+        return importlib.import_module("jax")
+    except ImportError as missing:
+        raise UserError("jax is not installed", hint="install it, or take NumPy arrays: iter_batches(...)") from missing
+
+
 def to_tensor(column: pa.Array[Any]) -> Any:
     """A torch tensor; a list of Python values of a column that has nulls or holds other than numbers."""
     torch = _torch()

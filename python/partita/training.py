@@ -118,6 +118,40 @@ class Training:
             converted(self._batches(-1, options, show=False), size, drop_last, convert), prefetch_batches
         )
 
+    def iter_jax_batches(
+        self,
+        batch_size: int | None = 256,
+        *,
+        dtypes: Any = None,
+        device: Any = None,
+        collate_fn: Callable[[dict[str, Any]], Any] | None = None,
+        drop_last: bool = False,
+        prefetch_batches: int = 1,
+        **options: Unpack[RunOptions],
+    ) -> StreamBatches:
+        """Streams the rows of any dataset in their order, from the start, as dicts of JAX arrays. Needs jax.
+
+        For epochs, ranks and states take `streaming_split(1, seed=…)[0].iter_jax_batches(…)`.
+
+        Args:
+            batch_size: Rows of every batch but the last; None: blocks as the run makes them.
+            dtypes: A dtype for all arrays, or a dict of column: dtype. None: as the columns are, 64 bits too.
+            device: A device or a sharding of JAX, where arrays are put; None: JAX's default device.
+            collate_fn: What makes of a batch (dict of NumPy arrays) what the loop gets, instead of JAX arrays.
+            drop_last: Whether a shorter last batch is left out.
+            prefetch_batches: Batches that a thread makes ready ahead, on the device; 0: none.
+            options: Run options, see `pt.options`.
+        """
+        from .tensors import jax_converter
+
+        made = converted(
+            self._batches(-1, options, show=False),
+            check_size(batch_size),
+            drop_last,
+            jax_converter(dtypes, device, collate_fn),
+        )
+        return StreamBatches(made, prefetch_batches)
+
     def to_torch_iterable(
         self,
         batch_size: int = 256,
