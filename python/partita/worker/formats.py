@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,12 @@ import pyarrow as pa
 from .errors import WrongReturnError
 
 FORMATS = ("numpy", "arrow", "pandas", "polars", "torch", "jax")
+
+
+def prepare(batch_format: str) -> None:
+    """Loads what batches of the format are made with: a library's own memory is no batch's."""
+    if batch_format in ("pandas", "polars", "torch", "jax"):
+        importlib.import_module(batch_format)
 
 
 class Region:

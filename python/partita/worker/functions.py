@@ -58,6 +58,7 @@ class Call:
 
 def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Function:
     """The function that a step names, ready."""
+    formats.prepare(setup["batch_format"])
     if payload:
         head, _, payload = payload.partition(b"\n")
         mine = python_version()
