@@ -1,6 +1,7 @@
 // sum, mean, var and std of integers; sum and mean of decimals.
 #include <arrow/array.h>
 #include <arrow/type.h>
+#include <arrow/type_traits.h>
 #include <arrow/util/decimal.h>
 
 #include <array>
@@ -20,7 +21,9 @@ Status SumOverflow(const arrow::DataType& type) {
                    "cast the column to float64 with with_columns first");
 }
 
-// Integers of any width, sums and squares in integers.
+// Integers of any width, sums and squares in integers. `Sum` is wider than what is summed by 32 bits at
+// least: a sum of so many rows that it does not hold them is one that its result could not hold either.
+template <typename Sum>
 class IntegerMoment final : public AggregateBase {
  public:
   explicit IntegerMoment(const AggregateInit& init)
@@ -91,7 +94,7 @@ class IntegerMoment final : public AggregateBase {
 
  public:
   Types state_types() const override {
-    Types types = {counts_.state_type(), arrow::fixed_size_binary(sizeof(__int128))};
+    Types types = {counts_.state_type(), arrow::fixed_size_binary(sizeof(Sum))};
     if (with_squares()) types.push_back(arrow::fixed_size_binary(sizeof(Squares)));
     return types;
   }
@@ -110,8 +113,9 @@ class IntegerMoment final : public AggregateBase {
 
   Status AddStates(const Arrays& states, Groups groups) override {
     counts_.Merge(*states[0], groups);
-    const StateColumn<__int128> sums(*states[1]);
-    for (size_t i = 0; i < groups.size(); ++i) sums_[groups[i]] += sums[i];
+    const StateColumn<Sum> sums(*states[1]);
+    for (size_t i = 0; i < groups.size(); ++i) AddTo(groups[i], sums[i]);
+    if (overflows_) return SumOverflow(*output_);
     if (!with_squares()) return Status::OK();
     const StateColumn<Squares> squares(*states[2]);
     for (size_t i = 0; i < groups.size(); ++i) squares_[groups[i]].template Add<3>(squares[i].limbs);
@@ -134,7 +138,12 @@ class IntegerMoment final : public AggregateBase {
       AddRuns<T, nulls>(values, valid, groups);
       if (with_squares()) AddSquares<T, nulls>(values, valid, groups);
     });
-    return Status::OK();
+    return overflows_ ? SumOverflow(*output_) : Status::OK();
+  }
+
+  void AddTo(uint32_t group, Sum sum) {
+    if (__builtin_add_overflow(sums_[group], sum, &sums_[group])) [[unlikely]]
+      overflows_ = true;
   }
 
   template <typename T, bool kNulls>
@@ -144,14 +153,14 @@ class IntegerMoment final : public AggregateBase {
       FetchAhead(groups, row, sums_);
       counts_.FetchAhead(groups, row);
       const uint32_t group = groups[Index(row)];
-      __int128 sum = 0;
+      Sum sum = 0;
       int64_t count = 0;
       do {
         if (kNulls && !valid[row]) continue;
-        sum += values[row];
+        sum += static_cast<Sum>(values[row]);
         ++count;
       } while (++row < rows && groups[Index(row)] == group);
-      sums_[group] += sum;
+      AddTo(group, sum);
       counts_.Add(group, count);
     }
   }
@@ -173,7 +182,8 @@ class IntegerMoment final : public AggregateBase {
   template <typename T>
   Result<ArrayPtr> MakeSums(uint32_t count, arrow::MemoryPool* pool) {
     for (uint32_t g = 0; g < count; ++g) {
-      if (sums_[g] < std::numeric_limits<T>::min() || sums_[g] > std::numeric_limits<T>::max())
+      const __int128 sum = sums_[g];
+      if (sum < std::numeric_limits<T>::min() || sum > std::numeric_limits<T>::max())
         return SumOverflow(*output_);
     }
     return BuildArray<T>(
@@ -182,7 +192,7 @@ class IntegerMoment final : public AggregateBase {
   }
 
   double VarianceOf(size_t group) const {
-    const auto bits = static_cast<unsigned __int128>(sums_[group]);
+    const auto bits = static_cast<unsigned __int128>(static_cast<__int128>(sums_[group]));
     const WideInteger<2> sum = {{static_cast<uint64_t>(bits), static_cast<uint64_t>(bits >> 64)}};
     const double variance =
         SampleVariance(PartsOf(sum.ToExactSum()), PartsOf(squares_[group].ToExactSum()), counts_[group]);
@@ -191,8 +201,9 @@ class IntegerMoment final : public AggregateBase {
 
   const AggregateFunction function_;
   GroupCounts counts_;
-  GroupVector<__int128> sums_;
+  GroupVector<Sum> sums_;
   GroupVector<Squares> squares_;
+  bool overflows_ = false;
 };
 
 template <int kLimbs>
@@ -330,7 +341,13 @@ class DecimalMoment final : public AggregateBase {
 
 }  // namespace
 
-AggregatePtr MakeIntegerMoment(const AggregateInit& init) { return std::make_unique<IntegerMoment>(init); }
+AggregatePtr MakeIntegerMoment(const AggregateInit& init) {
+  const bool linear = init.function == AggregateFunction::kSum || init.function == AggregateFunction::kMean;
+  const auto id = init.input->id();
+  if (!linear || arrow::bit_width(id) > 32) return std::make_unique<IntegerMoment<__int128>>(init);
+  if (arrow::is_unsigned_integer(id)) return std::make_unique<IntegerMoment<uint64_t>>(init);
+  return std::make_unique<IntegerMoment<int64_t>>(init);
+}
 
 AggregatePtr MakeDecimalMoment(const AggregateInit& init) {
   if (init.input->id() == arrow::Type::DECIMAL256) return std::make_unique<DecimalMoment<4>>(init);
