@@ -35,8 +35,8 @@ bool TaskRun::MayRead(bool oldest, int64_t epoch) const {
   if (program.async_rows > 0) {
     if (program.async_rows_now.load(std::memory_order_relaxed) >= program.async_rows) return false;
     if (first.unretired >= kMaxUnretired) return false;
-  } else if (first.unretired >= 4 * options.threads + 8) {
-    return false;
+  } else if (first.unretired >= (program.nodes().empty() ? options.threads + 2 : 4 * options.threads + 8)) {
+    return false;  // where no step is between source and sink, more would only wait for the sink
   }
   if (oldest && Unretired() == 0) return true;
   return options.budget->available_bytes() >=
