@@ -23,6 +23,9 @@ namespace {
 constexpr int64_t kLeastCachedBytes = 1 << 20;
 // Of the budget, what may stay in memory of exchanges: the rest reads, sorts and writes.
 constexpr double kKeptShare = 0.625;
+// The same of states of groups: they are written once and read once, in order, and cost the same in the page
+// cache, which is nobody's memory. What is small touches no file.
+constexpr double kKeptStatesShare = 1.0 / 32;
 constexpr double kUnevenShares = 1.25;  // how much larger than the mean a share may well be
 // What a kill may cost of tasks whose shares were in memory alone, for each thread.
 constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
@@ -116,8 +119,8 @@ int64_t ExchangeStore::CachedBytes(int exchange) const {
 
 // A share of more bytes shows that all of them together, were they like it, would not fit: then keeping some
 // only to write them later is work for nothing.
-int64_t ExchangeStore::MostKeptBytes(int exchange) const {
-  return static_cast<int64_t>(kKeptShare * kUnevenShares * static_cast<double>(budget_->limit_bytes())) /
+int64_t ExchangeStore::MostKeptBytes(int exchange, double part) const {
+  return static_cast<int64_t>(part * kUnevenShares * static_cast<double>(budget_->limit_bytes())) /
          SharesIn(exchange);
 }
 
@@ -190,7 +193,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
                           .attempt = attempt,
                           .hold_bytes = HoldBytes(),
                           .cached_bytes = CachedBytes(output.target),
-                          .most_kept_bytes = MostKeptBytes(output.target),
+                          .most_kept_bytes = MostKeptBytes(output.target, kKeptStatesShare),
                           .memory = MemoryOf(stage)});
   }
   SortedSinkInit init;
@@ -205,7 +208,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   // joins and groups. Fewer, longer runs are read in longer pieces.
   init.hold_bytes = HoldBytes() / 2 * 3;
   init.cached_bytes = CachedBytes(output.target);
-  init.most_kept_bytes = MostKeptBytes(output.target);
+  init.most_kept_bytes = MostKeptBytes(output.target, kKeptShare);
   init.memory = MemoryOf(stage);
   return MakeSortedSink(std::move(init));
 }

@@ -104,8 +104,9 @@ class ExchangeStore {
   // How much of each file of a sorted exchange is left to the page cache: all of it where all files fit what
   // the budget leaves.
   int64_t CachedBytes(int exchange) const;
-  int64_t MostKeptBytes(int exchange) const;  // of a share, in memory
-  int64_t SharesIn(int exchange) const;       // by all tasks that write it
+  // Of a task's share, in memory, where all of them may have this part of the budget.
+  int64_t MostKeptBytes(int exchange, double part) const;
+  int64_t SharesIn(int exchange) const;  // by all tasks that write it
 
   const Plan* plan_;
   Env* env_;
