@@ -116,6 +116,19 @@ Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const JoinInputs& i
   return out;
 }
 
+Result<JoinExchanges> AsofExchangesOf(const GraphStep& step, const AsofInputs& inputs) {
+  JoinExchanges out;
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinOf(inputs.join_args, inputs.inputs));
+  out.left.kind = Kind::kHash;
+  ARROW_RETURN_NOT_OK(SetPartitions(step.args, "partitions", &out.left));
+  out.right = out.left;
+  out.left.keys = KeysOf(inputs.inputs.keys.left);
+  out.right.keys = KeysOf(inputs.inputs.keys.right);
+  out.reduce = JoinToJson(join);
+  out.reduce["asof"] = AsofToJson(inputs.asof);
+  return out;
+}
+
 int64_t FirstRowsWanted(const Graph& graph, int step) {
   int64_t wanted = -1;
   for (;;) {  // along a chain of limits

@@ -27,6 +27,8 @@ struct JoinExchanges {
 };
 // The same of a join of `inputs` whose sides are both placed by key.
 Result<JoinExchanges> JoinExchangesOf(const GraphStep& step, const JoinInputs& inputs);
+// The same of join_asof.
+Result<JoinExchanges> AsofExchangesOf(const GraphStep& step, const AsofInputs& inputs);
 
 // Of how many first rows of the order that `step` makes its only user makes use (a limit, or a collect with
 // one); -1: of all.

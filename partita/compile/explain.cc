@@ -86,20 +86,21 @@ std::string JoinText(const Result<Join>& join, const std::vector<std::string>& l
   return keys.empty() ? out : out + " on " + Joined(keys);
 }
 
+// " nearest by t, backward": nothing where `args` have no as-of join.
+std::string AsofText(const Json& args) {
+  const auto asof = AsofFromJson(args.value("asof", Json()));
+  if (!asof.ok()) return "";
+  const std::string by = asof->left == asof->right ? asof->left : asof->left + " and " + asof->right;
+  return " nearest by " + by + ", " + AsofToJson(*asof)["direction"].get<std::string>();
+}
+
 std::string ProbeText(const PlanNode& node) {
   const int64_t bytes = GetIntOr(node.args, "bytes", -1).ValueOr(-1);
-  const auto asof = AsofFromJson(node.args.value("asof", Json()));
-  std::string nearest;
-  if (asof.ok()) {
-    nearest = asof->left == asof->right ? " nearest by " + asof->left
-                                        : " nearest by " + asof->left + " and " + asof->right;
-    nearest += ", " + AsofToJson(*asof)["direction"].get<std::string>();
-  }
   return node.step + ": " +
          JoinText(JoinFromJson(node.args.value("join", Json())),
                   GetStringsOr(node.args, "left_on", {}).ValueOr({}),
                   GetStringsOr(node.args, "right_on", {}).ValueOr({})) +
-         nearest + ", broadcast: looks up exchange " + std::to_string(node.table) + " in memory" +
+         AsofText(node.args) + ", broadcast: looks up exchange " + std::to_string(node.table) + " in memory" +
          (bytes >= 0 ? ", at most " + FormatBytes(bytes) : "") +
          "; columns: " + Joined(node.output->field_names());
 }
@@ -192,7 +193,7 @@ class Explainer {
     if (source.right_exchange >= 0) {
       return JoinText(JoinFromJson(reduce), plan_.exchanges[source.exchange].key_names(),
                       plan_.exchanges[source.right_exchange].key_names()) +
-             "; columns: " + Joined(source.schema->field_names());
+             AsofText(reduce) + "; columns: " + Joined(source.schema->field_names());
     }
     if (reduce.contains("keep")) {
       const std::string keep = reduce["keep"].get<std::string>();

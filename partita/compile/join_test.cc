@@ -243,6 +243,44 @@ TEST(BroadcastJoin, ExplainTellsIt) {
               HasSubstr("joined: inner join on caption = url, broadcast: looks up exchange 0 in memory"));
 }
 
+TEST(AsofJoin, OfALargeOrUnknownRightSideIsPlacedByKey) {
+  const auto plan_of = [](Json args) {
+    TestPipeline test;
+    test.Parquet("a").Parquet("b").Parquet("c");
+    test.Add("join", {{"on", "url"}, {"how", "semi"}, {"strategy", "hash"}}, "bc", {"b", "c"});
+    args["on"] = "width";
+    args["by"] = "url";
+    test.Add("join_asof", std::move(args), "near", {"a", "bc"});
+    test.Add("select", {{"columns", {"caption", "height_right"}}});
+    return test.Add("write_csv", {{"path", "out"}}).MustCompile();
+  };
+  const Plan plan = plan_of(Json::object());
+  const auto& source = plan.stages.back().source;
+  ASSERT_GE(source.right_exchange, 0);
+  EXPECT_EQ(source.reduce["asof"], (Json{{"left", "width"}, {"right", "width"}, {"direction", "backward"}}));
+  EXPECT_EQ(ColumnsOf(plan.exchanges[source.exchange]), (Names{"url", "caption", "width"}));
+  EXPECT_EQ(ColumnsOf(plan.exchanges[source.right_exchange]), (Names{"url", "width", "height"}))
+      << "what is ordered by is exchanged, though nobody reads it behind";
+  auto again = Plan::FromJson(plan.ToJson());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->Hash(), plan.Hash());
+  EXPECT_EQ(plan_of({{"strategy", "broadcast"}}).stages.back().source.right_exchange, -1);
+  EXPECT_EQ(plan_of({{"partitions", 5}}).exchanges[source.exchange].partitions, 5);
+}
+
+TEST(AsofJoin, OfASmallRightSideIsBroadcastUnlessPartitionsAreGiven) {
+  const auto right_of = [](Json args) {
+    TestPipeline test;
+    args["on"] = "width";
+    test.Parquet("a").Parquet("b").Add("join_asof", std::move(args), "near", {"a", "b"});
+    const Plan plan = test.Add("write_csv", {{"path", "out"}}).MustCompile();
+    return plan.stages.back().source.right_exchange;
+  };
+  EXPECT_EQ(right_of(Json::object()), -1);
+  EXPECT_GE(right_of({{"partitions", 2}}), 0);
+  EXPECT_GE(right_of({{"strategy", "hash"}}), 0);
+}
+
 TEST(LeastBudget, AJoinReadsTwoSides) {
   TestPipeline distinct;
   distinct.Parquet("rows").Add("distinct", {{"by", "url"}}).Add("write_csv", {{"path", "out"}});

@@ -155,10 +155,14 @@ Status PruneExchange(Names needed, PlanSource* source, PlanExchange* exchange) {
 Status PruneJoin(const Names& needed, PlanSource* source, PlanExchange* left, PlanExchange* right) {
   ARROW_ASSIGN_OR_RAISE(Join join, JoinFromJson(source->reduce));
   std::erase_if(join.columns, [&](const JoinColumn& column) { return needed.count(column.name) == 0; });
+  const Json asof = source->reduce.value("asof", Json());
   source->reduce = JoinToJson(join);
+  if (!asof.is_null()) source->reduce["asof"] = asof;
   source->schema = Keep(*source->schema, needed);
-  const auto prune = [&join](JoinColumn::Side side, PlanExchange* exchange) {
+  const auto prune = [&](JoinColumn::Side side, PlanExchange* exchange) {
     Names exchanged;
+    if (!asof.is_null())
+      exchanged.insert(asof[side == JoinColumn::Side::kLeft ? "left" : "right"].get<std::string>());
     for (auto& key : exchange->key_names()) exchanged.insert(std::move(key));
     for (const auto& column : join.columns) {
       if (column.side == side) exchanged.insert(column.column);

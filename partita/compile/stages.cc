@@ -310,8 +310,15 @@ class StageBuilder {
     cast_right.push_back(made.asof.right);
     ARROW_ASSIGN_OR_RAISE(Flows lefts, CastKeys(index, left, cast_left, made.inputs.left));
     ARROW_ASSIGN_OR_RAISE(Flows rights, CastKeys(index, right, cast_right, made.inputs.right));
-    if (DependOnEachOther(rights, lefts)) lefts = Detach(index, made.inputs.left, lefts);
-    AddProbe(index, made.inputs.right, std::move(probe), lefts, rights);
+    ARROW_ASSIGN_OR_RAISE(const std::string strategy, GetString(step.args, "strategy"));
+    const bool is_small = probe.table_bytes >= 0 && probe.table_bytes <= kBroadcastBytes;
+    if (strategy == "broadcast" || (strategy == "auto" && is_small && step.args.at("partitions").is_null())) {
+      if (DependOnEachOther(rights, lefts)) lefts = Detach(index, made.inputs.left, lefts);
+      AddProbe(index, made.inputs.right, std::move(probe), lefts, rights);
+      return Status::OK();
+    }
+    ARROW_ASSIGN_OR_RAISE(JoinExchanges exchanges, AsofExchangesOf(step, made));
+    AddPair(index, made.inputs, std::move(exchanges), lefts, rights);
     return Status::OK();
   }
 

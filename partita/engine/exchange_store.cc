@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/exchange/asof_source.h"
 #include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/file_exchange.h"
 #include "partita/exchange/group_sink.h"
@@ -29,6 +30,21 @@ constexpr double kKeptStatesShare = 1.0 / 32;
 constexpr double kUnevenShares = 1.25;  // how much larger than the mean a share may well be
 // What a kill may cost of tasks whose shares were in memory alone, for each thread.
 constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
+
+// The column by which an as-of join orders the rows of an exchange; -1: nobody reads it so.
+int OrderColumnOf(const Plan& plan, int exchange) {
+  for (const auto& stage : plan.stages) {
+    const auto& source = stage.source;
+    if (source.right_exchange < 0 || !source.reduce.is_object() || !source.reduce.contains("asof")) continue;
+    const bool is_left = source.exchange == exchange;
+    if (!is_left && source.right_exchange != exchange) continue;
+    const auto asof = AsofFromJson(source.reduce["asof"]);
+    if (!asof.ok()) continue;
+    const auto& schema = *plan.exchanges[static_cast<size_t>(exchange)].schema;
+    return schema.GetFieldIndex(is_left ? asof->left : asof->right);
+  }
+  return -1;
+}
 
 // The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
 // than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
@@ -203,6 +219,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   init.name = name;
   init.attempt = attempt;
   init.input_index = output.input_index;
+  init.order_column = OrderColumnOf(*plan_, output.target);
   init.partition = partition;
   // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader
   // joins and groups. Fewer, longer runs are read in longer pieces.
@@ -347,7 +364,7 @@ Result<std::unique_ptr<Source>> ExchangeStore::JoinedRows(const PlanSource& sour
   init.partition = partition;
   init.scratch = JoinPath(directory_->SpillDir(), "join-" + attempt);
   init.hold_bytes = HoldBytes();
-  return MakeJoinSource(std::move(init));
+  return source.reduce.contains("asof") ? MakeAsofSource(std::move(init)) : MakeJoinSource(std::move(init));
 }
 
 Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& source, int64_t partition,

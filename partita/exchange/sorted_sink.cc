@@ -7,6 +7,7 @@
 
 #include "partita/block/logical_bytes.h"
 #include "partita/exchange/run_share.h"
+#include "partita/operator/join_table.h"
 #include "partita/runs/sort_rows.h"
 
 namespace partita {
@@ -27,6 +28,14 @@ Result<KeyEncoder> EncoderOf(const PlanExchange& exchange) {
     columns.push_back({exchange.schema->GetFieldIndex(key.column), key.descending, key.nulls_first});
   }
   return KeyEncoder::Make(*exchange.schema, std::move(columns));
+}
+
+// Keys of one hash are ordered by a column, as-of joins merge them so.
+Status SetOrders(const arrow::RecordBatch& batch, int column, RowKeys* keys, arrow::MemoryPool* pool) {
+  ARROW_ASSIGN_OR_RAISE(const auto orders, OrdersOf(batch, column, pool));
+  auto* prefixes = reinterpret_cast<KeyPrefix*>(keys->prefixes->mutable_data());
+  for (size_t row = 0; row < orders.size(); ++row) prefixes[row].lo = orders[row];
+  return Status::OK();
 }
 
 // Adds what `data` keeps alive and `seen` does not have yet.
@@ -94,7 +103,10 @@ class SortedSink final : public Sink {
       return NumberKeys(numbers, pool);
     }
     ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block.batch, pool));
-    if (init_.exchange->kind == PlanExchange::Kind::kHash) return HashKeys(keys, pool);
+    if (init_.exchange->kind != PlanExchange::Kind::kHash) return keys;
+    ARROW_ASSIGN_OR_RAISE(keys, HashKeys(keys, pool));
+    if (init_.order_column >= 0)
+      ARROW_RETURN_NOT_OK(SetOrders(*block.batch, init_.order_column, &keys, pool));
     return keys;
   }
 
@@ -283,18 +295,20 @@ std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange) {
   return arrow::schema(std::move(fields));
 }
 
-Result<KeysOf> RunKeys(const PlanExchange& exchange) {
+Result<KeysOf> RunKeys(const PlanExchange& exchange, int order_column) {
   if (!StoresKey(exchange)) {
     ARROW_ASSIGN_OR_RAISE(auto encoder, EncoderOf(exchange));
     return KeysOf([encoder](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) {
       return encoder.Encode(batch, pool);
     });
   }
-  return KeysOf([](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) -> Result<RowKeys> {
+  return KeysOf([order_column](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) -> Result<RowKeys> {
     const auto& column = batch.column(batch.num_columns() - 1);
     if (column->type_id() != arrow::Type::UINT64) return BugError("a run without its key");
     const auto* numbers = static_cast<const arrow::UInt64Array&>(*column).raw_values();
-    return NumberKeys({numbers, static_cast<size_t>(batch.num_rows())}, pool);
+    ARROW_ASSIGN_OR_RAISE(auto keys, NumberKeys({numbers, static_cast<size_t>(batch.num_rows())}, pool));
+    if (order_column >= 0) ARROW_RETURN_NOT_OK(SetOrders(batch, order_column, &keys, pool));
+    return keys;
   });
 }
 

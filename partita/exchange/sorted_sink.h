@@ -21,6 +21,7 @@ struct SortedSinkInit {
   std::string folder, name, attempt;       // writes `folder`/<name>.tmp-<attempt>
   int input_index = 0;
   int64_t partition = 0;
+  int order_column = -1;  // of a hash exchange, by which rows of one hash are ordered; -1: by their positions
   int64_t hold_bytes = 64 << 20;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
   int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
@@ -31,8 +32,8 @@ Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
 // The columns of a sorted exchange's run files: the exchange's, and the 64-bit key where it is not made of
 // columns alone.
 std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange);
-// The keys of what is in such a file.
-Result<KeysOf> RunKeys(const PlanExchange& exchange);
+// The keys of what is in such a file. `order_column`: as its sink was given.
+Result<KeysOf> RunKeys(const PlanExchange& exchange, int order_column = -1);
 // How large a frame should be.
 int64_t FrameBytes(int64_t hold_bytes);
 

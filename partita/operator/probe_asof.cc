@@ -3,9 +3,9 @@
 #include <arrow/api.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "partita/base/json.h"
+#include "partita/operator/asof_distance.h"
 #include "partita/operator/join_table.h"
 #include "partita/runs/join_rows.h"
 
@@ -14,34 +14,9 @@ namespace {
 
 using Item = JoinTable::Item;
 
-// Distances between values that JoinTable orders by. Of integers and times they are those of their numbers;
-// floats must be decoded.
-class Distance {
- public:
-  explicit Distance(arrow::Type::type type) : type_(type) {}
-  // Is a, not after x, at least as near to x as b, not before it?
-  bool BackIsNearer(uint64_t a, uint64_t x, uint64_t b) const {
-    if (type_ != arrow::Type::FLOAT && type_ != arrow::Type::DOUBLE) return x - a <= b - x;
-    return Value(x) - Value(a) <= Value(b) - Value(x);
-  }
-
- private:
-  double Value(uint64_t order) const {
-    if (type_ == arrow::Type::DOUBLE) {
-      constexpr uint64_t kSign = uint64_t{1} << 63;
-      return std::bit_cast<double>((order & kSign) ? order ^ kSign : ~order);
-    }
-    constexpr uint32_t kSign = uint32_t{1} << 31;
-    const auto bits = static_cast<uint32_t>(order >> 32);
-    return std::bit_cast<float>((bits & kSign) ? bits ^ kSign : ~bits);
-  }
-
-  arrow::Type::type type_;
-};
-
 class AsofProbe final : public Transform {
  public:
-  AsofProbe(JoinRows rows, KeyMatcher matcher, Asof::Direction direction, int on, Distance distance,
+  AsofProbe(JoinRows rows, KeyMatcher matcher, Asof::Direction direction, int on, AsofDistance distance,
             std::shared_ptr<JoinTable> table)
       : rows_(std::move(rows)),
         matcher_(std::move(matcher)),
@@ -116,7 +91,7 @@ class AsofProbe final : public Transform {
   KeyMatcher matcher_;
   Asof::Direction direction_;
   int on_;
-  Distance distance_;
+  AsofDistance distance_;
   std::shared_ptr<JoinTable> table_;
 };
 
@@ -136,7 +111,7 @@ Result<std::unique_ptr<Transform>> MakeAsofProbe(const TransformInit& init) {
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*init.input, std::move(columns)));
   const int on = init.input->GetFieldIndex(asof.left);
   if (on < 0) return BugError("an as-of join without its column '" + asof.left + "'");
-  const Distance distance(init.input->field(on)->type()->id());
+  const AsofDistance distance(init.input->field(on)->type()->id());
   return std::make_unique<AsofProbe>(std::move(rows), std::move(matcher), asof.direction, on, distance,
                                      init.table);
 }

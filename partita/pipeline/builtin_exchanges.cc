@@ -271,9 +271,7 @@ StepSpec JoinStep() {
 StepSpec JoinAsof() {
   StepSpec spec = Exchange(
       "join_asof",
-      "Puts beside each left row the nearest right row: the last one not after it, or the first not before. "
-      "The "
-      "right input is held in memory; the rows keep the order and the partitions of the left.",
+      "Puts beside each left row the nearest right row: the last one not after it, or the first not before.",
       {JoinOn("on", "The column that both are ordered by, a number or a time; neither need be sorted."),
        JoinOn("by", "Key columns that both have: only right rows with equal keys are looked at."),
        {.name = "direction",
@@ -289,7 +287,16 @@ StepSpec JoinAsof() {
        {.name = "suffix",
         .type = ArgType::kString,
         .default_json = R"("_right")",
-        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."}},
+        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."},
+       {.name = "strategy",
+        .type = ArgType::kString,
+        .default_json = R"("auto")",
+        .choices = {"auto", "broadcast", "hash"},
+        .doc =
+            "broadcast: the right side is held in memory and the rows keep the order and the partitions of "
+            "the left; hash: both sides are placed by `by` and ordered by `on`, whatever their sizes; auto: "
+            "broadcast where the right side is known to be at most 16 MiB and no `partitions` are given."},
+       Partitions()},
       nullptr);
   spec.bind_pair = BindAsof;
   return spec;

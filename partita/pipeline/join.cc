@@ -200,7 +200,8 @@ Json JoinToJson(const Join& join) {
 }
 
 Result<Join> JoinFromJson(const Json& value) {
-  if (!value.is_object() || value.size() != 3 || !value.contains("op") || value["op"] != "join" ||
+  const size_t members = value.is_object() && value.contains("asof") ? 4 : 3;
+  if (!value.is_object() || value.size() != members || !value.contains("op") || value["op"] != "join" ||
       !value.contains("columns") || !value["columns"].is_array()) {
     return UserError("a join is badly written");
   }

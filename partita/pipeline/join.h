@@ -107,7 +107,8 @@ Json AsofToJson(const Asof& asof);
 Result<Asof> AsofFromJson(const Json& value);
 
 // As plans hold it: {"op": "join", "how": "left", "columns": [{"name", "side": "left" | "right" | "key",
-// "column"}, ...]}. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.
+// "column"}, ...]}; where a stage reads both sides of an as-of join, with "asof": {...} too, which FromJson
+// leaves alone. FromJson checks hostile input by itself, JoinSchema in the light of the inputs.
 Json JoinToJson(const Join& join);
 // The arguments of a join that does what a zip with these arguments asks for.
 Result<Json> ZipArgs(const Json& args);

@@ -141,6 +141,17 @@ Status CheckJoinColumns(const Join& join, const JoinKeys& keys, const arrow::Sch
   return Status::OK();
 }
 
+// What an as-of join orders by.
+Status CheckAsof(const Json& value, const arrow::Schema& left, const arrow::Schema& right,
+                 const std::string& who) {
+  auto asof = AsofFromJson(value);
+  if (!asof.ok()) return BadPlan(who + " is badly written: " + MessageOf(asof.status()));
+  const auto a = left.GetFieldByName(asof->left), b = right.GetFieldByName(asof->right);
+  if (a == nullptr || b == nullptr || !a->type()->Equals(*b->type()) || !IsAsofType(*a->type()))
+    return BadPlan(who + " orders by columns that cannot be compared");
+  return Status::OK();
+}
+
 }  // namespace
 
 Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanExchange& table) {
@@ -155,11 +166,7 @@ Status CheckProbe(const PlanNode& node, const arrow::Schema& input, const PlanEx
   if ((join->how == JoinHow::kAsof) != node.args.contains("asof"))
     return BadPlan(who + " does not say what it orders by, or says it in vain");
   if (join->how == JoinHow::kAsof) {
-    auto asof = AsofFromJson(node.args["asof"]);
-    if (!asof.ok()) return BadPlan(who + " is badly written: " + MessageOf(asof.status()));
-    const auto a = input.GetFieldByName(asof->left), b = table.schema->GetFieldByName(asof->right);
-    if (a == nullptr || b == nullptr || !a->type()->Equals(*b->type()) || !IsAsofType(*a->type()))
-      return BadPlan(who + " orders by columns that cannot be compared");
+    ARROW_RETURN_NOT_OK(CheckAsof(node.args["asof"], input, *table.schema, who));
   } else if (join->how == JoinHow::kZip) {
     return BadPlan(who + " cannot zip");
   }
@@ -171,7 +178,10 @@ Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const
   const auto bad = [&who](const std::string& why) { return BadPlan(who + " " + why); };
   auto join = JoinFromJson(source.reduce);
   if (!join.ok()) return bad("has a bad 'reduce': " + MessageOf(join.status()));
-  if (join->how == JoinHow::kAsof) return bad("looks for the nearest row without a table");
+  if ((join->how == JoinHow::kAsof) != source.reduce.contains("asof"))
+    return bad("does not say what it orders by, or says it in vain");
+  if (join->how == JoinHow::kAsof)
+    ARROW_RETURN_NOT_OK(CheckAsof(source.reduce["asof"], *left.schema, *right.schema, who));
   const Kind kind = join->how == JoinHow::kZip ? Kind::kRebalance : Kind::kHash;
   if (left.kind != kind || right.kind != kind) return bad("has one that is not placed as it must be");
   // Rows that meet must be in partitions of one number.

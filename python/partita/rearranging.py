@@ -235,12 +235,14 @@ class Rearranging(FunctionSteps):
         left_by: Columns = (),
         right_by: Columns = (),
         suffix: str | None = "_right",
+        strategy: Literal["auto", "broadcast", "hash"] = "auto",
+        partitions: int | None = None,
         name: str | None = None,
     ) -> Self:
         """Puts beside each row the nearest row of `other`: the last one that is not after it, or the first not before.
 
-        Every row of this dataset stays, once, in its order and its partition; without a partner the columns of `other`
-        are null. Neither dataset need be sorted. `other` is held in memory.
+        Every row of this dataset stays, once; without a partner the columns of `other` are null. Neither dataset need
+        be sorted.
 
         Args:
             other: The right dataset.
@@ -254,6 +256,10 @@ class Rearranging(FunctionSteps):
             left_by: Key columns of this dataset, instead of `by`.
             right_by: Key columns of `other`, as many.
             suffix: Put behind the name of a right column that this dataset has too; None: that is an error.
+            strategy: `"broadcast"`: `other` is held in memory, and rows keep their order and their partitions;
+                `"hash"`: both are placed by `by` and ordered by `on`, whatever their sizes; `"auto"`: broadcast where
+                `other` is known to be at most 16 MiB and no `partitions` are given.
+            partitions: How many, where both are placed by key [by their bytes].
             name: The step's name.
 
         Example:
@@ -275,6 +281,8 @@ class Rearranging(FunctionSteps):
             "left_by": _names(left_by) or None,
             "right_by": _names(right_by) or None,
             "suffix": suffix if suffix is not None else "",
+            "strategy": strategy,
+            "partitions": partitions,
         }
         return self._from_node(make_node("join_asof", args, (self._node, other._node), name=name))
 
