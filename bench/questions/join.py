@@ -53,6 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
         "rows": f"{rows} on the left",
         "limit": f"{limit} MiB for each (Partita's budget {budget} MiB)",
         "codec of the output": "none",
+        "its row groups": "122,880 rows, as DuckDB has them; those of others are their own",
         "rounds": arguments.repeat,
         "page cache": "dropped before each run" if arguments.job == "wide" else "warm",
     }
