@@ -197,7 +197,7 @@ void RunMerger::DropAhead() {
 // Lets the disk read what is loaded next; less where memory is short.
 void RunMerger::ReadAhead(arrow::MemoryPool* pool) {
   next_read_ = std::max(next_read_, next_load_);
-  for (; ahead_bytes_ < window_bytes_ / 2 && next_read_ < order_.size(); ++next_read_) {
+  for (; ahead_bytes_ < window_bytes_ && next_read_ < order_.size(); ++next_read_) {
     const FrameRef& ref = order_[next_read_];
     Run& run = runs_[ref.run];
     if (ref.frame != run.frame + run.ahead.size()) continue;  // it is loaded, or one before it was refused
@@ -212,13 +212,17 @@ void RunMerger::ReadAhead(arrow::MemoryPool* pool) {
 
 // A frame of each run, and more in the order of their first keys until there is enough.
 Status RunMerger::LoadWindow(arrow::MemoryPool* pool) {
-  ReadAhead(pool);
-  for (auto& run : runs_) {
-    while (run.frames.empty() && run.has_more()) {
-      Status status = Load(&run, pool);
-      if (status.IsOutOfMemory()) status = Load(&run, pool);  // without what was read ahead
-      ARROW_RETURN_NOT_OK(status);
-    }
+  const auto lacks = [](const Run& run) { return run.frames.empty() && run.has_more(); };
+  auto lacking = std::count_if(runs_.begin(), runs_.end(), lacks);
+  // In the order in which they are on their way.
+  for (size_t i = next_load_; lacking > 0 && i < order_.size(); ++i) {
+    Run& run = runs_[order_[i].run];
+    if (!lacks(run) || order_[i].frame != run.frame) continue;
+    ReadAhead(pool);
+    Status status = Load(&run, pool);
+    if (status.IsOutOfMemory()) status = Load(&run, pool);  // without what was read ahead
+    ARROW_RETURN_NOT_OK(status);
+    if (!lacks(run)) --lacking;
   }
   while (next_load_ < order_.size() && loaded_bytes_ < window_bytes_ + fringe_bytes_) {
     Run& run = runs_[order_[next_load_].run];
