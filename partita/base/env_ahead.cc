@@ -20,7 +20,7 @@ namespace {
 
 constexpr int64_t kFirstWindowBytes = 64 << 10;
 constexpr int64_t kMostWindowBytes = 512 << 10;
-constexpr size_t kAhead = 2;  // windows on their way
+constexpr size_t kAhead = 8;  // windows on their way
 constexpr size_t kPlaces = 8;
 // A reader that jumps more often than it reads on is the page cache's.
 constexpr int kMostMissed = 64;
