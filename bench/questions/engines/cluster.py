@@ -67,7 +67,7 @@ def run_program(
     result, stop = Run(), threading.Event()
 
     def sample() -> None:
-        while not stop.wait(0.05):
+        while not stop.wait(0.05) and all(host.is_up for host in hosts):
             result.peak_bytes = max(result.peak_bytes, sum(h.memory_bytes for h in hosts) - idle_bytes)
             meanwhile()
 

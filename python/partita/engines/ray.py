@@ -31,6 +31,7 @@ OPEN_SECONDS = 30.0  # for the first worker, before a word is said; a busy clust
 JOIN_SECONDS = 10.0  # for all of them; work starts with those that are there
 MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
 CLIENT_PORT = 10001
+CLIENT_TRIES = 3  # Ray Client's server gives a process for each client half a minute to start, and it may be busy
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
 PING_SECONDS = 3.0
 SILENT_SECONDS = 15.0  # a worker that hears no ping for so long ends: its driver is dead, or cannot be reached
@@ -239,7 +240,7 @@ class Ray:
                 ) from None
         address = f"ray://{self._address}" if host and port == str(CLIENT_PORT) else self._address or "auto"
         try:
-            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+            _join(address)
         except (ConnectionError, RuntimeError, ImportError, ValueError) as error:
             raise RunEnvironmentError(
                 f"the Ray cluster at {self._address or 'this machine'} cannot be joined: {error}",
@@ -308,6 +309,17 @@ class Ray:
             del self._nodes[node.id]
             with contextlib.suppress(RayError):
                 ray.kill(node.actor)
+
+
+def _join(address: str) -> None:
+    for left in reversed(range(CLIENT_TRIES if address.startswith("ray://") else 1)):
+        try:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        except ConnectionAbortedError:
+            if not left:
+                raise
+        else:
+            return
 
 
 def _as_raised(error: PartitaError) -> PartitaError:
