@@ -10,11 +10,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <memory>
 #include <mutex>
 #include <utility>
 
-#include "partita/base/env_ahead.h"
 #include "partita/base/env_direct.h"
 #include "partita/base/env_errno.h"
 #include "partita/base/env_files.h"
@@ -35,7 +33,6 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
       : fd_(fd),
         path_(std::move(path)),
         drop_cache_(options.drop_cache),
-        reads_ahead_(options.drop_cache && options.pool != nullptr),
         cached_bytes_(options.cached_bytes),
         pool_(options.pool ? options.pool : arrow::default_memory_pool()),
         context_(pool_) {
@@ -50,7 +47,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   Status Close() override {
     const int fd = fd_.exchange(-1);
     if (fd < 0) return Status::OK();
-    if (drops_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    if (drop_cache_ && missed_) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     close(fd);  // nothing was written: no error to report
     if (direct_fd_ >= 0) close(direct_fd_);
     return Status::OK();
@@ -83,11 +80,6 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
         done += cached;
         if (cached > 0) continue;
       }
-      if (const int64_t got = ReadAhead(position + done, want, to); got > 0) {
-        missed_ = true;
-        done += got;
-        continue;
-      }
       const ssize_t got = pread(fd_, to, want, position + done);
       if (got < 0) {
         if (errno == EINTR) continue;
@@ -95,7 +87,7 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
       }
       if (got == 0) break;
       if (drop_cache_) {
-        missed_ = drops_ = true;
+        missed_ = true;
         DropBehind(position + done, got);
       }
       done += got;
@@ -164,6 +156,10 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
 
   const arrow::io::IOContext& io_context() const override { return context_; }
 
+  int DirectDescriptor(int64_t position, int64_t nbytes, const uint8_t* out) const {
+    return position >= cached_bytes_ && IsAligned(position, nbytes, out) && fd_ >= 0 ? direct_fd_ : -1;
+  }
+
  private:
   Status CheckOpen() const {
     return fd_ < 0 ? BugError("'" + path_ + "' is used after it was closed") : Status::OK();
@@ -180,13 +176,6 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
   int64_t ReadCached(int64_t position, int64_t nbytes, uint8_t* out) const {
     iovec piece{out, static_cast<size_t>(nbytes)};
     return std::max<int64_t>(0, preadv2(fd_, &piece, 1, position, RWF_NOWAIT));
-  }
-
-  // What is not in the page cache need not go there. 0: it must.
-  int64_t ReadAhead(int64_t position, int64_t nbytes, uint8_t* out) {
-    if (!reads_ahead_) return 0;
-    std::call_once(ahead_made_, [&] { ahead_ = AheadReader::Make(fd_, path_, pool_); });
-    return ahead_ ? ahead_->ReadAt(position, nbytes, out) : 0;
   }
 
   int64_t ReadDirect(int64_t position, int64_t nbytes, uint8_t* out) {
@@ -227,11 +216,8 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
 
   std::atomic<int> fd_;
   const std::string path_;
-  const bool drop_cache_, reads_ahead_;
+  const bool drop_cache_;
   std::atomic<bool> missed_{false};  // some of it was not in the page cache
-  std::atomic<bool> drops_{false};   // and was read through it
-  std::once_flag ahead_made_;
-  std::unique_ptr<AheadReader> ahead_;
   const int64_t cached_bytes_;
   int direct_fd_ = -1;  // around the page cache
   arrow::MemoryPool* const pool_;
@@ -242,6 +228,12 @@ class LocalReadFile final : public arrow::io::RandomAccessFile {
 };
 
 }  // namespace
+
+int DirectDescriptor(const arrow::io::RandomAccessFile& file, int64_t position, int64_t nbytes,
+                     const uint8_t* out) {
+  const auto* local = dynamic_cast<const LocalReadFile*>(&file);
+  return local == nullptr ? -1 : local->DirectDescriptor(position, nbytes, out);
+}
 
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenLocalRead(const std::string& path,
                                                                    ReadOptions options) {

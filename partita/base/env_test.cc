@@ -1,4 +1,5 @@
 #include "partita/base/env.h"
+#include "partita/base/pending_read.h"
 
 #include <arrow/buffer.h>
 #include <arrow/io/interfaces.h>
@@ -110,6 +111,24 @@ TEST_F(EnvTest, FilesThatGoAroundThePageCacheReadBack) {
       EXPECT_EQ(got, std::min(memory->size(), size - place)) << "short at the end alone";
       EXPECT_EQ(std::memcmp(memory->data(), bytes.data() + place, static_cast<size_t>(got)), 0) << page;
     }
+    // Many on their way at once; some are dropped before they came.
+    std::vector<std::unique_ptr<arrow::Buffer>> buffers;
+    std::vector<PendingRead> reads;
+    for (int64_t place = 0; place < size; place += 2 * kDirectAlignment) {
+      buffers.push_back(arrow::AllocateBuffer(3 * kDirectAlignment, kDirectAlignment).ValueOrDie());
+      reads.push_back(PendingRead::Begin(in, place, buffers.back()->size(), buffers.back()->mutable_data()));
+    }
+    for (size_t i = reads.size() - 50; i-- > 0;) {
+      const int64_t place = static_cast<int64_t>(i) * 2 * kDirectAlignment;
+      ASSERT_EQ(reads[i].Wait().ValueOrDie(), std::min(buffers[i]->size(), size - place));
+      ASSERT_EQ(std::memcmp(buffers[i]->data(), bytes.data() + place, 2 * kDirectAlignment), 0) << place;
+    }
+    reads.clear();
+    auto last = PendingRead::Begin(in, size / kDirectAlignment * kDirectAlignment, memory->size(),
+                                   memory->mutable_data());
+    EXPECT_EQ(last.Wait().ValueOrDie(), size % kDirectAlignment);
+    EXPECT_EQ(PendingRead::Begin(in, 4096 * 4096, memory->size(), memory->mutable_data()).Wait().ValueOrDie(),
+              0);
     char odd[100];
     EXPECT_EQ(in->ReadAt(2'000'001, 100, odd).ValueOrDie(), 100);
     EXPECT_EQ(std::memcmp(odd, bytes.data() + 2'000'001, 100), 0);
@@ -235,52 +254,6 @@ TEST_F(EnvTest, WhatWasInThePageCacheStaysThere) {
   read(true);
   if (CachedPages(path, size) == 0) GTEST_SKIP() << "this kernel does not tell what is cached";
   EXPECT_EQ(CachedPages(path, size), pages) << "what others have there stays";
-  close(fd);
-}
-
-TEST_F(EnvTest, LargeSourcesAreReadAheadAroundThePageCache) {
-  const int64_t size = (5 << 20) + 1234;
-  const std::string path = Path("ahead"), bytes = Pattern(size);
-  Write(path, bytes);
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  ASSERT_EQ(fsync(fd), 0);
-  const auto forget = [&] { posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); };
-  forget();
-  if (CachedPages(path, size) > 0) GTEST_SKIP() << "this file system is its own page cache";
-  // Two columns that lie behind each other, in steps of their own; and a reader that jumps.
-  for (const bool jumps : {false, true}) {
-    forget();
-    arrow::ProxyMemoryPool pool(arrow::system_memory_pool());
-    {
-      auto file = env_->OpenRead(path, {.drop_cache = true, .pool = &pool}).ValueOrDie();
-      const int64_t middle = size / 3;
-      int64_t first = 0, second = middle;
-      const auto read = [&](int64_t* at, int64_t want, int64_t end) {
-        const int64_t count = std::min(want, end - *at);
-        std::string got(static_cast<size_t>(count), 'x');
-        ASSERT_EQ(file->ReadAt(*at, count, got.data()).ValueOrDie(), count);
-        ASSERT_TRUE(got == bytes.substr(static_cast<size_t>(*at), static_cast<size_t>(count))) << *at;
-        *at += count;
-      };
-      if (!jumps) {
-        for (int64_t step = 1; first < middle || second < size; step = step * 7 % 300'007 + 1) {
-          read(&first, step, middle);
-          read(&second, 2 * step, size);
-        }
-        EXPECT_LE(pool.max_memory(), 6 << 20) << "two windows ahead of each place";
-      } else {
-        for (int64_t i = 0; i < 500; ++i) {
-          int64_t at = i * 1'000'003 % size;
-          read(&at, 3000, size);
-        }
-      }
-      char past[10];
-      EXPECT_EQ(file->ReadAt(size, 10, past).ValueOrDie(), 0);
-      EXPECT_EQ(file->ReadAt(size - 4, 10, past).ValueOrDie(), 4);
-    }
-    EXPECT_EQ(pool.bytes_allocated(), 0);
-    EXPECT_LT(CachedPages(path, size), size / 4096 / 8);
-  }
   close(fd);
 }
 

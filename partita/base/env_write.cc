@@ -21,7 +21,7 @@ namespace {
 constexpr int64_t kBufferBytes = 64 << 10;
 // A file of bounded page cache goes around it behind so many windows: then it is large, and writing it so
 // costs less processor time than taking pages and dropping them.
-constexpr int64_t kCachedWindows = 1;
+constexpr int64_t kCachedWindows = 2;
 
 class LocalOutput : public arrow::io::OutputStream {
  public:

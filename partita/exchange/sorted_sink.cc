@@ -286,7 +286,7 @@ class SortedSink final : public Sink {
 
 }  // namespace
 
-int64_t FrameBytes(int64_t hold_bytes) { return std::clamp<int64_t>(hold_bytes / 256, 16 << 10, 128 << 10); }
+int64_t FrameBytes(int64_t hold_bytes) { return std::clamp<int64_t>(hold_bytes / 256, 16 << 10, 256 << 10); }
 
 std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange) {
   if (!StoresKey(exchange)) return exchange.schema;

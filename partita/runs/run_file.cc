@@ -3,7 +3,6 @@
 #include <arrow/api.h>
 #include <arrow/io/memory.h>
 #include <arrow/ipc/api.h>
-#include <arrow/util/thread_pool.h>
 
 #include <algorithm>
 #include <cstring>
@@ -364,10 +363,6 @@ Result<std::unique_ptr<RunFileReader>> RunFileReader::Open(Env* env, const std::
   return reader;
 }
 
-FrameRead::~FrameRead() {
-  if (got_.valid()) got_.wait();
-}
-
 std::unique_ptr<RunFileReader> RunFileReader::Of(std::shared_ptr<const KeptRuns> kept) {
   auto reader = std::unique_ptr<RunFileReader>(new RunFileReader());
   reader->kept_ = std::move(kept);
@@ -396,13 +391,7 @@ Result<FrameRead> RunFileReader::Begin(const RunFrame& frame, arrow::MemoryPool*
   }
   ARROW_ASSIGN_OR_RAISE(read.pages_, PagesFor(frame, pool));
   read.size_bytes_ = read.pages_->size();
-  auto promise = std::make_shared<std::promise<Result<int64_t>>>();
-  read.got_ = promise->get_future();
-  const auto run = [promise, file = file_, pages = read.pages_, offset = frame.offset] {
-    promise->set_value(file->ReadAt(offset, pages->size(), pages->mutable_data()));
-  };
-  // A pool of threads that wait for disks, of the process.
-  if (!arrow::io::default_io_context().executor()->Spawn(run).ok()) run();
+  read.got_ = PendingRead::Begin(file_, frame.offset, read.pages_->size(), read.pages_->mutable_data());
   return read;
 }
 
@@ -413,7 +402,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunFileReader::Finish(FrameRead read
     ARROW_ASSIGN_OR_RAISE(auto found, kept_->Find(frame));
     return found.file->Finish(std::move(read), found.place, pool);
   }
-  ARROW_ASSIGN_OR_RAISE(const int64_t got, read.got_.get());
+  ARROW_ASSIGN_OR_RAISE(const int64_t got, read.got_.Wait());
   return Decode(std::move(read.pages_), got, frame, pool);
 }
 

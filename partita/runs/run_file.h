@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <future>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +14,7 @@
 
 #include "partita/base/env.h"
 #include "partita/base/error.h"
+#include "partita/base/pending_read.h"
 #include "partita/runs/row_key.h"
 
 namespace arrow {
@@ -103,7 +103,6 @@ class FrameRead {
  public:
   FrameRead(FrameRead&&) = default;
   FrameRead& operator=(FrameRead&&) = delete;
-  ~FrameRead();
   int64_t size_bytes() const { return size_bytes_; }
 
  private:
@@ -111,7 +110,7 @@ class FrameRead {
   FrameRead() = default;
   std::shared_ptr<arrow::Buffer> pages_;  // null: it stands in memory
   int64_t size_bytes_ = 0;
-  std::future<Result<int64_t>> got_;
+  PendingRead got_;  // to pages_, which go after it
 };
 
 class RunFileReader {

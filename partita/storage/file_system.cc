@@ -119,8 +119,7 @@ Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenFile(Env* env, const Fi
     return Changed(entry.location, "its modification time is another");
   }
   // Sources are read once: keep them from pushing others' pages out of the cache.
-  ARROW_ASSIGN_OR_RAISE(auto file,
-                        env->OpenRead(path, {.drop_cache = entry.size_bytes > (64 << 20), .pool = pool}));
+  ARROW_ASSIGN_OR_RAISE(auto file, env->OpenRead(path, {.drop_cache = entry.size_bytes > (64 << 20)}));
   return file;
 }
 
