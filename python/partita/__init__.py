@@ -32,6 +32,7 @@ from .ingest import BatchIterator, Shard
 from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
+from .shapes import variable_shape_tensor
 from .sources import (
     from_arrow,
     from_items,
@@ -112,5 +113,6 @@ __all__ = [
     "read_webdataset",
     "run",
     "sql",
+    "variable_shape_tensor",
     "when",
 ]

@@ -97,6 +97,11 @@ def flat(column: pa.Array[Any]) -> tuple[pa.Array[Any], list[int]]:
 
 def to_numpy(column: pa.Array[Any]) -> Any:
     """A NumPy array: a view where the type allows it. Null-free lists of one length become further dimensions."""
+    if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name == "arrow.variable_shape_tensor":
+        from .worker import shapes  # NumPy is loaded when it is needed
+
+        if shapes.is_tensor(column.type):
+            return shapes.to_arrays(column)
     values, shape = flat(column)
     if len(shape) > 1 and values.null_count == 0 and not pa.types.is_nested(values.type):
         return values.to_numpy(zero_copy_only=False).reshape(shape)

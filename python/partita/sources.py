@@ -436,7 +436,8 @@ def from_numpy(
 ) -> Dataset:
     """Rows from arrays, whose first dimension are the rows; further dimensions become fixed-size lists.
 
-    Contiguous arrays of numbers are not copied.
+    Contiguous arrays of numbers are not copied. A list of arrays of different shapes becomes a column of
+    `pt.variable_shape_tensor`.
 
     Args:
         columns: Name of each column to its array, or one array, whose column is called `data`: NumPy's, or of what

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from .batches import convert, flat, to_numpy
 from .errors import UserError
+from .worker import shapes
 
 
 def _torch() -> Any:
@@ -55,6 +56,8 @@ def jax_converter(
     jax = _jax()
 
     def one(name: str, column: pa.Array[Any]) -> Any:
+        if shapes.is_tensor(column.type):
+            return [None if row is None else jax.device_put(row, device) for row in shapes.to_arrays(column)]
         values, shape = flat(column)
         if values.null_count or not (_is_number(values.type) or pa.types.is_boolean(values.type)):
             return column.to_pylist()
@@ -81,6 +84,9 @@ def _jax() -> Any:
 def to_tensor(column: pa.Array[Any]) -> Any:
     """A torch tensor; a list of Python values of a column that has nulls or holds other than numbers."""
     torch = _torch()
+    if shapes.is_tensor(column.type):
+        rows = shapes.to_arrays(column)
+        return [None if row is None else torch.from_numpy(row) for row in rows]
     values, shape = flat(column)
     if values.null_count == 0 and _is_number(values.type):
         if not len(values):
@@ -95,6 +101,8 @@ def of_tensor(name: str, value: Any) -> pa.Array[Any]:
     """A column of what speaks DLPack or is like an array, the first dimension being rows; without a copy where it is
     contiguous and in the memory of the processor.
     """
+    if isinstance(value, list | tuple) and shapes.are_arrays(value) and len({row.shape for row in value}) > 1:
+        return shapes.of_arrays(value, None)
     if not isinstance(value, np.ndarray):
         try:
             value = np.from_dlpack(value) if hasattr(value, "__dlpack__") else np.asarray(value)

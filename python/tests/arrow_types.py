@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from partita.worker.shapes import of_arrays
+
+import partita as pt
 
 Values = Callable[[random.Random, int], "pa.Array[Any]"]
 
@@ -92,6 +95,12 @@ def intervals(rng: random.Random, rows: int) -> pa.Array[Any]:
     return pa.array([rng.choice([None, (1, rng.randint(0, 9), 3)]) for _ in range(rows)], pa.month_day_nano_interval())
 
 
+def tensors(rng: random.Random, rows: int) -> pa.Array[Any]:
+    shapes = [None if rng.random() < 0.2 else (rng.randint(0, 3), rng.randint(1, 3)) for _ in range(rows)]
+    made = [None if shape is None else np.full(shape, rng.randint(0, 9), np.int16) for shape in shapes]
+    return of_arrays(made, pt.variable_shape_tensor("int16", 2))
+
+
 def union(mode: str) -> Values:
     def make(rng: random.Random, rows: int) -> pa.Array[Any]:
         codes = [rng.randint(0, 1) for _ in range(rows)]
@@ -149,6 +158,7 @@ TYPES: dict[str, Values] = {
     "runs of lists": runs(pa.int32(), listed(pa.list_(pa.string_view()), VIEWS)),
     "json": extension(pa.json_(), texts(pa.string())),
     "opaque": extension(pa.opaque(pa.string_view(), "a", "b"), VIEWS),
+    "tensors": tensors,
     "sparse union": union("sparse"),
     "dense union": union("dense"),
 }

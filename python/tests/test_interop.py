@@ -85,6 +85,37 @@ def test_tensors_become_a_further_dimension() -> None:
     assert [b["t"].tolist() for b in sliced] == [values.reshape(6, 4)[:4].tolist(), values.reshape(6, 4)[4:].tolist()]
 
 
+def test_tensors_of_any_shapes_both_ways() -> None:
+    shapes = [(1, 2, 3), (2, 2, 3), (0, 4, 3)]
+    pictures = [np.arange(np.prod(shape), dtype=np.uint8).reshape(shape) for shape in shapes]
+    ds = pt.from_numpy({"picture": pictures, "label": np.arange(3)})
+    assert ds.schema().field("picture").type == pt.variable_shape_tensor("uint8", 3)
+    ds.random_shuffle(seed=3).write_parquet("pictures")
+    stored = pt.read_parquet("pictures")
+    assert stored.schema().field("picture").type == pt.variable_shape_tensor("uint8", 3)
+    for rows in (ds, stored, stored.filter("label < 3")):
+        (batch,) = rows.iter_batches(batch_format="numpy")
+        for label, found in zip(batch["label"], batch["picture"], strict=True):
+            assert np.array_equal(found, pictures[label])
+            assert found.shape == pictures[label].shape
+    halves = stored.map_batches(
+        lambda batch: {"picture": [p[:, ::2] for p in batch["picture"]]},
+        schema={"picture": pt.variable_shape_tensor("float32", 3)},
+    )
+    found_shapes = [p.shape for batch in halves.iter_batches(batch_format="numpy") for p in batch["picture"]]
+    assert sorted(found_shapes) == sorted(p[:, ::2].shape for p in pictures)
+    # Without a schema: where the first rows show that shapes differ.
+    assert stored.map_batches(lambda batch: batch).schema() == stored.select("picture", "label").schema()
+    with pytest.raises(pt.UserError, match="tensor of 3 dimensions"):
+        stored.map_batches(
+            lambda batch: {"picture": [p[0] if len(p) else p for p in batch["picture"]]},
+            schema={"picture": pt.variable_shape_tensor("uint8", 3)},
+        ).to_arrow()
+    for wrong in (("uint9", 2), ("uint8", 0)):
+        with pytest.raises(pt.UserError):
+            pt.variable_shape_tensor(*wrong)
+
+
 def test_memory_is_kept_as_long_as_the_dataset_and_no_longer() -> None:
     class Rows:
         """Lends its rows, as another library would."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from . import shapes
 from .errors import WrongReturnError
 
 FORMATS = ("numpy", "arrow", "pandas", "polars", "torch", "jax")
@@ -62,6 +63,8 @@ def given(batch: pa.RecordBatch, batch_format: str, region: Region) -> tuple[Any
 def to_numpy(column: pa.Array[Any], region: Region) -> tuple[np.ndarray[Any, Any], bool]:
     """A NumPy array, and whether it is the column's own memory. Null-free lists of one length become a dimension."""
     kind = column.type
+    if shapes.is_tensor(kind):
+        return shapes.to_arrays(column), False
     if isinstance(kind, pa.FixedShapeTensorType) and column.null_count == 0:
         values, is_view = to_numpy(_flat(column.storage), region)
         ndarray = values.reshape(len(column), *kind.shape)
@@ -127,6 +130,9 @@ def _to_polars(batch: pa.RecordBatch) -> Any:
     import polars
 
     try:
+        if any(shapes.is_tensor(column.type) for column in batch.columns):
+            columns = [column.storage if shapes.is_tensor(column.type) else column for column in batch.columns]
+            batch = pa.RecordBatch.from_arrays(columns, batch.schema.names)  # it could not give them back
         if any(_is_slice(column) for column in batch.columns):
             batch = pa.concat_batches([batch.slice(0, 0), batch])  # it takes slices of some types for the whole
         return polars.from_arrow(batch)
@@ -137,9 +143,8 @@ def _to_polars(batch: pa.RecordBatch) -> Any:
 
 
 def _is_slice(column: Any) -> bool:
-    if pa.types.is_fixed_size_list(column.type):
-        return column.offset > 0 or len(column.values) > len(column) * column.type.list_size
-    return column.offset > 0
+    longer = pa.types.is_fixed_size_list(column.type) and len(column.values) > len(column) * column.type.list_size
+    return bool(longer or column.offset > 0)
 
 
 def _flat(column: Any) -> Any:
@@ -264,6 +269,8 @@ def _made(value: Any, kind: pa.DataType | None) -> Any:
         return value
     if isinstance(value, pa.ChunkedArray):
         return value.combine_chunks() if value.num_chunks != 1 else value.chunk(0)
+    if shapes.is_tensor(kind) and isinstance(value, np.ndarray | list) and not shapes.are_structs(value):
+        return shapes.of_arrays(value, kind)
     module = type(value).__module__.partition(".")[0]
     if module == "torch":
         value = value.detach().cpu().numpy()
@@ -281,7 +288,9 @@ def _made(value: Any, kind: pa.DataType | None) -> Any:
         return _of_ndarray(value, kind)
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
         values = list(value)
-        if values and isinstance(values[0], np.ndarray) and values[0].ndim > 1:
+        if shapes.are_arrays(values):
+            if len({None if row is None else row.shape for row in values}) > 1:
+                return shapes.of_arrays(values, None)
             return _of_ndarray(np.stack(values), kind)
         return pa.array(values, type=_storage(kind))
     raise WrongReturnError(f"a column must be an array or a list, not {type(value).__name__}")
@@ -305,6 +314,8 @@ def _of_ndarray(value: np.ndarray[Any, Any], kind: pa.DataType | None) -> Any:
         # Not pa.array: it would load pandas, where that is installed, to see whether this is a Series.
         plain = np.ascontiguousarray(value)
         return pa.Array.from_buffers(pa.from_numpy_dtype(plain.dtype), len(plain), [None, pa.py_buffer(plain)])
+    if value.dtype == object and shapes.are_arrays(value):
+        return _made(list(value), kind)
     if value.dtype == object or value.dtype.kind in "OUSV":
         return pa.array(list(value), type=_storage(kind)) if value.dtype.kind != "U" else pa.array(value.tolist())
     is_text_time = value.dtype.kind in "mM"
