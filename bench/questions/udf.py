@@ -21,8 +21,8 @@ QUESTIONS = {
 REPETITIONS = 3
 ROWS, FILES = 5_000_000, 16
 DOUBLE_ROWS = 40_000_000  # of 256 bytes
-PEERS = ("dask", "daft", "ray")
-VENV = {"daft": "daft"}
+PEERS = ("dask", "daft", "datasets", "ray")
+VENV = {"daft": "daft", "datasets": "ingest"}
 LIMIT = (2 << 30) + (256 << 20)
 
 
@@ -59,6 +59,8 @@ class Bench:
 
         def prepare() -> None:
             paths.empty(out).rmdir()
+            for more in (".cache", ".tmp"):  # of datasets and of Dask
+                paths.empty(out.with_name(out.name + more)).rmdir()
             subprocess.run(["sync"], check=True)
 
         def checked(run: Run) -> None:
@@ -92,7 +94,8 @@ class Bench:
 def contenders_of(figure: str, bench: Bench, source: pathlib.Path) -> list[Contender]:
     if figure == "rate":
         limit = bench.peer("loop", "loop", source, is_limit=True, note="NumPy and pyarrow in two processes, no engine")
-        return [bench.ours("partita", "udf.yaml", source), limit, *(bench.peer(name, name, source) for name in PEERS)]
+        peers = [name for name in PEERS if paths.is_installed(VENV.get(name, "peers"))]
+        return [bench.ours("partita", "udf.yaml", source), limit, *(bench.peer(name, name, source) for name in peers)]
     if figure == "model":
         few = make_tensors(FILES * 1024)  # a batch a file: nothing but the start
         found = []
@@ -152,8 +155,8 @@ def main(arguments: argparse.Namespace) -> int:
     report.say("Peers without imports and cluster start; the loop with its processes' start, Partita with everything.")
     for line in findings(figure, seconds, rows):
         report.say(f"\n{line}")
-    if figure == "rate":
-        report.say("\nNot run: Hugging Face `datasets` (in none of the benchmark's environments).")
+    if figure == "rate" and not paths.is_installed("ingest"):
+        report.say("\nNot run: Hugging Face `datasets` (bench/setup.sh ingest).")
     report.write(arguments.tag)
     paths.clean(work)
     return 0
