@@ -31,7 +31,7 @@ struct Process {
   int pid = 0;  // 0: not spawned yet; -1: reaped
   Descriptor socket, log;
   int users = 0;
-  bool leaving = false;
+  bool lingers = false, leaving = false;
   Clock::time_point since;  // when its last user went, or it was asked to leave
   std::vector<std::string> lines;
   std::string rest;
@@ -65,19 +65,21 @@ class Books : public std::enable_shared_from_this<Books> {
   Books() : owner_(OwnPid()) {}
   int owner() const { return owner_; }
 
-  Result<std::shared_ptr<Process>> Take(const std::vector<std::string>& command) {
+  Result<std::shared_ptr<Process>> Take(const std::vector<std::string>& command, bool lingers) {
     std::unique_lock lock(mutex_);
     std::string key = OwnSurroundings();
     for (const std::string& word : command) key += '\0' + word;
     for (const auto& process : processes_) {
       if (process->key != key || process->leaving || !Lives(process.get())) continue;
       ++process->users;
+      process->lingers = lingers;
       return process;
     }
     auto process = std::make_shared<Process>();
     process->key = std::move(key);
     process->command = command;
     process->users = 1;
+    process->lingers = lingers;
     processes_.push_back(process);
     if (!std::exchange(has_keeper_, true)) {
       std::thread([self = shared_from_this()] { self->Keep(); }).detach();
@@ -89,10 +91,13 @@ class Books : public std::enable_shared_from_this<Books> {
   }
 
   void Leave(Process* process) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     --process->users;
     process->since = Clock::now();
     changed_.notify_all();
+    if (process->users > 0 || process->lingers) return;
+    AskToLeave(process);
+    while (!Reaped(process) && Clock::now() - process->since < kPatience) changed_.wait_for(lock, kEndLook);
   }
 
   Status Fork(Process* process, const Descriptor& socket, const Descriptor& log) {
@@ -222,9 +227,9 @@ class User final : public BaseProcess {
 
 }  // namespace
 
-Result<std::shared_ptr<BaseProcess>> TakeBaseProcess(const std::vector<std::string>& command) {
+Result<std::shared_ptr<BaseProcess>> TakeBaseProcess(const std::vector<std::string>& command, bool lingers) {
   auto books = OwnBooks();
-  ARROW_ASSIGN_OR_RAISE(auto process, books->Take(command));
+  ARROW_ASSIGN_OR_RAISE(auto process, books->Take(command, lingers));
   return std::make_shared<User>(std::move(books), std::move(process));
 }
 

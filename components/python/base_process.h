@@ -2,7 +2,8 @@
 // (fork_server.h) of each step from itself, so that imports are paid for once, in time and in memory. All
 // steps and runs of this process share it that want the same interpreter in the same environment.
 //
-// It ends some seconds after its last user; with this process, however that ends. Private to this room.
+// It ends with its last user, or some seconds later; with this process, however that ends. Private to this
+// room.
 #pragma once
 
 #include <memory>
@@ -23,7 +24,8 @@ class BaseProcess {
   virtual std::vector<std::string> Printed() = 0;
 };
 
-// The one that `command` starts, or has started here, in this environment and working folder.
-Result<std::shared_ptr<BaseProcess>> TakeBaseProcess(const std::vector<std::string>& command);
+// The one that `command` starts, or has started here, in this environment and working folder. `lingers`:
+// there may be further runs soon.
+Result<std::shared_ptr<BaseProcess>> TakeBaseProcess(const std::vector<std::string>& command, bool lingers);
 
 }  // namespace partita

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "components/python/python_command.h"
 #include "partita/base/env.h"
 #include "partita/base/json.h"
 
@@ -17,7 +18,9 @@ constexpr double kNanosPerSecond = 1e9;
 }  // namespace
 
 Status ForkServer::Start() {
-  ARROW_ASSIGN_OR_RAISE(auto base, TakeBaseProcess(command_));
+  // A program in Python may run many pipelines; `partita run` runs one, and leaves nothing behind.
+  const bool lingers = !GetPythonRuntime().executable.empty();
+  ARROW_ASSIGN_OR_RAISE(auto base, TakeBaseProcess(command_, lingers));
   ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
   ARROW_ASSIGN_OR_RAISE(auto log, PipePair());
   ARROW_RETURN_NOT_OK(base->Fork(pair.second, log.second));

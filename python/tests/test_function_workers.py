@@ -134,6 +134,8 @@ def test_a_base_process_that_is_killed_is_replaced_and_a_forked_child_has_its_ow
         import signal
         (base,) = set(run()["base"])
         os.kill(base, signal.SIGKILL)
+        while pathlib.Path(f"/proc/{base}").exists():  # until it is reaped
+            time.sleep(0.01)
         (other,) = set(run()["base"])
         assert other != base
         child = os.fork()
