@@ -88,7 +88,10 @@ void ForkServer::ReadLog() {
     for (size_t end; (end = log_rest_.find('\n')) != std::string::npos; log_rest_.erase(0, end + 1)) {
       TellLine(log_rest_.substr(0, end));
     }
-    if (log_rest_.size() > kLongestLine) TellLine(std::exchange(log_rest_, ""));
+    if (log_rest_.size() > kLongestLine) {
+      TellLine(log_rest_);
+      log_rest_.clear();
+    }
   }
 }
 
