@@ -79,8 +79,9 @@ StepSpec WriteParquet() {
                       {.name = "dictionary",
                        .type = kBool,
                        .default_json = "true",
-                       .doc = "Whether repeated values are dictionary-encoded; fat values and fixed-size "
-                              "lists of floats never are."},
+                       .doc = "Whether repeated values are dictionary-encoded; fat values, fixed-size "
+                              "lists of floats and columns in whose first rows hardly a value comes twice "
+                              "never are."},
                       {.name = "statistics",
                        .type = kBool,
                        .default_json = "true",

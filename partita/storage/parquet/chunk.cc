@@ -10,6 +10,7 @@
 
 #include "partita/base/units.h"
 #include "partita/storage/parquet/file.h"
+#include "partita/storage/parquet/repeats.h"
 #include "partita/storage/parquet/runs.h"
 
 namespace partita {
@@ -148,7 +149,8 @@ std::unique_ptr<parquet::PageWriter> ChunkWriter::OpenPages() {
 // After a page of our own the dictionary of the chunk is written: later values are plain.
 parquet::ColumnWriter* ChunkWriter::Encoder() {
   if (!encoder_) {
-    const auto& properties = totals_.own_pages ? settings_->plain_properties : settings_->properties;
+    const bool plain = totals_.own_pages || !may_repeat_;
+    const auto& properties = plain ? settings_->plain_properties : settings_->properties;
     encoder_ = parquet::ColumnWriter::Make(metadata_, OpenPages(), properties.get());
   }
   return encoder_.get();
@@ -164,6 +166,10 @@ Status ChunkWriter::WriteArrow(const int16_t* def_levels, const int16_t* rep_lev
                                const arrow::Array& leaf, parquet::ArrowWriteContext* ctx,
                                bool leaf_nullable) {
   BEGIN_PARQUET_CATCH_EXCEPTIONS
+  // What stands behind nulls of nested columns follows from no row.
+  const bool is_flat = descr()->path()->ToDotVector().size() == 1;
+  if (!by_arrow_ && is_flat && settings_->properties->dictionary_enabled(descr()->path()))
+    may_repeat_ = MayRepeat(leaf);
   by_arrow_ = true;
   if (list_page_ && list_page_->lists() > 0) ARROW_RETURN_NOT_OK(WriteListPage());
   const bool flat_bytes = type() == parquet::Type::BYTE_ARRAY && descr()->max_repetition_level() == 0;

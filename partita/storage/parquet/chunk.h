@@ -114,6 +114,7 @@ class ChunkWriter final : public parquet::ColumnWriter {
   std::unique_ptr<parquet::PageWriter> own_pages_;
   std::unique_ptr<TensorPage> list_page_;
   bool by_arrow_ = false;
+  bool may_repeat_ = true;  // as the first unit of rows tells
 };
 
 }  // namespace partita

@@ -71,6 +71,33 @@ TEST_F(ParquetTest, BytesDoNotDependOnDictionaries) {
   EXPECT_EQ(Inspect(Path("a.parquet")).schema->field(0)->type()->id(), arrow::Type::DICTIONARY);
 }
 
+// Of keys that are all different no dictionary is begun; of those that meet now and then it is.
+TEST_F(ParquetTest, OnlyWhatRepeatsHasADictionary) {
+  constexpr int64_t kRows = 20'000;
+  std::mt19937_64 random(8);
+  const auto number = [](int64_t i) { return i * 7919 % 1'000'003; };
+  arrow::ArrayVector columns = {Ints(kRows, number),
+                                Ints(kRows, [&](int64_t) { return static_cast<int64_t>(random() % 50'000); }),
+                                Strings(kRows, [&](int64_t i) { return "t" + std::to_string(number(i)); }),
+                                Strings(kRows, [](int64_t i) -> std::string {
+                                  return i % 5 == 0 ? "\x01null" : "t" + std::to_string(i % 300);
+                                })};
+  const auto schema =
+      arrow::schema({arrow::field("all", columns[0]->type()), arrow::field("some", columns[1]->type()),
+                     arrow::field("texts", arrow::utf8()), arrow::field("labels", arrow::utf8())});
+  const auto rows = arrow::RecordBatch::Make(schema, kRows, columns);
+  WriteBatches(Path("a.parquet"), {rows});
+  const auto reader = parquet::ParquetFileReader::OpenFile(Path("a.parquet"));
+  const auto group = reader->metadata()->RowGroup(0);
+  const std::vector<bool> expected = {false, true, false, true};
+  for (int c = 0; c < 4; ++c)
+    EXPECT_EQ(group->ColumnChunk(c)->has_dictionary_page(), expected[static_cast<size_t>(c)]) << c;
+  WriteBatches(Path("b.parquet"), Cut(rows, 3, 900));
+  EXPECT_TRUE(Bytes(Path("a.parquet")) == Bytes(Path("b.parquet")));
+  const auto read = TableOf(ValueOf(ReadAll(Request(Path("a.parquet"), schema))), schema);
+  EXPECT_TRUE(read->Equals(*TableOf({rows}, schema)));
+}
+
 TEST_F(ParquetTest, BytesDoNotDependOnTheBudget) {
   const auto rows = MixedRows(60'000, 2, 1 << 20);
   WriteBatches(Path("large.parquet"), {rows});
