@@ -261,7 +261,7 @@ TEST_F(GroupSinkTest, GroupsDoNotDependOnMemory) {
     int whole_runs = 0, refusals = 0;
     for (uint64_t seed = 0; seed < 16; ++seed) {
       SCOPED_TRACE(std::to_string(groups) + " groups, seed " + std::to_string(seed));
-      const auto limit = static_cast<int64_t>(768 * 1024 + seed % 8 * 1024 * 1024);
+      const auto limit = static_cast<int64_t>(640 * 1024 + seed % 8 * 1024 * 1024);
       const int64_t hold = seed % 3 == 0 ? 200'000 : 64 * kMiB;
       const auto found = RoundTrip(rows, limit, hold, seed, &refusals);
       if (!found) continue;
