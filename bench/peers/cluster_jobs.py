@@ -76,13 +76,14 @@ def limits_of_dask(client, calls: int, held: int) -> dict:
     before_s, _ = client.run_on_scheduler(of_scheduler)
     began, cpu = time.perf_counter(), time.process_time()
     waiting = distributed.as_completed()
-    for i in range(calls):
-        waiting.add(client.submit(run, ((0, i),), (), key=("a > b", i), pure=False))
-        if i % 32 == 31 and i > 64:
-            for _ in range(32):
-                next(waiting).result()
-    for future in waiting:
-        future.result()
+    done = sent = 0
+    while done < calls:
+        while sent < min(calls, done + 64):
+            waiting.add(client.submit(run, ((0, sent),), (), key=("a > b", sent), pure=False))
+            sent += 1
+        ended = waiting.next_batch()
+        client.gather(ended)
+        done += len(ended)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     after_s, scheduler_before = client.run_on_scheduler(of_scheduler)
     before = memory_bytes()

@@ -21,7 +21,7 @@ SLOT_BYTES_S = 100e6  # of one task at work
 PARTITION_BYTES = 128 << 20
 DRIVER_S, DRIVER_BYTES, LOG_BYTES = 19e-6, 540, 339  # a task
 MOST_TASKS = 24_000_000  # that a commit log can hold
-FAN_IN = 128  # of a merge
+FAN_IN = 512  # of a merge
 NODES = (10, 100, 1_000, 10_000)
 DATA = {"1 TB": 1e12, "10 TB": 1e13, "100 TB": 1e14, "1 PB": 1e15, "10 PB": 1e16}
 
@@ -40,8 +40,10 @@ def main(arguments: argparse.Namespace) -> int:
         assert run.report, run.note
         found[kind] = run.report
     report.data["measured"] = found
+    for figures in found.values():  # a busy machine slows the clock, not the work
+        figures["most_s"] = 1e6 / max(figures["driver_us"], figures["scheduler_us"])
     rows = [
-        [kind.capitalize(), number(f["calls_s"], 0), number(f["driver_us"], 0), number(f["scheduler_us"], 0),
+        [kind.capitalize(), number(f["most_s"], 0), number(f["driver_us"], 0), number(f["scheduler_us"], 0),
          number(f["driver_bytes"], 0), number(f["scheduler_bytes"], 0)]
         for kind, f in found.items()
     ]  # fmt: skip
@@ -54,7 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
         "scheduler",
     ]
     report.say("\n" + table(header, rows) + "\n")
-    lowest = min(f["calls_s"] for f in found.values())
+    lowest = min(figures["most_s"] for figures in found.values())
     report.say(
         f"\n## A sort of so many bytes on so many nodes, with {lowest:,.0f} submissions a second\n\n"
         + model(lowest)
@@ -63,7 +65,7 @@ def main(arguments: argparse.Namespace) -> int:
     report.say(
         f"Each node runs {SLOTS_A_NODE} tasks at once, each of which moves {SLOT_BYTES_S / 1e6:.0f} MB/s; a task is one partition of the "
         "size told, at least 128 MiB and large enough that a run has at most 24 million tasks. Tasks/s: that the nodes ask for. "
-        "Batch: tasks a submission, so that the engine keeps up. Driver: share of one processor, and its memory with the commit log."
+        "Batch: tasks a submission, so that the engine keeps up (half of what its busiest process could do). Driver: share of one processor, and its memory with the commit log."
     )
     report.write(arguments.tag)
     paths.clean(work)
@@ -95,7 +97,7 @@ def model(calls_s: float) -> str:
                     f"{100 * wanted * DRIVER_S:,.1f} %",
                     f"{tasks * (DRIVER_BYTES + LOG_BYTES) / 2**30:,.1f} GiB",
                     str(passes),
-                    f"{hours:,.1f} h",
+                    f"{hours:,.2f} h",
                 ]
             )
     header = [

@@ -22,7 +22,11 @@ TASKS = 160  # of 100 ms: 32 s of one node
 def main(arguments: argparse.Namespace) -> int:
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "engines")
     count = max(40, round(TASKS * arguments.scale))
-    parameters = {"tasks": f"{count} of 100 ms of CPU", "nodes": "2 of half a processor each", "rounds": arguments.repeat}
+    parameters = {
+        "tasks": f"{count} of 100 ms of CPU",
+        "nodes": "2 of half a processor each",
+        "rounds": arguments.repeat,
+    }
     report = Report("engines-slow", QUESTION, parameters)
     for kind in (kind for kind in arguments.clusters.split(",") if kind != "daft"):
         for job, words in JOBS.items():
