@@ -1,6 +1,6 @@
 """What does the driver of an engine cost a task? Runs a plan of N tasks on an engine that does nothing and says it did.
 
-PYTHONPATH=<build>/python .venv/bin/python bench/engine_driver.py 100000
+PYTHONPATH=<build>/python .venv/bin/python bench/engine_driver.py TASKS [SLOTS]
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from partita.engines.contract import Ended, Event, Setup, Submission
 
 import partita as pt
 
-SLOTS = 64
 ROWS = 5
 
 
@@ -25,7 +24,8 @@ class Nothing:
 
     name = "nothing"
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int) -> None:
+        self.most = slots
         self.waiting: list[Submission] = []
         self.submissions = 0
         self.described_bytes = 0
@@ -34,7 +34,7 @@ class Nothing:
         pass
 
     def slots(self) -> int:
-        return SLOTS
+        return self.most
 
     def share(self, exchange: int, description: bytes) -> None:
         self.described_bytes += len(description)
@@ -61,8 +61,8 @@ def report(stage: int, partition: int) -> bytes:
     return json.dumps({"end": end, "counted": counted}).encode()
 
 
-def main(tasks: int) -> None:
-    engine = Nothing()
+def main(tasks: int, slots: int) -> None:
+    engine = Nothing(slots)
     driver.open_engine = lambda name: engine  # type: ignore[assignment]
     ds = pt.range(tasks, rows_per_partition=1).random_shuffle(seed=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,4 +83,4 @@ def peak_kib() -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    main(*(int(word) for word in (*sys.argv[1:], *("100000", "64")[len(sys.argv) - 1 :])))

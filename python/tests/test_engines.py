@@ -178,6 +178,14 @@ def test_small_tasks_go_in_batches(use):
     assert len(engine.submitted) < 200
 
 
+def test_many_slots_take_larger_batches(use, monkeypatch):
+    """So that an engine is asked for no more submissions a second than it can carry."""
+    monkeypatch.setattr(driver, "SUBMISSIONS_A_SECOND", 0.25)  # two slots are many
+    engine = use(Threads())
+    assert pt.range(1000, rows_per_partition=1).write_jsonl("out", engine="ray").stats.tasks_done == 1000
+    assert driver.BATCH_MOST < max(len(s.tasks) for s in engine.submitted) <= 8 * driver.BATCH_MOST
+
+
 def test_workers_may_come_and_go(ds, use):
     late: list[Worker] = []
 

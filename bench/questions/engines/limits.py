@@ -13,7 +13,7 @@ from results import Report, number, table
 from .cluster import make_cluster, run_program
 
 QUESTION = "What does an engine's own call, task and reference cost, and where does it end between 10 and 10,000 nodes, 1 TB and 10 PB?"
-CALLS, HELD = 20_000, 50_000
+CALLS, HELD = 5_000, 10_000
 
 # Of the model. What the driver costs is of bench/engine_driver.py, the log of bench/run.py scale (docs/scale.md).
 SLOTS_A_NODE = 16

@@ -27,6 +27,8 @@ from .contract import PROTOCOL, Ended, Engine, Event, Lost, Setup, Submission, T
 WAIT_SECONDS = 0.05  # between looks at the clock, at signals and at the progress
 BATCH_SECONDS = 1.0  # of work in a submission of small tasks
 BATCH_MOST = 64
+SUBMISSIONS_A_SECOND = 200  # on clusters of many slots batches grow, so that the engine is not asked for more
+UNDER_WAY_MOST = 1_000_000  # tasks; what is known of each is in this process's memory
 COPY_AFTER_SECONDS = 2.0  # no copy of what is younger
 COPY_AFTER_MEDIANS = 3.0
 COPY_KNOWN = 3  # … once so many of its stage have ended
@@ -226,7 +228,7 @@ class _Driver:
     # -- what the engine does ----
 
     def _fit(self) -> None:
-        """As many tasks are asked for as fill every slot with a batch."""
+        """As many tasks are asked for as fill every slot with a batch, again and again."""
         slots = self._engine.slots()
         now = time.monotonic()
         if slots > 0:
@@ -236,18 +238,20 @@ class _Driver:
                 f"the engine {self._engine.name} has had no worker for {NO_WORKER_SECONDS:.0f} seconds",
                 hint="look at the cluster; the same command resumes",
             )
-        batch = max((self._batch(stage) for stage in self._stages if stage.seconds), default=1)
-        capacity = max(1, slots * batch)
+        batch = max((self._batch(stage, slots) for stage in self._stages if stage.seconds), default=1)
+        # Thrice: what runs and twice as much that waits, so that `_submit` may cut full batches of it.
+        capacity = max(1, slots, min(3 * slots * batch, UNDER_WAY_MOST))
         if capacity != self._capacity:
             self._capacity = capacity
             self._carry(self._driven.capacity(capacity))
 
     @staticmethod
-    def _batch(stage: _Stage) -> int:
+    def _batch(stage: _Stage, slots: int) -> int:
         seconds = stage.median()
         if seconds is None:
             return 1
-        return max(1, min(BATCH_MOST, int(BATCH_SECONDS / max(seconds, 1e-4))))
+        longer = max(1.0, slots / SUBMISSIONS_A_SECOND)  # all slots ask for a submission in a batch's time
+        return max(1, min(int(BATCH_MOST * longer), int(BATCH_SECONDS * longer / max(seconds, 1e-4))))
 
     def _submit(self) -> None:
         slots = self._engine.slots()
@@ -255,7 +259,7 @@ class _Driver:
         for stage in reversed(self._stages):  # later stages drain what earlier ones made
             while free > 0 and stage.waiting:
                 # Ever smaller shares of what is left, so that all end together.
-                count = min(self._batch(stage), math.ceil(len(stage.waiting) / (2 * slots)))
+                count = min(self._batch(stage, slots), math.ceil(len(stage.waiting) / (2 * slots)))
                 tasks = tuple(stage.waiting.popleft() for _ in range(count))
                 self._start(stage, tasks)
                 free -= 1
