@@ -49,7 +49,7 @@ def main(arguments: argparse.Namespace) -> int:
     ]  # fmt: skip
     header = [
         "",
-        "calls/s",
+        "calls/s at most",
         "CPU of the driver, µs a call",
         "of the scheduler",
         "driver, bytes a reference",
