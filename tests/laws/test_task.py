@@ -35,7 +35,9 @@ def last_record(workspace):
     return max(records, key=lambda record: record["stats"]["started_us"])
 
 
-@pytest.mark.parametrize("name", ["filter", "several_sinks", "webdataset", "csv", "exact_shards", "limit", "broadcast_and_zip"])
+@pytest.mark.parametrize(
+    "name", ["filter", "several_sinks", "webdataset", "csv", "exact_shards", "limit", "broadcast_and_zip"]
+)
 def test_each_task_alone_makes_the_bytes_of_the_engine(tasks, name):
     write_inputs(tasks, 2000)
     tasks.write("p.yaml", PIPELINES[name])
