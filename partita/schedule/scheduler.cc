@@ -65,6 +65,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
     Fail(Status::Cancelled("the run was cancelled"), &out);
     return out;
   }
+  if (event.kind == Kind::kOutputsLost) TakeBack(event.tasks, &out);
   if (event.kind == Kind::kCapacity) options_.max_running_tasks = std::max(1, event.max_running);
   if (event.kind == Kind::kTaskCommitted || event.kind == Kind::kTaskFailed ||
       event.kind == Kind::kTaskPreempted) {
@@ -77,7 +78,7 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
       state = TaskState::kDone;
       ++stage.done;
       ++done_;
-      Count(event.task, event.rows, event.bytes);
+      if (counted_.erase(event.task) == 0) Count(event.task, event.rows, event.bytes);
       OpenStages();
       SkipUnneeded(&out);
     } else if (event.kind == Kind::kTaskPreempted && state == TaskState::kRunning) {
@@ -193,6 +194,48 @@ void Scheduler::OpenStages() {
       stage.partitions = ExchangePartitions(graph_.exchanges[static_cast<size_t>(read)], rows, bytes);
       stage.state.resize(static_cast<size_t>(stage.partitions));
       stage.ready = true;
+    }
+  }
+}
+
+bool Scheduler::ReadersDone(int exchange) const {
+  for (size_t s = 0; s < stages_.size(); ++s) {
+    if (graph_.stages[s].Reads(exchange) && !StageComplete(static_cast<int>(s))) return false;
+  }
+  return true;
+}
+
+// Later stages first: what they must do again needs the earlier ones' outputs.
+void Scheduler::TakeBack(const std::vector<TaskId>& lost, std::vector<Instruction>* out) {
+  std::vector<TaskId> tasks = lost;
+  std::sort(tasks.begin(), tasks.end(), std::greater<>());
+  for (const TaskId& task : tasks) {
+    auto& stage = stages_[static_cast<size_t>(task.stage)];
+    if (!IsDone(task)) continue;
+    const auto& outputs = graph_.stages[static_cast<size_t>(task.stage)].outputs;
+    if (std::all_of(outputs.begin(), outputs.end(),
+                    [&](const auto& output) { return !output.exchange || ReadersDone(output.target); }))
+      continue;
+    stage.state[static_cast<size_t>(task.partition)] = TaskState::kPending;
+    --stage.done;
+    --done_;
+    stage.again.push(task.partition);
+    counted_.insert(task);
+    out->push_back({Instruction::Kind::kRedoTask, task, 0, {}});
+    for (const auto& output : outputs) {
+      if (output.exchange) Close(output.target, out);
+    }
+  }
+}
+
+// No task reads an exchange until it is whole again; OpenStages says when.
+void Scheduler::Close(int exchange, std::vector<Instruction>* out) {
+  for (size_t s = 0; s < stages_.size(); ++s) {
+    if (!graph_.stages[s].Reads(exchange) || !stages_[s].ready) continue;
+    stages_[s].ready = false;
+    for (size_t p = 0; p < stages_[s].state.size(); ++p) {
+      if (stages_[s].state[p] == TaskState::kRunning)
+        out->push_back({Instruction::Kind::kRecallTask, {static_cast<int>(s), static_cast<int64_t>(p)}, 0, {}});
     }
   }
 }

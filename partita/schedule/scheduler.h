@@ -6,10 +6,12 @@
 // State is O(partitions). Each Step costs O(instructions) amortised.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <queue>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +38,11 @@ struct StageGraph {
     std::vector<Output> outputs;
     int also_reads = -1;  // a join: the exchange of its right side, `reads_exchange` being the left one
     std::vector<int> tables = {};  // exchanges that must be complete before it starts; no cut follows from them
+
+    bool Reads(int exchange) const {
+      return reads_exchange == exchange || also_reads == exchange ||
+             std::find(tables.begin(), tables.end(), exchange) != tables.end();
+    }
   };
   struct Target {        // a sink or an exchange
     int64_t limit = -1;  // rows of its first inputs, in all: with so many, the others need not run
@@ -59,7 +66,8 @@ struct SchedulerEvent {
   enum class Kind {
     kTaskCommitted,  // rows, bytes: by output of its stage
     kTaskFailed,     // status
-    kTaskPreempted,  // gave its memory back; runs again, not an attempt
+    kTaskPreempted,  // gave its memory back, or lost what it reads; runs again, not an attempt
+    kOutputsLost,    // tasks: what these committed tasks left for exchanges is gone
     kTick,           // time passed
     kCapacity,       // max_running = how many tasks may run now
     kCancel,
@@ -69,6 +77,7 @@ struct SchedulerEvent {
   Status status;
   int max_running = 0;
   std::vector<int64_t> bytes = {};  // logical bytes, as `rows`; empty: none of them is known, nor needed
+  std::vector<TaskId> tasks = {};
 };
 
 struct Instruction {
@@ -76,6 +85,8 @@ struct Instruction {
     kStartTask,
     kCancelTask,  // no longer needed (a limit is satisfied, or the run fails)
     kRetryLater,  // told for the record: the task failed and will start again
+    kRedoTask,    // told for the record: a committed task counts no longer, and will start again
+    kRecallTask,  // what it reads is gone for now: where it was not begun, tell that it was preempted
     kFinishRun,   // every task is done or not needed
     kFailRun,     // status
   } kind = Kind::kStartTask;
@@ -99,6 +110,9 @@ class Scheduler {
   int64_t tasks_total() const;  // known so far
   int64_t tasks_done() const { return done_; }
   bool finished() const { return finished_; }
+  // Is all there that its tasks read? Not for ever: see kOutputsLost.
+  bool IsReady(int stage) const { return stages_[static_cast<size_t>(stage)].ready; }
+  bool IsComplete(int exchange) const { return ExchangeComplete(exchange); }
   // Was this task's output made and is it needed? (False for tasks skipped by a limit.)
   bool IsDone(TaskId task) const;
 
@@ -135,6 +149,9 @@ class Scheduler {
   void Fill(std::vector<Instruction>* out, int64_t now_ms);
   bool StageComplete(int stage) const;
   bool ExchangeComplete(int exchange) const;
+  bool ReadersDone(int exchange) const;
+  void TakeBack(const std::vector<TaskId>& lost, std::vector<Instruction>* out);
+  void Close(int exchange, std::vector<Instruction>* out);
   void Fail(const Status& status, std::vector<Instruction>* out);
   Prefix* PrefixOf(const StageGraph::Stage::Output& output);
 
@@ -143,6 +160,7 @@ class Scheduler {
   std::vector<Stage> stages_;
   std::vector<Prefix> sink_prefix_, exchange_prefix_;
   std::vector<int64_t> exchange_rows_, exchange_bytes_;
+  std::set<TaskId> counted_;  // taken back, and done again soon: their rows are in the counts above
   struct Due {
     int64_t at_ms;
     TaskId task;

@@ -160,8 +160,49 @@ class Model {
     return true;
   }
 
-  // -1: not known yet.
+  // Does a task still have to read it?
+  bool Wanted(int exchange) const {
+    for (size_t s = 0; s < graph_->stages.size(); ++s) {
+      if (!graph_->stages[s].Reads(exchange)) continue;
+      const int64_t partitions = Partitions(static_cast<int>(s));
+      if (partitions < 0) return true;
+      for (int64_t p = 0; p < partitions; ++p) {
+        const TaskId reader{static_cast<int>(s), p};
+        if (!committed.contains(reader) && Needed(reader)) return true;
+      }
+    }
+    return false;
+  }
+
+  // Is all there that it reads?
+  bool CanRead(TaskId task) const {
+    for (size_t x = 0; x < graph_->exchanges.size(); ++x) {
+      if (graph_->stages[static_cast<size_t>(task.stage)].Reads(static_cast<int>(x)) &&
+          !ExchangeComplete(static_cast<int>(x)))
+        return false;
+    }
+    return true;
+  }
+
+  // Of no limit, and with nothing beside: such outputs may stay where they can be lost.
+  bool MayLose(TaskId task) const {
+    const auto& outputs = graph_->stages[static_cast<size_t>(task.stage)].outputs;
+    return std::all_of(outputs.begin(), outputs.end(), [&](const auto& o) {
+      return o.exchange && graph_->exchanges[static_cast<size_t>(o.target)].limit < 0;
+    });
+  }
+
+  // -1: not known yet. Once known it stays, also while some of what it follows from is lost.
   int64_t Partitions(int s) const {
+    const auto found = partitions_.find(s);
+    if (found != partitions_.end()) return found->second;
+    const int64_t partitions = CountPartitions(s);
+    if (partitions >= 0) partitions_[s] = partitions;
+    return partitions;
+  }
+
+ private:
+  int64_t CountPartitions(int s) const {
     const auto& stage = graph_->stages[static_cast<size_t>(s)];
     if (stage.reads_exchange < 0) return stage.partitions;
     if (!ExchangeComplete(stage.reads_exchange)) return -1;
@@ -189,7 +230,6 @@ class Model {
     return (rows + spec.rows_per_partition - 1) / spec.rows_per_partition;
   }
 
- private:
   std::vector<std::pair<int, size_t>> InputsOf(bool exchange, int target) const {
     std::vector<std::pair<int, size_t>> inputs;
     for (int index = 0;; ++index) {
@@ -208,11 +248,13 @@ class Model {
   }
 
   const StageGraph* graph_;
+  mutable std::map<int, int64_t> partitions_;
 };
 
 // How unlucky an engine is: one event in so many.
 struct Luck {
-  int64_t retriable = 1000000, fatal = 1000000, preempted = 1000000, capacity = 1000000, cancel = 1000000;
+  int64_t retriable = 1000000, fatal = 1000000, preempted = 1000000, capacity = 1000000, cancel = 1000000,
+          lost = 1000000;
 };
 
 // Carries out instructions, at random, and checks each against the model.
@@ -262,6 +304,7 @@ class Simulation {
       options_.max_running_tasks = 1 + static_cast<int>(random_.Below(9));
       return Tell({Kind::kCapacity, {}, {}, Status::OK(), options_.max_running_tasks});
     }
+    if (nodes_ > 0 && random_.OneIn(luck_.lost)) return Lose();
     if (running_.empty() || random_.OneIn(10)) {
       const int64_t next = scheduler_->next_tick_ms();
       ASSERT_FALSE(running_.empty() && next == INT64_MAX)
@@ -275,7 +318,8 @@ class Simulation {
     const TaskId task = *it;
     running_.erase(it);
     now_ms_ += random_.Below(50);
-    if (random_.OneIn(luck_.preempted)) return Tell({Kind::kTaskPreempted, task, {}, Status::OK(), 0});
+    const bool reads_nothing = !lost_.empty() && !model_.CanRead(task) && random_.OneIn(2);
+    if (reads_nothing || random_.OneIn(luck_.preempted)) return Tell({Kind::kTaskPreempted, task, {}, Status::OK(), 0});
     if (random_.OneIn(luck_.fatal)) {
       if (!cancelled_.contains(task)) may_fail_ = true;
       return Tell({Kind::kTaskFailed, task, {}, DataError("a bad row"), 0});
@@ -293,6 +337,28 @@ class Simulation {
     Tell(Committed(task));
   }
 
+  // A node goes with what it has: some of all that was ever made and may be lost. What nobody needed stays lost.
+  void Lose() {
+    --nodes_;
+    for (const TaskId task : model_.committed) {
+      if (model_.MayLose(task) && random_.OneIn(3)) lost_.insert(task);
+    }
+    SchedulerEvent event;
+    event.kind = Kind::kOutputsLost;
+    event.tasks.assign(lost_.begin(), lost_.end());
+    Tell(event);
+  }
+
+  void TakeBack(TaskId task) {
+    EXPECT_EQ(lost_.erase(task), 1U) << "taken back though it is there";
+    const auto& outputs = graph_.stages[static_cast<size_t>(task.stage)].outputs;
+    EXPECT_TRUE(std::any_of(outputs.begin(), outputs.end(),
+                            [&](const auto& o) { return model_.Wanted(o.target); }))
+        << "done again for nobody";
+    model_.committed.erase(task);
+    restored_.erase(task);
+  }
+
   SchedulerEvent Committed(TaskId task) const {
     return {Kind::kTaskCommitted, task, RowsOf(graph_, task), Status::OK(), 0, BytesOf(graph_, task)};
   }
@@ -300,6 +366,7 @@ class Simulation {
   void Tell(const SchedulerEvent& event) { Obey(scheduler_->Step(event, now_ms_)); }
 
   void Obey(const std::vector<Instruction>& instructions) {
+    std::vector<TaskId> recalled;
     for (const auto& instruction : instructions) {
       const TaskId task = instruction.task;
       story_.push_back(std::to_string(static_cast<int>(instruction.kind)) + " " + std::to_string(task.stage) +
@@ -312,6 +379,13 @@ class Simulation {
         case Do::kCancelTask:
           EXPECT_TRUE(running_.contains(task)) << "cancels what does not run";
           cancelled_.insert(task);
+          break;
+        case Do::kRedoTask:
+          TakeBack(task);
+          break;
+        case Do::kRecallTask:
+          EXPECT_TRUE(running_.contains(task)) << "recalls what does not run";
+          if (random_.OneIn(2)) recalled.push_back(task);  // else it has begun
           break;
         case Do::kRetryLater:
           EXPECT_FALSE(cancelled_.contains(task));
@@ -329,6 +403,10 @@ class Simulation {
           break;
       }
     }
+    for (const TaskId task : recalled) {
+      if (ended_ || running_.erase(task) == 0) continue;
+      Tell({Kind::kTaskPreempted, task, {}, Status::OK(), 0});
+    }
   }
 
   void CheckStart(TaskId task) {
@@ -337,6 +415,7 @@ class Simulation {
     EXPECT_FALSE(cancelled_.contains(task)) << "started although nobody needs it";
     const int64_t partitions = model_.Partitions(task.stage);
     EXPECT_GE(partitions, 0) << "started before its exchange is complete";
+    EXPECT_TRUE(model_.CanRead(task)) << "started while some of what it reads is lost";
     EXPECT_LT(task.partition, partitions);
     EXPECT_TRUE(model_.Needed(task)) << "started although its targets have enough";
     if (auto it = failed_at_ms_.find(task); it != failed_at_ms_.end()) {
@@ -372,11 +451,12 @@ class Simulation {
   SchedulerOptions options_;
   std::unique_ptr<Scheduler> scheduler_;
   int64_t now_ms_ = 0;
-  std::set<TaskId> running_, cancelled_, restored_;
+  std::set<TaskId> running_, cancelled_, restored_, lost_;
   std::map<TaskId, int> failures_;
   std::map<TaskId, int64_t> failed_at_ms_;
   std::vector<std::string> story_;
   size_t commits_ = 0;
+  int nodes_ = 12;  // that may be lost
   bool ended_ = false, finished_ = false, may_fail_ = false;
 };
 
@@ -395,7 +475,8 @@ Luck LuckOf(const std::string& name) {
   if (name == "shrinking") luck.capacity = 4, luck.preempted = 6;
   if (name == "cancelled") luck.cancel = 30;
   if (name == "everything")
-    luck = {.retriable = 20, .fatal = 200, .preempted = 6, .capacity = 8, .cancel = 300};
+    luck = {.retriable = 20, .fatal = 200, .preempted = 6, .capacity = 8, .cancel = 300, .lost = 40};
+  if (name == "lossy") luck.lost = 15;
   return luck;
 }
 
@@ -413,7 +494,7 @@ TEST_P(SimulationTest, KeepsItsPromises) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, SimulationTest,
                          ::testing::Values("lucky", "preempted", "flaky", "fatal", "shrinking", "cancelled",
-                                           "everything"),
+                                           "lossy", "everything"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(Scheduler, ReplaysFromASeed) {
