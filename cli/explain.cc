@@ -6,6 +6,7 @@
 #include "cli/load.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
+#include "partita/engine/node_path.h"
 
 namespace partita::cli {
 namespace {
@@ -20,6 +21,7 @@ VerbSpec Spec() {
   spec.min_positional = spec.max_positional = 1;
   spec.flags = {SetFlag(),
                 OnErrorFlag(),
+                {"exchange", "nodes", "tell also where rows between stages lie on a cluster with --exchange nodes"},
                 {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
   spec.examples = "  partita explain pipeline.yaml\n";
   return spec;
@@ -31,10 +33,20 @@ Status ExplainFile(const Arguments& arguments) {
   ARROW_ASSIGN_OR_RAISE(auto loaded, LoadAndCompile(&session, arguments.positional[0], arguments, &options));
   const auto& compiled = loaded.compiled;
   ARROW_ASSIGN_OR_RAISE(const auto text, partita::Explain(compiled.plan, compiled.snapshot));
+  const auto why = ExchangesOnStorage(compiled.plan);
   if (!arguments.Has("json")) {
     std::fputs(text.c_str(), stdout);
+    for (size_t x = 0; x < why.size() && arguments.Has("exchange"); ++x) {
+      std::printf("exchange %zu (%s): %s\n", x, compiled.plan.exchanges[x].step.c_str(),
+                  why[x].empty() ? "on the nodes" : ("on the storage of the run: " + why[x]).c_str());
+    }
     return Status::OK();
   }
+  Json exchanges = Json::array();
+  for (size_t x = 0; x < why.size(); ++x)
+    exchanges.push_back({{"step", compiled.plan.exchanges[x].step},
+                         {"on_nodes", why[x].empty()},
+                         {"why_not", why[x]}});
   Json stages = Json::array();
   for (size_t i = 0; i < compiled.plan.stages.size(); ++i) {
     Json partitions;  // null: known once the exchange before it is
@@ -50,6 +62,7 @@ Status ExplainFile(const Arguments& arguments) {
                          {"snapshot", compiled.snapshot_hash},
                          {"least_memory_bytes", LeastBudgetBytes(compiled.plan)},
                          {"stages", std::move(stages)},
+                         {"exchanges", std::move(exchanges)},
                          {"text", text}})
                  .c_str(),
              stdout);

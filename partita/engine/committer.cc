@@ -8,6 +8,14 @@
 #include "partita/storage/store.h"
 
 namespace partita {
+namespace {
+
+bool IsOnNode(const TaskOutput& output) {
+  return std::any_of(output.files.begin(), output.files.end(),
+                     [](const OutputFile& file) { return NodePath::Is(file.temporary); });
+}
+
+}  // namespace
 
 PlanDatasets DatasetsOf(const Plan& plan) {
   PlanDatasets result;
@@ -95,7 +103,7 @@ const std::string& Committer::StepOf(int stage, int node) const {
   return node < 0 ? plan_stage.source.step : plan_stage.nodes[static_cast<size_t>(node)].step;
 }
 
-Status Committer::Check(const TaskEnd& end) const {
+Status Committer::Check(const TaskEnd& end, const NodePlace& place) const {
   const auto wrong = [&](const std::string& what) {
     return BugError("the report of stage " + std::to_string(end.stage) + ", partition " +
                     std::to_string(end.partition) + " names " + what);
@@ -123,7 +131,17 @@ Status Committer::Check(const TaskEnd& end) const {
         if (dataset >= 0) folder = directory_->TemporaryDir(static_cast<size_t>(dataset));
       }
     }
+    const bool on_node = IsOnNode(output);
+    if (on_node && (output.output >= static_cast<int>(stage.outputs.size()) || output.files.size() != 1 ||
+                    stage.outputs[static_cast<size_t>(output.output)].kind != PlanOutput::Kind::kExchange ||
+                    !MayStayOnNodes(*plan_, end.stage)))
+      return wrong("a block on a node, where none may be");
     for (const auto& file : output.files) {
+      if (on_node) {
+        const auto path = NodePath::Parse(file.temporary);
+        if (!path.ok() || path->at != place.at) return wrong("'" + file.temporary + "', which is no block of it");
+        continue;
+      }
       if (!IsSafeRelativePath(file.path) || DirName(file.temporary) != folder)
         return wrong("the file '" + file.temporary + "', which is none of this run");
     }
@@ -133,6 +151,7 @@ Status Committer::Check(const TaskEnd& end) const {
 
 void Committer::Discard(const TaskEnd& end) const {
   for (const auto& output : end.outputs) {
+    if (IsOnNode(output)) continue;  // it goes with its worker
     for (const auto& file : output.files) (void)DiscardStaged(env_, file.temporary);
   }
 }
@@ -157,6 +176,7 @@ Result<MadeRows> Committer::Commit(TaskEnd end, Observer* counted_by) const {
       const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
       if (plan_output.kind == PlanOutput::Kind::kExchange) {
         const std::string folder = directory_->ExchangeDir(plan_output.target);
+        if (IsOnNode(output)) output.files.clear();
         for (const auto& file : output.files) {
           ARROW_RETURN_NOT_OK(env_->Rename(file.temporary, JoinPath(folder, file.path)));
         }

@@ -6,10 +6,14 @@
 // report counts, the files of the others are removed. An engine tells one end for each task it was told to
 // start, not one for each copy.
 //
+// Blocks of exchanges may stay on the nodes (node_path.h). When a reader finds a worker's lost, the tasks that made
+// them count no longer, as far as anybody still needs them, and are done again; their readers wait.
+//
 // Not thread-safe: one thread drives a run.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -18,6 +22,7 @@
 #include "partita/dataset/run_directory.h"
 #include "partita/dataset/snapshot.h"
 #include "partita/engine/committer.h"
+#include "partita/engine/node_ledger.h"
 #include "partita/engine/task_report.h"
 #include "partita/schedule/scheduler.h"
 
@@ -41,8 +46,16 @@ class Coordinator {
   std::vector<Instruction> OnTick();
   std::vector<Instruction> Cancel();
 
-  // Of an exchange that a started task reads: what its workers need to know (DescribeExchange).
-  std::string Describe(int exchange) const;
+  // The task was to be recalled (Instruction::kRecallTask), and no worker has seen it.
+  std::vector<Instruction> OnRecalled(TaskId task);
+
+  // Of an exchange that a started task reads: what its workers need to know (DescribeExchange). An error while a
+  // part of it is lost.
+  Result<std::string> Describe(int exchange) const;
+  // Other than before: there is another description.
+  int64_t EditionOf(int exchange) const { return editions_[static_cast<size_t>(exchange)]; }
+  // Is all there that tasks of a stage read? Else copies of them need not be started.
+  bool IsReady(int stage) const { return scheduler_->IsReady(stage); }
   // Is this task started, not ended, and its output still wanted?
   bool IsNeeded(TaskId task) const { return live_.contains(task) && !unneeded_.contains(task); }
   const Committer& committer() const { return committer_; }
@@ -53,8 +66,12 @@ class Coordinator {
         plan_(plan),
         directory_(directory),
         observer_(observer),
-        committer_(plan, env, directory) {}
+        committer_(plan, env, directory),
+        editions_(plan->exchanges.size(), 0) {}
   void Restore();
+  Result<MadeRows> Commit(TaskReport report);
+  bool LostItsInput(TaskId task, const Status& status);
+  void TakeBack(TaskId task);
   int64_t NowMs() const { return env_->MonotonicNanos() / 1000000; }
   std::vector<Instruction> Step(const SchedulerEvent& event);
   std::vector<Instruction> Note(std::vector<Instruction> instructions);
@@ -67,6 +84,10 @@ class Coordinator {
   std::unique_ptr<Scheduler> scheduler_;
   std::set<TaskId> live_;
   std::set<TaskId> unneeded_;  // live, but cancelled
+  NodeLedger blocks_;
+  std::vector<int64_t> editions_;        // by exchange: how often some of it was taken back
+  std::set<TaskId> redone_;              // taken back: their rows are counted
+  std::map<TaskId, int> losses_;         // how often what a task reads was lost
 };
 
 }  // namespace partita

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/engine/node_path.h"
 #include "partita/exchange/asof_source.h"
 #include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/file_exchange.h"
@@ -101,6 +102,7 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
       shares_in_(plan->exchanges.size()),
+      node_blocks_(plan->exchanges.size()),
       states_(plan->exchanges.size()),
       shares_(plan->exchanges.size()),
       read_partitions_(plan->exchanges.size()),
@@ -143,7 +145,28 @@ int64_t ExchangeStore::MostKeptBytes(int exchange, double part) const {
 ExchangeStore::~ExchangeStore() = default;
 
 std::string ExchangeStore::PathOf(int exchange, int input_index, int64_t partition) const {
-  return JoinPath(Folder(exchange), ExchangeFileName(input_index, partition));
+  {
+    std::lock_guard lock(blocks_mutex_);
+    const auto& blocks = node_blocks_[static_cast<size_t>(exchange)];
+    if (const auto found = blocks.find({input_index, partition}); found != blocks.end()) return found->second;
+  }
+  return JoinPath(directory_->ExchangeDir(exchange), ExchangeFileName(input_index, partition));
+}
+
+std::string ExchangeStore::FolderFor(int stage, int exchange, bool on_storage) const {
+  if (node_folder_.empty() || on_storage || !MayStayOnNodes(*plan_, stage))
+    return directory_->ExchangeDir(exchange);
+  return JoinPath(node_folder_, ExchangeFolderName(exchange));
+}
+
+void ExchangeStore::SetNodeBlocks(int exchange, NodeBlocks blocks) {
+  {
+    std::lock_guard lock(blocks_mutex_);
+    node_blocks_[static_cast<size_t>(exchange)] = std::move(blocks);
+  }
+  std::lock_guard lock(mutex_);
+  shares_[static_cast<size_t>(exchange)].reset();
+  files_[static_cast<size_t>(exchange)].reset();
 }
 
 // What one task may hold before it sorts and writes: with every thread's task and one more at it, a third of
@@ -195,16 +218,17 @@ std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
 }
 
 Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutput& output, int64_t partition,
-                                                      const std::string& attempt) const {
+                                                      const std::string& attempt, bool on_storage) const {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(output.target)];
   const std::string name = ExchangeFileName(output.input_index, partition);
+  std::string folder = FolderFor(stage, output.target, on_storage);
   if (!exchange.is_sorted())
-    return MakeExchangeSink(env_, Folder(output.target), name, attempt, exchange.schema, MemoryOf(stage));
+    return MakeExchangeSink(env_, std::move(folder), name, attempt, exchange.schema, MemoryOf(stage));
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
   if (states != nullptr) {
     return MakeGroupSink({.env = env_,
                           .states = states,
-                          .folder = Folder(output.target),
+                          .folder = std::move(folder),
                           .name = name,
                           .attempt = attempt,
                           .hold_bytes = HoldBytes(),
@@ -215,7 +239,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   SortedSinkInit init;
   init.env = env_;
   init.exchange = &exchange;
-  init.folder = Folder(output.target);
+  init.folder = std::move(folder);
   init.name = name;
   init.attempt = attempt;
   init.input_index = output.input_index;

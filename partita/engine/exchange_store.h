@@ -48,10 +48,15 @@ class ExchangeStore {
                 int threads, bool may_keep = false);
   ~ExchangeStore();
 
-  // Where committed files of an exchange stand.
-  std::string Folder(int exchange) const { return directory_->ExchangeDir(exchange); }
+  // `folder`: of this worker's node, where blocks go that may stay there (node_path.h). Before any sink is made.
+  void SetNodeFolder(std::string folder) { node_folder_ = std::move(folder); }
+  // `on_storage`: not to the node, whatever may stay there.
   Result<std::unique_ptr<Sink>> MakeSink(int stage, const PlanOutput& output, int64_t partition,
-                                         const std::string& attempt) const;
+                                         const std::string& attempt, bool on_storage = false) const;
+  // Where blocks of an exchange are that are not on the run's storage, by (input, partition). Again, when some
+  // were made anew elsewhere: what was known of them is forgotten.
+  using NodeBlocks = std::map<std::pair<int, int64_t>, std::string>;
+  void SetNodeBlocks(int exchange, NodeBlocks blocks);
   // All tasks that write it are committed (or not needed).
   Result<std::unique_ptr<Source>> MakeSource(const PlanSource& source, int64_t partition,
                                              const std::string& attempt);
@@ -80,6 +85,7 @@ class ExchangeStore {
   // Of the stage that reads it: a join's follow from both its sides.
   int64_t PartitionsOf(int exchange) const;
   std::string PathOf(int exchange, int input_index, int64_t partition) const;
+  std::string FolderFor(int stage, int exchange, bool on_storage) const;  // of new blocks
   bool ReadersDone(int exchange) const;
   // The files of an exchange that is not sorted, and at which row of the whole each begins; at the end, all
   // rows.
@@ -118,6 +124,9 @@ class ExchangeStore {
   mutable std::vector<std::atomic<int64_t>> shares_in_;  // by exchange; 0: not asked for yet
   std::shared_ptr<ExchangeMemory> memory_;               // null: everything is written
   std::vector<int64_t> scan_partitions_;
+  std::string node_folder_;  // "": none
+  mutable std::mutex blocks_mutex_;
+  std::vector<NodeBlocks> node_blocks_;  // by exchange
   std::map<int, std::shared_ptr<JoinTable>> tables_;
   mutable std::mutex mutex_;
   // By exchange, once they are asked for.

@@ -138,6 +138,9 @@ class LocalRun {
           context_.observer->Emit({EventKind::kTaskRetried, context_.env->NowUnixMicros(), task.stage,
                                    task.partition, "", RenderError(instruction.status)});
           break;
+        case Instruction::Kind::kRedoTask:  // of blocks on nodes
+        case Instruction::Kind::kRecallTask:
+          break;
         case Instruction::Kind::kFinishRun:
           finished_ = true;
           changed_.notify_all();

@@ -14,6 +14,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   factory->attempt_ = c.env->RandomHex(4);
   factory->exchanges_ =
       std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads, c.may_keep_exchanges);
+  factory->exchanges_->SetNodeFolder(c.node_folder);
   for (size_t s = 0; s < c.plan->stages.size(); ++s) {
     StageProgram::Init init;
     init.plan = c.plan;
@@ -45,7 +46,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   return factory;
 }
 
-Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
+Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal, bool on_storage) {
   const auto& stage = context_.plan->stages[static_cast<size_t>(task.stage)];
   TaskInit init;
   init.program = programs_[static_cast<size_t>(task.stage)];
@@ -80,7 +81,7 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
       return exchanges_->MakeSource(*source, partition, NextAttempt());
     };
   }
-  init.make_sink = [this, task](int output) { return MakeSink(task, output); };
+  init.make_sink = [this, task, on_storage](int output) { return MakeSink(task, output, on_storage); };
   init.make_quarantine =
       [this, task](int node, std::shared_ptr<arrow::Schema> schema) -> Result<std::unique_ptr<Sink>> {
     const auto& step = committer_.StepOf(task.stage, node);
@@ -107,11 +108,11 @@ Result<TaskInit> TaskFactory::MakeTask(TaskId task, bool frugal) {
   return init;
 }
 
-Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_index) {
+Result<std::unique_ptr<Sink>> TaskFactory::MakeSink(TaskId task, int output_index, bool on_storage) {
   const auto& output =
       context_.plan->stages[static_cast<size_t>(task.stage)].outputs[static_cast<size_t>(output_index)];
   if (output.kind == PlanOutput::Kind::kExchange)
-    return exchanges_->MakeSink(task.stage, output, task.partition, NextAttempt());
+    return exchanges_->MakeSink(task.stage, output, task.partition, NextAttempt(), on_storage);
   const auto& sink = context_.plan->sinks[static_cast<size_t>(output.target)];
   if (sink.op == "collect" && context_.delivery) return context_.delivery->MakeSink(task, output_index);
   if (sink.op == "collect") {

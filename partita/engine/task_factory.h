@@ -36,6 +36,7 @@ struct RunContext {
   int threads = 1;
   // Exchanged rows may stay in memory: all tasks run in this process.
   bool may_keep_exchanges = false;
+  std::string node_folder;  // ExchangeStore::SetNodeFolder
   // Of a plan of one stage that scans: the partitions to read instead of its own. Outlives the run.
   const std::vector<WindowRead>* windows = nullptr;
 };
@@ -46,7 +47,8 @@ class TaskFactory {
 
   const std::vector<int64_t>& scan_partitions() const { return scan_partitions_; }
   // The partitions of a stage that reads an exchange follow from the commits of the stages that write it.
-  Result<TaskInit> MakeTask(TaskId task, bool frugal);
+  // `on_storage`: see ExchangeStore::MakeSink.
+  Result<TaskInit> MakeTask(TaskId task, bool frugal, bool on_storage = false);
   // Committer::Commit; then tells the collectors.
   Result<MadeRows> Commit(TaskEnd end);
   MadeRows MadeBy(const TaskCommit& commit) const { return partita::MadeBy(*context_.plan, commit); }
@@ -54,13 +56,16 @@ class TaskFactory {
   Status DropLostExchanges() { return exchanges_->DropLost(); }
   // See ExchangeStore::GiveBack.
   Result<int64_t> GiveBack(int64_t bytes) { return exchanges_->GiveBack(bytes); }
+  void SetNodeBlocks(int exchange, ExchangeStore::NodeBlocks blocks) {
+    exchanges_->SetNodeBlocks(exchange, std::move(blocks));
+  }
   const Committer& committer() const { return committer_; }
 
  private:
   explicit TaskFactory(RunContext context)
       : context_(std::move(context)), committer_(context_.plan, context_.env, context_.directory) {}
   std::string NextAttempt() { return attempt_ + "-" + std::to_string(next_attempt_.fetch_add(1)); }
-  Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output);
+  Result<std::unique_ptr<Sink>> MakeSink(TaskId task, int output, bool on_storage);
 
   RunContext context_;
   Committer committer_;

@@ -217,7 +217,9 @@ CountedSince CountedReader::Next() {
 }
 
 std::string TaskReport::ToText() const {
-  return CanonicalJson({{"end", EndToJson(end)}, {"counted", CountedToJson(counted)}});
+  Json json = {{"end", EndToJson(end)}, {"counted", CountedToJson(counted)}};
+  if (!place.at.empty()) json["place"] = {{"at", place.at}, {"root", place.root}};
+  return CanonicalJson(json);
 }
 
 Result<TaskReport> TaskReport::FromText(std::string_view text) {
@@ -226,6 +228,10 @@ Result<TaskReport> TaskReport::FromText(std::string_view text) {
   try {  // the accessors throw where a report has another layout: a worker of another build
     report.end = EndFromJson(json.at("end"));
     report.counted = CountedFromJson(json.at("counted"));
+    if (json.contains("place")) {
+      report.place = {json.at("place").at("at").get<std::string>(),
+                      json.at("place").at("root").get<std::string>()};
+    }
     ARROW_RETURN_NOT_OK(StatusFromJson(json.at("end").at("status"), &report.end.status));
   } catch (const std::exception& error) {
     return BugError(std::string("a worker's report cannot be read: ") + error.what());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "partita/base/error.h"
+#include "partita/engine/node_path.h"
 #include "partita/execute/task.h"
 #include "partita/observe/observe.h"
 
@@ -49,6 +50,7 @@ class CountedReader {
 struct TaskReport {
   TaskEnd end;  // never preempted: the worker tried again itself
   CountedSince counted;
+  NodePlace place;  // of the worker's blocks, where its end names some
 
   std::string ToText() const;
   // Everything is checked that does not need the plan; see Committer::Check for the rest.

@@ -11,21 +11,25 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "partita/base/cancel.h"
 #include "partita/dataset/run_directory.h"
+#include "partita/engine/node_env.h"
+#include "partita/engine/node_ledger.h"
+#include "partita/engine/node_server.h"
 #include "partita/engine/task_factory.h"
 #include "partita/engine/task_report.h"
 
 namespace partita {
 
-// What a reader needs to know of a complete exchange: which tasks wrote it, and how much. Made once by the
-// coordinator, shipped once to each worker. O(partitions) bytes.
-std::string DescribeExchange(const Plan& plan, const CommitLog& log, int exchange);
+// What a reader needs to know of a complete exchange: which tasks wrote it, how much, and on which nodes it lies.
+// Made by the coordinator, once and again when some of it was lost and made anew (a higher `edition`); shipped once
+// to each worker. O(partitions) bytes.
+std::string DescribeExchange(const Plan& plan, const CommitLog& log, int exchange,
+                             const NodeLedger* blocks = nullptr, int64_t edition = 0);
 
 struct TaskRunnerOptions {
   int64_t memory_bytes = 0;
@@ -33,6 +37,9 @@ struct TaskRunnerOptions {
   std::string scratch_dir;  // local to this machine
   std::string work_dir;     // shared: RunDirectory::Options
   std::string run_folder;   // of a run without datasets; "": it needs none, for no rows change partition
+  // Exchange blocks that may stay on this node do, and others read them there: the address by which they reach it,
+  // and the run's secret. "": all go to the run's storage.
+  std::string node_host, node_token;
 };
 
 class TaskRunner {
@@ -48,7 +55,7 @@ class TaskRunner {
   int slots() const { return slots_; }
   // Of the stages that scan; -1: of those that read an exchange.
   const std::vector<int64_t>& scan_partitions() const { return factory_->scan_partitions(); }
-  // See DescribeExchange. Again is fine.
+  // See DescribeExchange. Again is fine; what is older than the last edition is passed over.
   Status AddExchange(int exchange, std::string_view description);
   // Runs a task to its end, however often it has to give its memory back on the way. Blocks. An error of the
   // task is in the report.
@@ -67,11 +74,17 @@ class TaskRunner {
   TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_) {}
   Status Check(TaskId task) const;  // [locked]
   TaskReport Report(TaskEnd end);   // [locked]
+  void NameBlocks(TaskEnd* end) const;
+  // Where `task` finds its node's disk full, it may write to the run's storage instead.
+  bool MayTurnToStorage(TaskId task, const Status& status) const;
 
   Env* env_;
   const Plan* plan_;
   std::shared_ptr<Budget> budget_;
   Observer observer_;
+  std::unique_ptr<NodeEnv> node_env_;    // both, or none
+  std::unique_ptr<NodeServer> server_;
+  bool has_storage_ = true;              // of the run, that all workers see
   std::unique_ptr<RunDirectory> directory_;
   std::shared_ptr<Delivery> delivery_ = std::make_shared<Delivery>();
   std::unique_ptr<TaskFactory> factory_;
@@ -80,7 +93,8 @@ class TaskRunner {
   std::condition_variable changed_;
   CountedReader counted_;
   std::map<TaskId, Running> running_;
-  std::set<int> exchanges_;
+  std::mutex adding_;                 // before mutex_
+  std::map<int, int64_t> exchanges_;  // their editions; written under both
   int64_t ended_ = 0;  // tasks that left, for those that wait for memory
   std::unique_ptr<WorkerPool> pool_;
 };

@@ -90,14 +90,18 @@ std::vector<OptionSpec> MakeSpecs() {
   specs.push_back(
       {"exchange", "WHERE", "memory",
        "memory: rows between stages stay there where they fit and cost seconds to make again; disk: all "
-       "are written, and after a kill none of their tasks is done again",
+       "are written beside the output, and after a kill none of their tasks is done again; nodes: on a cluster "
+       "they stay on the disks of the nodes that made them, and what is lost with a node is made again",
        [](RunOptions* o, const std::string& v) {
-         if (v != "memory" && v != "disk")
-           return UserError("'" + v + "' is no place for exchanged rows", "use memory or disk");
-         o->exchange_in_memory = v == "memory";
+         if (v != "memory" && v != "disk" && v != "nodes")
+           return UserError("'" + v + "' is no place for exchanged rows", "use memory, disk or nodes");
+         o->exchange_in_memory = v != "disk";
+         o->exchange_on_nodes = v == "nodes";
          return Status::OK();
        },
-       [](const RunOptions& o) { return std::string(o.exchange_in_memory ? "memory" : "disk"); }});
+       [](const RunOptions& o) {
+         return std::string(o.exchange_on_nodes ? "nodes" : o.exchange_in_memory ? "memory" : "disk");
+       }});
   specs.push_back({"on-error", "POLICY", "as the steps say (fail)",
                    "fail, skip or quarantine: bad rows of steps that name no policy",
                    [](RunOptions* o, const std::string& v) {

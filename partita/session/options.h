@@ -24,6 +24,7 @@ struct RunOptions {
   std::string resources;        // operator/resources.h
   std::string engine = "local";
   bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
+  bool exchange_on_nodes = false;  // on clusters they stay on the disks of the nodes; false: the run's storage
   std::string on_error;            // "": as the steps say; else the policy of every step that names none
   std::string quarantine;          // "": <first output>/_quarantine; fixed when the pipeline is compiled
   int max_attempts = 3;            // of a task that fails for reasons outside the data

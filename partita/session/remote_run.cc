@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "partita/engine/node_path.h"
 #include "partita/operator/resources.h"
 #include "partita/schedule/stage_graph.h"
 #include "partita/session/conclude.h"
@@ -25,6 +26,16 @@ std::string ScratchDir(const RunOptions& options) {
 
 Status WritesNothing() { return UserError("the pipeline writes nothing", "add a write step"); }
 
+// Which exchanges are on storage though they were to stay on the nodes.
+void TellPlaces(Env* env, const Plan& plan, Observer* observer) {
+  const auto why = ExchangesOnStorage(plan);
+  for (size_t x = 0; x < why.size(); ++x) {
+    if (why[x].empty()) continue;
+    observer->Emit({EventKind::kNotice, env->NowUnixMicros(), -1, -1, plan.exchanges[x].step,
+                    "its rows go through the storage of the run: " + why[x]});
+  }
+}
+
 bool HandsOver(const Plan& plan) {
   return std::any_of(plan.sinks.begin(), plan.sinks.end(),
                      [](const PlanSink& sink) { return sink.op == "collect"; });
@@ -34,7 +45,11 @@ bool HandsOver(const Plan& plan) {
 
 std::string RemoteRun::folder() const {
   const Plan& plan = compiled_.plan;
-  return HandsOver(plan) && !plan.exchanges.empty() ? directory_->books() : "";
+  if (!HandsOver(plan) || plan.exchanges.empty()) return "";
+  const auto why = ExchangesOnStorage(plan);
+  const bool on_nodes = options_.exchange_on_nodes &&
+                        std::all_of(why.begin(), why.end(), [](const auto& text) { return text.empty(); });
+  return on_nodes ? "" : directory_->books();
 }
 
 Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const RunOptions& given,
@@ -58,6 +73,7 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
                                                             IdentityOf(run->compiled_), scratch, options));
   if (!run->folder().empty()) ARROW_RETURN_NOT_OK(env_->CreateDirs(run->folder()));
   run->observer_->started_us.store(env_->NowUnixMicros());
+  if (given.exchange_on_nodes) TellPlaces(env_, plan, run->observer_);
   ARROW_ASSIGN_OR_RAISE(run->coordinator_,
                         Coordinator::Make(env_, &plan, &run->compiled_.snapshot, run->directory_.get(),
                                           run->observer_, given.max_attempts));
@@ -78,7 +94,9 @@ Result<RunResult> RemoteRun::Finish(const Status& status) {
 }
 
 Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled, const RunOptions& given,
-                                                          const std::string& run_folder) {
+                                                          const std::string& run_folder,
+                                                          const std::string& node_host,
+                                                          const std::string& node_token) {
   auto worker = std::unique_ptr<RemoteWorker>(new RemoteWorker());
   worker->compiled_ = std::move(compiled);
   ARROW_ASSIGN_OR_RAISE(worker->options_, ResolveOptions(given, env_));
@@ -91,11 +109,15 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  ARROW_ASSIGN_OR_RAISE(
-      worker->runner_,
-      TaskRunner::Make(
-          env_, &plan, &worker->compiled_.snapshot, IdentityOf(worker->compiled_), std::move(tables),
-          {options.memory_bytes, options.threads, ScratchDir(options), options.work_dir, run_folder}));
+  TaskRunnerOptions runner{options.memory_bytes, options.threads, ScratchDir(options), options.work_dir,
+                           run_folder,           {},              {}};
+  if (options.exchange_on_nodes && !plan.exchanges.empty()) {
+    runner.node_host = node_host;
+    runner.node_token = node_token;
+  }
+  ARROW_ASSIGN_OR_RAISE(worker->runner_,
+                        TaskRunner::Make(env_, &plan, &worker->compiled_.snapshot,
+                                         IdentityOf(worker->compiled_), std::move(tables), runner));
   return worker;
 }
 

@@ -7,7 +7,9 @@
 #include <deque>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "partita/base/json.h"
@@ -62,8 +64,17 @@ class RemoteRunTest : public ::testing::Test {
   using Tell = std::function<std::vector<Instruction>(Coordinator*, TaskRunner*, TaskId)>;
   Status Drive(RemoteRun* run, TaskRunner* runner, const Tell& tell) {
     std::deque<Instruction> todo;
-    const auto add = [&](const std::vector<Instruction>& more) {
-      todo.insert(todo.end(), more.begin(), more.end());
+    std::function<void(const std::vector<Instruction>&)> add = [&](const std::vector<Instruction>& more) {
+      for (const auto& next : more) {
+        const auto begins = [&](const Instruction& other) {
+          return other.kind == Do::kStartTask && other.task == next.task;
+        };
+        if (next.kind != Do::kRecallTask) {
+          todo.push_back(next);
+        } else if (std::erase_if(todo, begins) > 0) {
+          add(run->coordinator()->OnRecalled(next.task));
+        }
+      }
     };
     add(run->coordinator()->Start(3));
     for (int idle = 0; idle < 1000;) {
@@ -78,8 +89,10 @@ class RemoteRunTest : public ::testing::Test {
       if (next.kind == Do::kFinishRun) return Status::OK();
       if (next.kind == Do::kFailRun) return next.status;
       if (next.kind != Do::kStartTask) continue;
-      for (int exchange : ExchangesReadBy(run->compiled().plan, next.task.stage))
-        ARROW_RETURN_NOT_OK(runner->AddExchange(exchange, run->coordinator()->Describe(exchange)));
+      for (int exchange : ExchangesReadBy(run->compiled().plan, next.task.stage)) {
+        ARROW_ASSIGN_OR_RAISE(const std::string description, run->coordinator()->Describe(exchange));
+        ARROW_RETURN_NOT_OK(runner->AddExchange(exchange, description));
+      }
       add(tell(run->coordinator(), runner, next.task));
     }
     return BugError("the run does not end");
@@ -210,6 +223,69 @@ TEST_F(RemoteRunTest, ReportsOfFilesElsewhereAreRefused) {
   };
   EXPECT_EQ(KindOf(Drive(run->get(), (*worker)->runner(), hostile)), ErrorKind::kBug);
   EXPECT_TRUE(fs::exists(victim));
+}
+
+// Two workers that keep what they exchange; the first is lost with it once its rows are needed.
+TEST_F(RemoteRunTest, RowsThatGoWithAWorkerAreMadeAgain) {
+  options_.exchange_on_nodes = true;
+  const std::string steps = "  - sort: {by: k}\n  - random_shuffle: {seed: 3, partitions: 3}\n";
+  Observer observer;
+  const auto open = [&] {
+    auto worker = session_.OpenWorker(Compile("out", steps), options_, "", "127.0.0.1", std::string(32, 'x'));
+    EXPECT_TRUE(worker.ok()) << worker.status();
+    return std::move(*worker);
+  };
+  auto run = session_.OpenRun(Compile("out", steps), options_, &observer);
+  ASSERT_TRUE(run.ok()) << run.status();
+  auto first = open(), second = open();
+  int done_again = 0;
+  std::set<TaskId> done;
+  const auto unlucky = [&](Coordinator* coordinator, TaskRunner*, TaskId task) {
+    if (task.stage == 2 && first) first.reset();
+    auto* runner = first && task.partition % 2 == 0 ? first->runner() : second->runner();
+    for (int exchange : ExchangesReadBy((*run)->compiled().plan, task.stage)) {
+      const auto description = coordinator->Describe(exchange);
+      EXPECT_TRUE(description.ok()) << description.status();
+      EXPECT_TRUE(runner->AddExchange(exchange, *description).ok());
+    }
+    auto report = Report(runner, task);
+    for (const auto& output : report.end.outputs) {
+      for (const auto& file : output.files) EXPECT_EQ(NodePath::Is(file.temporary), task.stage < 2);
+    }
+    if (report.end.status.ok() && !done.insert(task).second) ++done_again;
+    return coordinator->OnReport(std::move(report));
+  };
+  const Status ended = Drive(run->get(), second->runner(), unlucky);
+  ASSERT_TRUE(ended.ok()) << ended;
+  ASSERT_TRUE((*run)->Finish(Status::OK()).ok());
+  EXPECT_EQ(FilesOf("out"), Local(steps));
+  EXPECT_GE(done_again, 3) << "of the scan two, of the sort one at least";
+  for (const auto& step : observer.steps()) {
+    if (step.op == "read_csv") {
+      EXPECT_EQ(step.rows_out.load(), 400) << "rows count once";
+    }
+  }
+  EXPECT_EQ(observer.tasks_done.load(), observer.tasks_total.load());
+}
+
+TEST_F(RemoteRunTest, BlocksOfNobodyAreRefused) {
+  options_.exchange_on_nodes = true;
+  auto run = session_.OpenRun(Compile("out"), options_, nullptr);
+  auto worker = session_.OpenWorker(Compile("out"), options_, "", "127.0.0.1", std::string(32, 'x'));
+  ASSERT_TRUE(run.ok() && worker.ok());
+  for (const char* wrong : {"node://10.0.0.1:1/other/exchange-0/x", "node://", "node://a:1/b/../c"}) {
+    const auto hostile = [&](Coordinator* coordinator, TaskRunner* runner, TaskId task) {
+      auto report = Report(runner, task);
+      for (auto& output : report.end.outputs) {
+        for (auto& file : output.files) file.temporary = wrong;
+      }
+      return coordinator->OnReport(std::move(report));
+    };
+    EXPECT_EQ(KindOf(Drive(run->get(), (*worker)->runner(), hostile)), ErrorKind::kBug) << wrong;
+    run->reset();
+    run = session_.OpenRun(Compile("out"), options_, nullptr);
+    ASSERT_TRUE(run.ok()) << run.status();
+  }
 }
 
 TEST_F(RemoteRunTest, WorkersOfNoRunSayWhatIsMissing) {

@@ -114,9 +114,12 @@ class Session {
   Result<std::unique_ptr<RemoteRun>> OpenRun(CompiledPlan compiled, const RunOptions& options,
                                              Observer* observer);
   // The side that executes them, in this process; also in one that another machine runs.
-  // `run_folder`: RemoteRun::folder().
+  // `run_folder`: RemoteRun::folder(). `node_host`, `node_token`: TaskRunnerOptions, used where exchanged rows stay
+  // on the nodes.
   Result<std::unique_ptr<RemoteWorker>> OpenWorker(CompiledPlan compiled, const RunOptions& options,
-                                                   const std::string& run_folder = "");
+                                                   const std::string& run_folder = "",
+                                                   const std::string& node_host = "",
+                                                   const std::string& node_token = "");
   // The rows of from_memory's `id`; null: not known.
   std::shared_ptr<const MemoryTable> TableOf(const std::string& id);
 

@@ -76,8 +76,13 @@ class Driver {
   bool IsNeeded(int stage, int64_t partition) const {
     return run_->coordinator()->IsNeeded({stage, partition});
   }
+  std::string Recalled(int stage, int64_t partition) {
+    return Carry(run_->coordinator()->OnRecalled({stage, partition}));
+  }
+  bool IsReady(int stage) const { return run_->coordinator()->IsReady(stage); }
+  int64_t EditionOf(int exchange) const { return run_->coordinator()->EditionOf(exchange); }
   nb::bytes Describe(int exchange) const {
-    const std::string text = run_->coordinator()->Describe(exchange);
+    const std::string text = ValueOrThrow(run_->coordinator()->Describe(exchange));
     return nb::bytes(text.data(), text.size());
   }
 
@@ -130,8 +135,12 @@ class Driver {
         case Instruction::Kind::kCancelTask:
           out.push_back(TaskJson("cancel", instruction));
           break;
+        case Instruction::Kind::kRecallTask:
+          out.push_back(TaskJson("recall", instruction));
+          break;
         case Instruction::Kind::kRetryLater:
-          break;  // it is an event
+        case Instruction::Kind::kRedoTask:
+          break;  // these are events
         case Instruction::Kind::kFinishRun:
           status_ = Status::OK();
           out.push_back({{"do", "finish"}});
@@ -198,10 +207,11 @@ Driver* OpenRun(const PySession& self, const CompiledPlan& plan, const OptionPai
 }
 
 Worker* OpenWorker(const PySession& self, const CompiledPlan& plan, const OptionPairs& given,
-                   const std::string& run_folder) {
+                   const std::string& run_folder, const std::string& node_host,
+                   const std::string& node_token) {
   const RunOptions options = ValueOrThrow(MakeRunOptions(plan.options, given));
   nb::gil_scoped_release release;
-  return new Worker(self.session, ValueOrThrow(self.session->OpenWorker(plan, options, run_folder)));
+  return new Worker(self.session, ValueOrThrow(self.session->OpenWorker(plan, options, run_folder, node_host, node_token)));
 }
 
 // A plan that hands over the rows after a step.
@@ -291,6 +301,11 @@ void BindEngines(nb::module_& m) {
       .def("capacity", &Driver::Capacity, nb::arg("capacity"))
       .def("tick", &Driver::Tick)
       .def("cancel", &Driver::Cancel)
+      .def("recalled", &Driver::Recalled, nb::arg("stage"), nb::arg("partition"),
+           "A task that was to be recalled had not begun.")
+      .def("is_ready", &Driver::IsReady, nb::arg("stage"))
+      .def("edition_of", &Driver::EditionOf, nb::arg("exchange"),
+           "Which description of an exchange is the last: it grows when a part was lost and made anew.")
       .def("is_needed", &Driver::IsNeeded, nb::arg("stage"), nb::arg("partition"))
       .def("describe", &Driver::Describe, nb::arg("exchange"),
            "What a worker must know of a complete exchange.")
@@ -317,7 +332,7 @@ void BindEngines(nb::module_& m) {
   m.def("open_run", &OpenRun, nb::arg("session"), nb::arg("plan"), nb::arg("options"), nb::arg("observer"),
         nb::rv_policy::take_ownership, nb::keep_alive<0, 4>());
   m.def("open_worker", &OpenWorker, nb::arg("session"), nb::arg("plan"), nb::arg("options"),
-        nb::arg("run_folder") = "", nb::rv_policy::take_ownership);
+        nb::arg("run_folder") = "", nb::arg("node_host") = "", nb::arg("node_token") = "", nb::rv_policy::take_ownership);
   m.def("compile_rows", &CompileRows, nb::arg("session"), nb::arg("pipeline"), nb::arg("step"));
   nb::class_<Blocks>(m, "Blocks", nb::is_weak_referenceable(),
                      "Rows that lie in a cluster, known to a session until this object dies.")

@@ -22,7 +22,7 @@ from ..errors import RunEnvironmentError
 if TYPE_CHECKING:
     from .blocks import RemoteForm
 
-PROTOCOL = 2
+PROTOCOL = 3
 
 TaskId: TypeAlias = tuple[int, int]  # stage, partition
 
@@ -40,6 +40,7 @@ class Setup(TypedDict):
     gpus: list[tuple[float, int]]  # that functions ask for: GPUs or a share of one, by how many workers (0: any)
     folder: str  # of a run that hands over its rows, where some change partition; else ""
     cwd: str  # relative paths of the plan start here
+    token: str  # the run's secret, for exchanged rows that stay on nodes: see `Worker`
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Submission:
     Attributes:
         key: Its ends are told by this number.
         tasks: Of one stage.
-        exchanges: What their worker must have been told of before: see `Engine.share`.
+        exchanges: What their worker must have been told of before: the numbers that `Engine.share` was given.
         name: For the engine's dashboard.
         copy_of: Another submission with the same tasks that still runs: to be given to another worker.
         outputs: At which each task hands its rows over: see `Worker.take`. Of `to_ray` and `to_dask` alone.
@@ -107,8 +108,11 @@ class Engine(Protocol):
     def slots(self) -> int:
         """Submissions that workers can run at once now: the sum over them of `Worker.slots`. May change at any time."""
 
-    def share(self, exchange: int, description: bytes) -> None:
-        """Called once for each exchange, before the first submission that names it. To be shipped once a worker."""
+    def share(self, number: int, description: bytes) -> None:
+        """Called once for each number, before the first submission that names it. To be shipped once a worker.
+
+        It describes an exchange. One of which rows were lost and made anew elsewhere gets another number.
+        """
 
     def submit(self, submission: Submission) -> None:
         """Starts it, on any worker. Must not block for long."""

@@ -107,10 +107,10 @@ class Dask:
         # An adaptive cluster grows when there is more to do than it has workers for, and it may begin with none.
         return max(1, 2 * ready)
 
-    def share(self, exchange: int, description: bytes) -> None:
+    def share(self, number: int, description: bytes) -> None:
         # A task, not scattered data: when the worker that holds it dies, Dask makes it again.
-        self._descriptions[exchange] = self._client.submit(
-            _constant, description, key=(f"exchange-{self._run}", exchange), pure=False
+        self._descriptions[number] = self._client.submit(
+            _constant, description, key=(f"exchange-{self._run}", number), pure=False
         )
 
     def submit(self, submission: Submission) -> None:
@@ -358,10 +358,10 @@ def _run_tasks(
         raise RuntimeError("these rows were on a worker that is lost, and the run that made them has ended")
     worker = plugin.wait()
     with _adding:
-        for exchange, description in zip(exchanges, descriptions, strict=True):
-            if exchange not in plugin.known:
-                worker.add_exchange(exchange, description)
-                plugin.known.add(exchange)
+        for number, description in zip(exchanges, descriptions, strict=True):
+            if number not in plugin.known:
+                worker.add_exchange(number, description)
+                plugin.known.add(number)
     reports: list[bytes] = []
     plugin.running[key] = tasks
     try:

@@ -61,7 +61,9 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]
         limit_bytes = worker.memory_manager.memory_limit
         if "memory" not in given and limit_bytes:
             options.append(("memory", str(int(limit_bytes * MEMORY_SHARE))))
-        return RunWorker({**self.run_setup, "options": options})  # type: ignore[typeddict-item]
+        host = worker.address.rpartition("//")[2].rpartition(":")[0].strip("[]")
+        where = host if worker.address.startswith(("tcp:", "tls:")) else "127.0.0.1"  # else all are in one process
+        return RunWorker({**self.run_setup, "options": options}, where)  # type: ignore[typeddict-item]
 
     def _tell(self, worker: Worker, what: str, **more: Any) -> None:
         with contextlib.suppress(Exception):

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import os
+import secrets
 import statistics
 import time
 from collections import deque
@@ -78,6 +79,7 @@ def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]], engine: s
         "gpus": _gpus_of(json.loads(text)["plan"]),
         "folder": "",
         "cwd": os.getcwd(),
+        "token": secrets.token_hex(16),
     }
 
 
@@ -146,7 +148,7 @@ class _Driver:
         self.handed: dict[tuple[int, int], Any] = {}  # rows that count, by input of the sink and partition
         self._running: dict[int, _Running] = {}
         self._copies: dict[TaskId, set[int]] = {}  # submissions that a task is in
-        self._shared: set[int] = set()
+        self._shared: dict[tuple[int, int], int] = {}  # exchanges and editions of their descriptions, by number
         self._next_key = 0
         self._capacity = 1
         self._ended = False
@@ -200,10 +202,14 @@ class _Driver:
                 self._ended = True
                 return
             task = (instruction["stage"], instruction["partition"])
+            waiting = self._stages[task[0]].waiting
             if action == "start":
-                self._stages[task[0]].waiting.append(task)
-            else:
+                waiting.append(task)
+            elif action == "cancel":
                 self._cancel(task)
+            elif task in waiting:  # to be recalled
+                waiting.remove(task)
+                self._carry(self._driven.recalled(*task))
 
     def _cancel(self, task: TaskId) -> None:
         waiting = self._stages[task[0]].waiting
@@ -265,17 +271,21 @@ class _Driver:
                 free -= 1
 
     def _start(self, stage: _Stage, tasks: tuple[TaskId, ...], copy_of: int | None = None) -> None:
-        for exchange in stage.reads:
-            if exchange not in self._shared:
-                self._shared.add(exchange)
-                self._engine.share(exchange, self._driven.describe(exchange))
+        numbers = tuple(self._share(exchange) for exchange in stage.reads)
         outputs = tuple(output for output, _ in stage.hands_over)
-        submission = Submission(self._next_key, tasks, stage.reads, stage.name, copy_of, outputs)
+        submission = Submission(self._next_key, tasks, numbers, stage.name, copy_of, outputs)
         self._next_key += 1
         self._running[submission.key] = _Running(submission, time.monotonic())
         for task in tasks:
             self._copies.setdefault(task, set()).add(submission.key)
         self._engine.submit(submission)
+
+    def _share(self, exchange: int) -> int:
+        edition = (exchange, self._driven.edition_of(exchange))
+        if edition not in self._shared:
+            self._shared[edition] = len(self._shared)
+            self._engine.share(self._shared[edition], self._driven.describe(exchange))
+        return self._shared[edition]
 
     def _speculate(self) -> None:
         """Copies of what takes far longer than its like, where slots would be idle."""
@@ -292,6 +302,8 @@ class _Driver:
             usual = median * len(submission.tasks)
             if now - running.began < max(COPY_AFTER_SECONDS, COPY_AFTER_MEDIANS * usual):
                 continue
+            if not self._driven.is_ready(submission.tasks[0][0]):
+                continue  # some of what they read was lost
             tasks = tuple(task for task in submission.tasks if self._needed(task))
             if tasks:
                 running.copied = True

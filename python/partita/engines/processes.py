@@ -64,8 +64,8 @@ class Processes:
     def slots(self) -> int:
         return sum(worker.ready for worker in self._workers)
 
-    def share(self, exchange: int, description: bytes) -> None:
-        self._descriptions[exchange] = description
+    def share(self, number: int, description: bytes) -> None:
+        self._descriptions[number] = description
 
     def submit(self, submission: Submission) -> None:
         worker = next(worker for worker in self._workers if worker.ready and worker.running is None)
@@ -167,7 +167,7 @@ def _serve(fd: int, parent: int) -> None:
             send(f"its worker failed: {error}")
 
     try:
-        worker = Worker(pipe.recv())
+        worker = Worker(pipe.recv(), "127.0.0.1")
     except PartitaError as error:
         return send(error)
     send(None)
@@ -176,8 +176,8 @@ def _serve(fd: int, parent: int) -> None:
             action, news, tasks = pipe.recv()
         except EOFError:
             os._exit(0)
-        for exchange, description in news.items():
-            worker.add_exchange(exchange, description)
+        for number, description in news.items():
+            worker.add_exchange(number, description)
         if action == "cancel":
             worker.cancel(tasks)
         else:

@@ -52,7 +52,7 @@ class NodeWorker:
             os.environ.setdefault("PARTITA_MEMORY", str(memory_bytes))
         from .worker import Worker
 
-        self._worker = Worker(setup)
+        self._worker = Worker(setup, ray.util.get_node_ip_address())
         threading.Thread(target=self._watch, name="partita-watch", daemon=True).start()
         return self._worker.slots
 
@@ -77,10 +77,10 @@ class NodeWorker:
     def _run(self, tasks: Sequence[TaskId], exchanges: dict[int, list[Any]]) -> list[bytes] | str:
         try:
             with self._lock:
-                for exchange, (reference,) in exchanges.items():
-                    if exchange not in self._known:
-                        self._worker.add_exchange(exchange, ray.get(reference))
-                        self._known.add(exchange)
+                for number, (reference,) in exchanges.items():
+                    if number not in self._known:
+                        self._worker.add_exchange(number, ray.get(reference))
+                        self._known.add(number)
             return self._worker.run(tasks)
         except PartitaError as error:
             return f"its worker failed: {error}"
@@ -169,8 +169,8 @@ class Ray:
     def slots(self) -> int:
         return sum(node.slots for node in self._nodes.values())
 
-    def share(self, exchange: int, description: bytes) -> None:
-        self._descriptions[exchange] = ray.put(description)
+    def share(self, number: int, description: bytes) -> None:
+        self._descriptions[number] = ray.put(description)
 
     def submit(self, submission: Submission) -> None:
         original = self._running.get(submission.copy_of) if submission.copy_of is not None else None

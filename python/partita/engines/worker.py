@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -29,7 +30,12 @@ class _Stream:
 class Worker:
     """Holds the plan, a budget and threads. All methods may be called from any thread."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, host: str = "") -> None:
+        """`host`: the address by which the other workers reach this one's machine.
+
+        There it serves the exchanged rows that it made and keeps (`--exchange nodes`); without it they go to the run's
+        storage.
+        """
         check_build(setup)
         with contextlib.suppress(OSError):
             os.chdir(setup["cwd"])
@@ -38,7 +44,7 @@ class Worker:
         plan = native.CompiledPlan.from_text(setup["plan"])
         if plan.plan_hash != setup["plan_hash"]:
             raise RunEnvironmentError(f"the worker on {platform.node()} reads another plan than the driver sent")
-        self._native = native.open_worker(session, plan, setup["options"], setup["folder"])
+        self._native = native.open_worker(session, plan, setup["options"], setup["folder"], host, setup["token"])
 
     @property
     def slots(self) -> int:
@@ -49,8 +55,9 @@ class Worker:
     def memory_bytes(self) -> int:
         return self._native.memory_bytes
 
-    def add_exchange(self, exchange: int, description: bytes) -> None:
-        self._native.add_exchange(exchange, description)
+    def add_exchange(self, number: int, description: bytes) -> None:
+        """What `Engine.share` was given. In any order: the last of an exchange counts."""
+        self._native.add_exchange(json.loads(description)["exchange"], description)
 
     def run(self, tasks: Sequence[TaskId]) -> list[bytes]:
         """Runs them in turn; their reports. An error of a task is in its report."""
