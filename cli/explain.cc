@@ -19,10 +19,11 @@ VerbSpec Spec() {
       "and filters that reach the "
       "sources, what is written where, and the least memory it can run in. Runs nothing.";
   spec.min_positional = spec.max_positional = 1;
-  spec.flags = {SetFlag(),
-                OnErrorFlag(),
-                {"exchange", "nodes", "tell also where rows between stages lie on a cluster with --exchange nodes"},
-                {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
+  spec.flags = {
+      SetFlag(),
+      OnErrorFlag(),
+      {"exchange", "nodes", "tell also where rows between stages lie on a cluster with --exchange nodes"},
+      {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
   spec.examples = "  partita explain pipeline.yaml\n";
   return spec;
 }
@@ -44,9 +45,8 @@ Status ExplainFile(const Arguments& arguments) {
   }
   Json exchanges = Json::array();
   for (size_t x = 0; x < why.size(); ++x)
-    exchanges.push_back({{"step", compiled.plan.exchanges[x].step},
-                         {"on_nodes", why[x].empty()},
-                         {"why_not", why[x]}});
+    exchanges.push_back(
+        {{"step", compiled.plan.exchanges[x].step}, {"on_nodes", why[x].empty()}, {"why_not", why[x]}});
   Json stages = Json::array();
   for (size_t i = 0; i < compiled.plan.stages.size(); ++i) {
     Json partitions;  // null: known once the exchange before it is

@@ -240,8 +240,8 @@ uint32_t TcpFileServer::Advance(Client* client) const {
         if (moved == 0 || (moved < 0 && error != EINTR)) return 0;
         continue;
       }
-      answer = init_.answer(client->request.substr(0, init_.head_bytes),
-                            client->request.substr(init_.head_bytes));
+      answer =
+          init_.answer(client->request.substr(0, init_.head_bytes), client->request.substr(init_.head_bytes));
       client->request.clear();
       client->head_sent = 0;
       client->answering = true;

@@ -32,8 +32,8 @@ class TcpConnection {
   std::string peer_;
 };
 
-// Answers short requests with pieces of files, which the kernel sends: no byte of them comes here. A few threads
-// serve any number of connections; one that reads slowly, or says nothing, holds up no other.
+// Answers short requests with pieces of files, which the kernel sends: no byte of them comes here. A few
+// threads serve any number of connections; one that reads slowly, or says nothing, holds up no other.
 class TcpFileServer {
  public:
   struct Answer {

@@ -139,7 +139,8 @@ Status Committer::Check(const TaskEnd& end, const NodePlace& place) const {
     for (const auto& file : output.files) {
       if (on_node) {
         const auto path = NodePath::Parse(file.temporary);
-        if (!path.ok() || path->at != place.at) return wrong("'" + file.temporary + "', which is no block of it");
+        if (!path.ok() || path->at != place.at)
+          return wrong("'" + file.temporary + "', which is no block of it");
         continue;
       }
       if (!IsSafeRelativePath(file.path) || DirName(file.temporary) != folder)

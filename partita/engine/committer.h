@@ -52,12 +52,12 @@ class Committer {
   // What stands before the paths of a step's files in the quarantine.
   static std::string QuarantinePrefix(const std::string& step) { return "__step=" + step + "/"; }
 
-  // Is this what a task of this plan may leave: outputs it has, files of the run's own folders, or, of what may
-  // stay on nodes, blocks of `place`? Of ends that were made elsewhere; the error is a bug's.
+  // Is this what a task of this plan may leave: outputs it has, files of the run's own folders, or, of what
+  // may stay on nodes, blocks of `place`? Of ends that were made elsewhere; the error is a bug's.
   Status Check(const TaskEnd& end, const NodePlace& place = {}) const;
   // Renames and logs. Returns the rows of each output of the stage, as the scheduler wants them.
-  // `counted_by`: see CountCommitted; null where the task counted itself. Blocks on nodes stay where they are, and
-  // no later run believes in them.
+  // `counted_by`: see CountCommitted; null where the task counted itself. Blocks on nodes stay where they
+  // are, and no later run believes in them.
   Result<MadeRows> Commit(TaskEnd end, Observer* counted_by = nullptr) const;
   // Removes what a task left that does not count: another copy of it came first.
   void Discard(const TaskEnd& end) const;

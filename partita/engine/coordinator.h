@@ -6,8 +6,8 @@
 // report counts, the files of the others are removed. An engine tells one end for each task it was told to
 // start, not one for each copy.
 //
-// Blocks of exchanges may stay on the nodes (node_path.h). When a reader finds a worker's lost, the tasks that made
-// them count no longer, as far as anybody still needs them, and are done again; their readers wait.
+// Blocks of exchanges may stay on the nodes (node_path.h). When a reader finds a worker's lost, the tasks
+// that made them count no longer, as far as anybody still needs them, and are done again; their readers wait.
 //
 // Not thread-safe: one thread drives a run.
 #pragma once
@@ -49,8 +49,8 @@ class Coordinator {
   // The task was to be recalled (Instruction::kRecallTask), and no worker has seen it.
   std::vector<Instruction> OnRecalled(TaskId task);
 
-  // Of an exchange that a started task reads: what its workers need to know (DescribeExchange). An error while a
-  // part of it is lost.
+  // Of an exchange that a started task reads: what its workers need to know (DescribeExchange). An error
+  // while a part of it is lost.
   Result<std::string> Describe(int exchange) const;
   // Other than before: there is another description.
   int64_t EditionOf(int exchange) const { return editions_[static_cast<size_t>(exchange)]; }
@@ -85,9 +85,9 @@ class Coordinator {
   std::set<TaskId> live_;
   std::set<TaskId> unneeded_;  // live, but cancelled
   NodeLedger blocks_;
-  std::vector<int64_t> editions_;        // by exchange: how often some of it was taken back
-  std::set<TaskId> redone_;              // taken back: their rows are counted
-  std::map<TaskId, int> losses_;         // how often what a task reads was lost
+  std::vector<int64_t> editions_;  // by exchange: how often some of it was taken back
+  std::set<TaskId> redone_;        // taken back: their rows are counted
+  std::map<TaskId, int> losses_;   // how often what a task reads was lost
 };
 
 }  // namespace partita

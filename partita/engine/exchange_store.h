@@ -48,13 +48,14 @@ class ExchangeStore {
                 int threads, bool may_keep = false);
   ~ExchangeStore();
 
-  // `folder`: of this worker's node, where blocks go that may stay there (node_path.h). Before any sink is made.
+  // `folder`: of this worker's node, where blocks go that may stay there (node_path.h). Before any sink is
+  // made.
   void SetNodeFolder(std::string folder) { node_folder_ = std::move(folder); }
   // `on_storage`: not to the node, whatever may stay there.
   Result<std::unique_ptr<Sink>> MakeSink(int stage, const PlanOutput& output, int64_t partition,
                                          const std::string& attempt, bool on_storage = false) const;
-  // Where blocks of an exchange are that are not on the run's storage, by (input, partition). Again, when some
-  // were made anew elsewhere: what was known of them is forgotten.
+  // Where blocks of an exchange are that are not on the run's storage, by (input, partition). Again, when
+  // some were made anew elsewhere: what was known of them is forgotten.
   using NodeBlocks = std::map<std::pair<int, int64_t>, std::string>;
   void SetNodeBlocks(int exchange, NodeBlocks blocks);
   // All tasks that write it are committed (or not needed).

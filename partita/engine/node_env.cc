@@ -91,7 +91,8 @@ Result<NodeClient::Piece> NodeClient::Ask(TcpConnection* connection, const NodeP
 Result<NodeClient::Piece> NodeClient::Read(const NodePath& path, int64_t offset, int64_t length, void* out) {
   {
     std::lock_guard lock(mutex_);
-    if (const auto found = lost_.find(path.at); found != lost_.end()) return Lost(path, MessageOf(found->second));
+    if (const auto found = lost_.find(path.at); found != lost_.end())
+      return Lost(path, MessageOf(found->second));
   }
   auto piece = Insist(path, offset, length, out);
   if (piece.ok() && piece->got >= 0) return piece;
@@ -108,7 +109,8 @@ void NodeClient::TryAgain(const std::string& at) {
 }
 
 // Asks until the worker answers, or there is no hope that it does.
-Result<NodeClient::Piece> NodeClient::Insist(const NodePath& path, int64_t offset, int64_t length, void* out) {
+Result<NodeClient::Piece> NodeClient::Insist(const NodePath& path, int64_t offset, int64_t length,
+                                             void* out) {
   const std::string peer = path.at.substr(0, path.at.find('/'));
   const int64_t began = env_->MonotonicNanos();
   Status last;
@@ -125,8 +127,7 @@ Result<NodeClient::Piece> NodeClient::Insist(const NodePath& path, int64_t offse
     }
     const bool kept = connection.has_value();
     if (!kept) {
-      if (tries > 0)
-        std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs * std::min(tries, 10)));
+      if (tries > 0) std::this_thread::sleep_for(std::chrono::milliseconds(kPauseMs * std::min(tries, 10)));
       bool refused = false;
       auto made = TcpConnection::Connect(path.host, path.port, kConnectMs, &refused);
       refusals += refused ? 1 : 0;

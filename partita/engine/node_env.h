@@ -1,6 +1,6 @@
-// The door of a worker that reads exchange blocks of others: paths of NodePath open what lies on other nodes, all
-// other paths are those of the machine. A block of the own machine is read where it lies. Reading waits for a
-// worker that is silent for a while; then its blocks are lost, which the error says by its file.
+// The door of a worker that reads exchange blocks of others: paths of NodePath open what lies on other nodes,
+// all other paths are those of the machine. A block of the own machine is read where it lies. Reading waits
+// for a worker that is silent for a while; then its blocks are lost, which the error says by its file.
 #pragma once
 
 #include <map>

@@ -1,4 +1,5 @@
-// Blocks that one worker serves and another reads, over real sockets: whole, in pieces, gone; and strangers who ask.
+// Blocks that one worker serves and another reads, over real sockets: whole, in pieces, gone; and strangers
+// who ask.
 #include "partita/engine/node_env.h"
 
 #include <arrow/buffer.h>
@@ -185,8 +186,9 @@ TEST(NodePath, IsReadAsItIsWritten) {
     EXPECT_EQ(path->name, "exchange-3/in-000-000001.tmp-x");
   }
   EXPECT_EQ(NodePath::Parse("node://[fe80::1]:80/ab/c")->host, "fe80::1");
-  for (const char* wrong : {"", "/tmp/x", "node://", "node://a:1", "node://a:1/b", "node://:1/b/c", "node://a/b/c",
-                            "node://a:x/b/c", "node://a:0/b/c", "node://a:99999/b/c", "node://a:1/b/../c"})
+  for (const char* wrong :
+       {"", "/tmp/x", "node://", "node://a:1", "node://a:1/b", "node://:1/b/c", "node://a/b/c",
+        "node://a:x/b/c", "node://a:0/b/c", "node://a:99999/b/c", "node://a:1/b/../c"})
     EXPECT_FALSE(NodePath::Parse(wrong).ok()) << wrong;
 }
 

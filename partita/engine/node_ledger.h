@@ -1,5 +1,5 @@
-// The coordinator's knowledge of exchange blocks on nodes: which worker has what a task left, and what was lost.
-// O(tasks). Not thread-safe.
+// The coordinator's knowledge of exchange blocks on nodes: which worker has what a task left, and what was
+// lost. O(tasks). Not thread-safe.
 #pragma once
 
 #include <map>

@@ -32,8 +32,8 @@ struct NodePath {
 };
 std::string ExchangeFolderName(int exchange);  // of a place
 
-// Why what a stage leaves for exchanges must not be lost, and so goes to the run's own storage; "": it may stay on
-// the nodes. A task that leaves anything else beside is never done twice.
+// Why what a stage leaves for exchanges must not be lost, and so goes to the run's own storage; "": it may
+// stay on the nodes. A task that leaves anything else beside is never done twice.
 std::string_view WhyOnStorage(const Plan& plan, int stage);
 inline bool MayStayOnNodes(const Plan& plan, int stage) { return WhyOnStorage(plan, stage).empty(); }
 

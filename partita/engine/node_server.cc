@@ -30,8 +30,8 @@ void RemoveForsaken(Env* env, const std::string& scratch_dir) {
   }
 }
 
-// A shell that waits for the end of this process and removes its folder: nothing here runs after kill -9. It is
-// nobody's child, or whoever ends this process and its children would end it too.
+// A shell that waits for the end of this process and removes its folder: nothing here runs after kill -9. It
+// is nobody's child, or whoever ends this process and its children would end it too.
 Result<Descriptor> RemoveAfterUs(const std::string& folder) {
   ARROW_ASSIGN_OR_RAISE(auto ends, MessagePair());
   SpawnRequest request;

@@ -1,5 +1,6 @@
-// A worker's own exchange blocks: a folder on its node's disk, and a server that other workers of the run read
-// them from. The folder is gone when the worker ends, whatever ends it, or with the next worker on its node.
+// A worker's own exchange blocks: a folder on its node's disk, and a server that other workers of the run
+// read them from. The folder is gone when the worker ends, whatever ends it, or with the next worker on its
+// node.
 //
 // Thread-safe.
 #pragma once

@@ -58,7 +58,8 @@ Status AddWriter(const Plan& plan, int exchange, const Json& json, CommitLog* lo
     const int place = on_nodes ? json.at("places")[i].get<int>() : -1;
     if (place < 0) continue;
     const auto& where = found->places.at(static_cast<size_t>(place));
-    found->blocks[{writer->input_index, partition}] = NodePath::Text(where, json.at("names")[i].get<std::string>());
+    found->blocks[{writer->input_index, partition}] =
+        NodePath::Text(where, json.at("names")[i].get<std::string>());
     found->used.insert(place);
   }
   return Status::OK();
@@ -113,8 +114,8 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
                                                      const TaskRunnerOptions& options) {
   auto runner = std::unique_ptr<TaskRunner>(new TaskRunner(env, plan));
   if (!options.node_host.empty()) {
-    ARROW_ASSIGN_OR_RAISE(
-        runner->server_, NodeServer::Start(env, options.scratch_dir, options.node_host, options.node_token));
+    ARROW_ASSIGN_OR_RAISE(runner->server_,
+                          NodeServer::Start(env, options.scratch_dir, options.node_host, options.node_token));
     runner->node_env_ = std::make_unique<NodeEnv>(env, options.node_host, options.node_token);
     env = runner->env_ = runner->node_env_.get();
   }
@@ -220,7 +221,8 @@ void TaskRunner::NameBlocks(TaskEnd* end) const {
   for (auto& output : end->outputs) {
     for (auto& file : output.files) {
       if (file.temporary.starts_with(root))
-        file.temporary = NodePath::Text(server_->place(), std::string_view(file.temporary).substr(root.size()));
+        file.temporary =
+            NodePath::Text(server_->place(), std::string_view(file.temporary).substr(root.size()));
     }
   }
 }

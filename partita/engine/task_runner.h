@@ -25,9 +25,9 @@
 
 namespace partita {
 
-// What a reader needs to know of a complete exchange: which tasks wrote it, how much, and on which nodes it lies.
-// Made by the coordinator, once and again when some of it was lost and made anew (a higher `edition`); shipped once
-// to each worker. O(partitions) bytes.
+// What a reader needs to know of a complete exchange: which tasks wrote it, how much, and on which nodes it
+// lies. Made by the coordinator, once and again when some of it was lost and made anew (a higher `edition`);
+// shipped once to each worker. O(partitions) bytes.
 std::string DescribeExchange(const Plan& plan, const CommitLog& log, int exchange,
                              const NodeLedger* blocks = nullptr, int64_t edition = 0);
 
@@ -37,8 +37,8 @@ struct TaskRunnerOptions {
   std::string scratch_dir;  // local to this machine
   std::string work_dir;     // shared: RunDirectory::Options
   std::string run_folder;   // of a run without datasets; "": it needs none, for no rows change partition
-  // Exchange blocks that may stay on this node do, and others read them there: the address by which they reach it,
-  // and the run's secret. "": all go to the run's storage.
+  // Exchange blocks that may stay on this node do, and others read them there: the address by which they
+  // reach it, and the run's secret. "": all go to the run's storage.
   std::string node_host, node_token;
 };
 
@@ -82,9 +82,9 @@ class TaskRunner {
   const Plan* plan_;
   std::shared_ptr<Budget> budget_;
   Observer observer_;
-  std::unique_ptr<NodeEnv> node_env_;    // both, or none
+  std::unique_ptr<NodeEnv> node_env_;  // both, or none
   std::unique_ptr<NodeServer> server_;
-  bool has_storage_ = true;              // of the run, that all workers see
+  bool has_storage_ = true;  // of the run, that all workers see
   std::unique_ptr<RunDirectory> directory_;
   std::shared_ptr<Delivery> delivery_ = std::make_shared<Delivery>();
   std::unique_ptr<TaskFactory> factory_;
@@ -95,7 +95,7 @@ class TaskRunner {
   std::map<TaskId, Running> running_;
   std::mutex adding_;                 // before mutex_
   std::map<int, int64_t> exchanges_;  // their editions; written under both
-  int64_t ended_ = 0;  // tasks that left, for those that wait for memory
+  int64_t ended_ = 0;                 // tasks that left, for those that wait for memory
   std::unique_ptr<WorkerPool> pool_;
 };
 

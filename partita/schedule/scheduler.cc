@@ -235,7 +235,8 @@ void Scheduler::Close(int exchange, std::vector<Instruction>* out) {
     stages_[s].ready = false;
     for (size_t p = 0; p < stages_[s].state.size(); ++p) {
       if (stages_[s].state[p] == TaskState::kRunning)
-        out->push_back({Instruction::Kind::kRecallTask, {static_cast<int>(s), static_cast<int64_t>(p)}, 0, {}});
+        out->push_back(
+            {Instruction::Kind::kRecallTask, {static_cast<int>(s), static_cast<int64_t>(p)}, 0, {}});
     }
   }
 }

@@ -37,7 +37,8 @@ struct StageGraph {
     };
     std::vector<Output> outputs;
     int also_reads = -1;  // a join: the exchange of its right side, `reads_exchange` being the left one
-    std::vector<int> tables = {};  // exchanges that must be complete before it starts; no cut follows from them
+    std::vector<int> tables =
+        {};  // exchanges that must be complete before it starts; no cut follows from them
 
     bool Reads(int exchange) const {
       return reads_exchange == exchange || also_reads == exchange ||

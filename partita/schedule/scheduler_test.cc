@@ -319,7 +319,8 @@ class Simulation {
     running_.erase(it);
     now_ms_ += random_.Below(50);
     const bool reads_nothing = !lost_.empty() && !model_.CanRead(task) && random_.OneIn(2);
-    if (reads_nothing || random_.OneIn(luck_.preempted)) return Tell({Kind::kTaskPreempted, task, {}, Status::OK(), 0});
+    if (reads_nothing || random_.OneIn(luck_.preempted))
+      return Tell({Kind::kTaskPreempted, task, {}, Status::OK(), 0});
     if (random_.OneIn(luck_.fatal)) {
       if (!cancelled_.contains(task)) may_fail_ = true;
       return Tell({Kind::kTaskFailed, task, {}, DataError("a bad row"), 0});
@@ -337,7 +338,8 @@ class Simulation {
     Tell(Committed(task));
   }
 
-  // A node goes with what it has: some of all that was ever made and may be lost. What nobody needed stays lost.
+  // A node goes with what it has: some of all that was ever made and may be lost. What nobody needed stays
+  // lost.
   void Lose() {
     --nodes_;
     for (const TaskId task : model_.committed) {
@@ -352,9 +354,9 @@ class Simulation {
   void TakeBack(TaskId task) {
     EXPECT_EQ(lost_.erase(task), 1U) << "taken back though it is there";
     const auto& outputs = graph_.stages[static_cast<size_t>(task.stage)].outputs;
-    EXPECT_TRUE(std::any_of(outputs.begin(), outputs.end(),
-                            [&](const auto& o) { return model_.Wanted(o.target); }))
-        << "done again for nobody";
+    EXPECT_TRUE(std::any_of(outputs.begin(), outputs.end(), [&](const auto& o) {
+      return model_.Wanted(o.target);
+    })) << "done again for nobody";
     model_.committed.erase(task);
     restored_.erase(task);
   }

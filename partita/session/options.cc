@@ -90,8 +90,8 @@ std::vector<OptionSpec> MakeSpecs() {
   specs.push_back(
       {"exchange", "WHERE", "memory",
        "memory: rows between stages stay there where they fit and cost seconds to make again; disk: all "
-       "are written beside the output, and after a kill none of their tasks is done again; nodes: on a cluster "
-       "they stay on the disks of the nodes that made them, and what is lost with a node is made again",
+       "are written beside the output, and after a kill none of their tasks is done again; nodes: on a "
+       "cluster they stay on the disks of the nodes that made them, and what is lost with a node is made again",
        [](RunOptions* o, const std::string& v) {
          if (v != "memory" && v != "disk" && v != "nodes")
            return UserError("'" + v + "' is no place for exchanged rows", "use memory, disk or nodes");

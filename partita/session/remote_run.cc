@@ -109,8 +109,8 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
     std::lock_guard lock(mutex_);
     tables = tables_;
   }
-  TaskRunnerOptions runner{options.memory_bytes, options.threads, ScratchDir(options), options.work_dir,
-                           run_folder,           {},              {}};
+  TaskRunnerOptions runner{
+      options.memory_bytes, options.threads, ScratchDir(options), options.work_dir, run_folder, {}, {}};
   if (options.exchange_on_nodes && !plan.exchanges.empty()) {
     runner.node_host = node_host;
     runner.node_token = node_token;

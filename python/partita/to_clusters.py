@@ -40,7 +40,7 @@ class ToClusters:
 
         Args:
             folder: On storage that all nodes mount, for rows that change partition on their way (sort, shuffle, …);
-                nothing is left there. None: no rows do.
+                nothing is left there. None: no rows do, or `exchange="nodes"`.
             options: Run options, see `pt.options`. `engine` is `"ray"` (the default here), an address of a cluster,
                 or `"local"`: then this process computes the rows and puts them in the store.
 
@@ -73,7 +73,7 @@ class ToClusters:
             dtype_backend: `"pyarrow"`: columns keep their types. `"numpy"`: NumPy's where pandas has them; integers
                 with nulls become floats.
             folder: On storage that all workers mount, for rows that change partition on their way (sort, shuffle, join,
-                …); nothing is left there. None: no rows do.
+                …); nothing is left there. None: no rows do, or `exchange="nodes"`.
             options: Run options, see `pt.options`. `engine` is `"dask"` (the default where there is a client) or
                 `"local"`: then this process computes the rows.
 

@@ -211,7 +211,8 @@ Worker* OpenWorker(const PySession& self, const CompiledPlan& plan, const Option
                    const std::string& node_token) {
   const RunOptions options = ValueOrThrow(MakeRunOptions(plan.options, given));
   nb::gil_scoped_release release;
-  return new Worker(self.session, ValueOrThrow(self.session->OpenWorker(plan, options, run_folder, node_host, node_token)));
+  return new Worker(self.session,
+                    ValueOrThrow(self.session->OpenWorker(plan, options, run_folder, node_host, node_token)));
 }
 
 // A plan that hands over the rows after a step.
@@ -332,7 +333,8 @@ void BindEngines(nb::module_& m) {
   m.def("open_run", &OpenRun, nb::arg("session"), nb::arg("plan"), nb::arg("options"), nb::arg("observer"),
         nb::rv_policy::take_ownership, nb::keep_alive<0, 4>());
   m.def("open_worker", &OpenWorker, nb::arg("session"), nb::arg("plan"), nb::arg("options"),
-        nb::arg("run_folder") = "", nb::arg("node_host") = "", nb::arg("node_token") = "", nb::rv_policy::take_ownership);
+        nb::arg("run_folder") = "", nb::arg("node_host") = "", nb::arg("node_token") = "",
+        nb::rv_policy::take_ownership);
   m.def("compile_rows", &CompileRows, nb::arg("session"), nb::arg("pipeline"), nb::arg("step"));
   nb::class_<Blocks>(m, "Blocks", nb::is_weak_referenceable(),
                      "Rows that lie in a cluster, known to a session until this object dies.")

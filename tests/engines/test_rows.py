@@ -155,6 +155,14 @@ answer([same, os.listdir("scratch"), said])
     assert "folder=" in found[2]
 
 
+def test_rows_change_partition_without_shared_storage(programs):
+    """They stay on the nodes: no folder is needed."""
+    assert programs.run("""
+ds = given(tables([40, 60, 50])).sort("text", descending=True).random_shuffle(seed=1).sort("id")
+answer(handed(ds, exchange="nodes").equals(ds.to_arrow()))
+""")
+
+
 def test_rows_do_not_pass_through_the_driver(programs):
     """120 MB there and back; the driver grows by far less, and blocks lie on more than one node."""
     grown, rows, places = programs.run("""

@@ -126,7 +126,7 @@ def hand_over(
     if setup["folder"] and folder is None:
         error = UserError(
             "rows change partition on their way, and the cluster's nodes have no folder for them",
-            hint="name one on storage that all of them mount: folder='/shared/scratch'",
+            hint="name one on storage that all of them mount: folder='/shared/scratch'; or exchange='nodes'",
         )
         driven.finish(status_text(error))
         raise error
