@@ -120,6 +120,7 @@ Status TcpConnection::Receive(void* data, int64_t size, int wait_ms) {
 }
 
 struct TcpFileServer::Client {
+  std::mutex mutex;  // one thread at a time is told of it; this hands what it did to the next
   Descriptor socket;
   std::string request;  // so far
   Answer answer;        // what is left of it
@@ -186,10 +187,13 @@ void TcpFileServer::Serve() {
       continue;
     }
     auto* client = static_cast<Client*>(event.data.ptr);
-    if (const uint32_t waits = Advance(client); waits != 0) {
-      Watch(client, waits, EPOLL_CTL_MOD);
-      continue;
+    uint32_t waits = 0;
+    {
+      std::lock_guard lock(client->mutex);
+      waits = Advance(client);
+      if (waits != 0) Watch(client, waits, EPOLL_CTL_MOD);
     }
+    if (waits != 0) continue;
     std::lock_guard lock(mutex_);
     std::erase_if(clients_, [&](const auto& other) { return other.get() == client; });
   }
@@ -207,6 +211,7 @@ void TcpFileServer::Accept() {
     if (clients_.size() >= init_.most_connections) return;
     clients_.insert(std::move(client));
   }
+  std::lock_guard lock(added->mutex);
   Watch(added, EPOLLIN, EPOLL_CTL_ADD);
 }
 
