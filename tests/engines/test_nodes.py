@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 from binary import Workspace
 from clusters.hosts import MIB, wait_for
-from under_test import Engine, wait_for_commits
+from inputs import ALL, write_all
+from under_test import Engine, ProcessEngine
 
 TASKS, ROWS = 16, 400
 # Sorted and hashed exchanges, one that keeps its order, and a join of two.
@@ -94,6 +95,26 @@ def test_a_join_gives_the_same_bytes(driven, workspace):
     expected = expect(workspace)
     driven.run_ok(workspace, exchange="nodes", spill_dir=scratch(driven, workspace))
     assert workspace.digests("out") == expected
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_kind_of_pipeline(tmp_path, name):
+    """Exchanges of every kind, together in a plan: zips, unions, limits, tables, volatile and quarantining steps."""
+    write_all(tmp_path, [name])
+    workspace = Workspace(tmp_path / name)
+    given = {path.name for path in workspace.path.iterdir()} | {"__pycache__", "scratch"}
+
+    def written_by(engine, **options):
+        engine.run_ok(workspace, "pipeline.yaml", **options)
+        folders = [path for path in sorted(workspace.path.iterdir()) if path.name not in given]
+        digests = {f"{path.name}/{k}": v for path in folders for k, v in workspace.digests(path.name).items()}
+        for path in folders:
+            shutil.rmtree(path)
+        return digests
+
+    expected = written_by(Engine())
+    assert expected
+    assert written_by(ProcessEngine(), exchange="nodes", spill_dir=scratch(ProcessEngine(), workspace)) == expected
 
 
 @pytest.fixture
