@@ -143,7 +143,8 @@ class Calls:
         """Until there were so many."""
         deadline = time.monotonic() + 60
         while len(self.of(what, host)) < count:
-            assert driver.process.poll() is None and time.monotonic() < deadline, driver.finish(1)
+            if driver.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"there were not {count} calls in time\n{driver.finish(1)}")
             time.sleep(0.01)
 
     def clear(self):
