@@ -52,7 +52,7 @@ class NodeWorker:
             os.environ.setdefault("PARTITA_MEMORY", str(memory_bytes))
         from .worker import Worker
 
-        self._worker = Worker(setup, ray.util.get_node_ip_address())
+        self._worker = Worker(setup, str(ray.util.get_node_ip_address()))  # type: ignore[no-untyped-call]
         threading.Thread(target=self._watch, name="partita-watch", daemon=True).start()
         return self._worker.slots
 
