@@ -135,13 +135,7 @@ class AsofSource final : public Source {
       // What was picked leaves first: that frees memory for what was refused.
       if (!picked.ok() && !(picked.IsOutOfMemory() && !rows_.empty())) return picked;
     }
-    if (rows_.empty()) return std::nullopt;
-    ARROW_ASSIGN_OR_RAISE(auto batch, rows_.Emit(ctx.pool.get()));
-    Block block;
-    block.ordinals = RowOrdinals::Range(done_, batch->num_rows());
-    done_ += batch->num_rows();
-    block.batch = std::move(batch);
-    return block;
+    return rows_.EmitBlock(ctx.pool.get());
   }
 
  private:
@@ -240,7 +234,6 @@ class AsofSource final : public Source {
   uint64_t hash_ = 0;
   std::vector<AsofRow> last_;
   std::deque<AsofRow> ahead_;
-  int64_t done_ = 0;
 };
 
 }  // namespace

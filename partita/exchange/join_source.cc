@@ -259,13 +259,7 @@ class JoinSource final : public Source {
       // What was picked leaves first: that frees memory for the frame that was refused.
       if (!picked.ok() && !(picked.IsOutOfMemory() && !rows_.empty())) return picked;
     }
-    if (rows_.empty()) return std::nullopt;
-    ARROW_ASSIGN_OR_RAISE(auto batch, rows_.Emit(ctx.pool.get()));
-    Block block;
-    block.ordinals = RowOrdinals::Range(done_, batch->num_rows());
-    done_ += batch->num_rows();
-    block.batch = std::move(batch);
-    return block;
+    return rows_.EmitBlock(ctx.pool.get());
   }
 
  private:
@@ -418,7 +412,6 @@ class JoinSource final : public Source {
   State state_ = State::kLoading;
   uint64_t low_ = 0;   // the first of the window
   uint64_t hash_ = 0;  // the last of the window; the one that is hot
-  int64_t done_ = 0;
 };
 
 }  // namespace

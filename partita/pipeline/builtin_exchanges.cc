@@ -144,6 +144,13 @@ ArgSpec Seed() {
           .doc = "The same seed gives the same rows in the same order, on every machine."};
 }
 
+ArgSpec Suffix() {
+  return {.name = "suffix",
+          .type = ArgType::kString,
+          .default_json = R"("_right")",
+          .doc = "Put behind the name of a right column that the left has too; empty: that is an error."};
+}
+
 ArgSpec Partitions() {
   return {.name = "partitions",
           .type = ArgType::kInt,
@@ -250,10 +257,7 @@ StepSpec JoinStep() {
            "right_on",
            "Key columns of the right input, as many. Where a name differs, an inner and a left join drop the "
            "right column, a right join the left one."),
-       {.name = "suffix",
-        .type = ArgType::kString,
-        .default_json = R"("_right")",
-        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."},
+       Suffix(),
        {.name = "strategy",
         .type = ArgType::kString,
         .default_json = R"("auto")",
@@ -284,10 +288,7 @@ StepSpec JoinAsof() {
        JoinOn("right_on", "The right column to order by."),
        JoinOn("left_by", "Key columns of the left input, instead of `by`."),
        JoinOn("right_by", "Key columns of the right input, as many."),
-       {.name = "suffix",
-        .type = ArgType::kString,
-        .default_json = R"("_right")",
-        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."},
+       Suffix(),
        {.name = "strategy",
         .type = ArgType::kString,
         .default_json = R"("auto")",
@@ -303,13 +304,9 @@ StepSpec JoinAsof() {
 }
 
 StepSpec Zip() {
-  StepSpec spec = Exchange(
-      "zip", "Puts two inputs side by side, row by row; an error where they have not as many rows.",
-      {{.name = "suffix",
-        .type = ArgType::kString,
-        .default_json = R"("_right")",
-        .doc = "Put behind the name of a right column that the left has too; empty: that is an error."}},
-      nullptr);
+  StepSpec spec =
+      Exchange("zip", "Puts two inputs side by side, row by row; an error where they have not as many rows.",
+               {Suffix()}, nullptr);
   spec.bind_pair = BindZip;
   return spec;
 }

@@ -141,4 +141,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> JoinRows::Emit(arrow::MemoryPool* po
   return batch;
 }
 
+Result<std::optional<Block>> JoinRows::EmitBlock(arrow::MemoryPool* pool) {
+  if (empty()) return std::nullopt;
+  Block block;
+  ARROW_ASSIGN_OR_RAISE(block.batch, Emit(pool));
+  block.ordinals = RowOrdinals::Range(given_rows_, block.batch->num_rows());
+  given_rows_ += block.batch->num_rows();
+  return block;
+}
+
 }  // namespace partita

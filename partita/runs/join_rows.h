@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "partita/block/block.h"
 #include "partita/pipeline/join.h"
 #include "partita/runs/interleave.h"
 
@@ -53,6 +55,8 @@ class JoinRows {
   bool emitting() const { return emitted_ > 0; }
   // What was picked, or its first part where memory is short.
   Result<std::shared_ptr<arrow::RecordBatch>> Emit(arrow::MemoryPool* pool);
+  // The same with ordinals, counted from the first row that was given out; nothing where nothing is picked.
+  Result<std::optional<Block>> EmitBlock(arrow::MemoryPool* pool);
 
  private:
   struct OutputColumn {
@@ -81,6 +85,7 @@ class JoinRows {
   Batches left_batches_, right_batches_;
   std::vector<RowPick> left_picks_, right_picks_;
   size_t emitted_ = 0;
+  int64_t given_rows_ = 0;  // in blocks
   double picked_bytes_ = 0;
 };
 

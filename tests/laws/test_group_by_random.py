@@ -103,6 +103,14 @@ AGGREGATES = {
 }
 
 
+def run_all_ways(workspace, r):
+    found = set()
+    for options in ways(r):
+        workspace.run_ok("p.yaml", **options)
+        found.add(str(data_digests(workspace)))
+    assert len(found) == 1, "bytes depend on how it ran"
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_random_groups(workspace, seed):
     r = random.Random(seed)
@@ -129,11 +137,7 @@ def test_random_groups(workspace, seed):
         f"steps:\n  - read_parquet: {{path: in, rows_per_partition: {r.choice([50, 400])}}}\n"
         f"  - group_by: {{by: {list(keys)}, aggregates: {{{aggregates}}}}}\n  - write_parquet: out\n",
     )
-    found = set()
-    for options in ways(r):
-        workspace.run_ok("p.yaml", **options)
-        found.add(str(data_digests(workspace)))
-    assert len(found) == 1, "bytes depend on how it ran"
+    run_all_ways(workspace, r)
     database = duckdb.connect()
     database.register("t", table)
     selected = ", ".join([*keys, *(f"{theirs} AS {name}" for name, (_, theirs) in texts.items())])
@@ -156,11 +160,7 @@ def test_random_distinct(workspace, seed):
         f"steps:\n  - read_parquet: {{path: in, rows_per_partition: {r.choice([1, 300])}}}\n"
         f"  - distinct: {{by: {list(keys)}, keep: {keep}}}\n  - write_parquet: out\n",
     )
-    found = set()
-    for options in ways(r):
-        workspace.run_ok("p.yaml", **options)
-        found.add(str(data_digests(workspace)))
-    assert len(found) == 1, "bytes depend on how it ran"
+    run_all_ways(workspace, r)
     database = duckdb.connect()
     database.register("t", table)
     expected = database.execute(f"SELECT {chosen} FROM t GROUP BY {', '.join(keys)}").fetchall()
