@@ -176,8 +176,7 @@ def test_what_is_lost_is_made_again(clustered, slow, what, when):
     assert maps + merges <= 2 * (maps_there + merges_there)
     steps = {step["name"]: step for step in workspace.dataset("out").records()[-1]["stats"]["steps"]}
     assert steps["write_parquet"]["rows_in"] == 480
-    if what == "worker":
-        assert blocks_left(clustered, workspace) == []
+    assert blocks_left(clustered, workspace) == []
 
 
 @pytest.mark.parametrize("when", ["map", "merge"])

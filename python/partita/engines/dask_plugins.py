@@ -85,7 +85,7 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]
         self.cancelled.update(self.running)
         held, self.worker = self.worker, None
         if held is not None:
-            await asyncio.to_thread(held.cancel, [task for tasks in self.running.values() for task in tasks])
+            await asyncio.to_thread(held.close, [task for tasks in self.running.values() for task in tasks])
 
 
 class SweepPlugin(SchedulerPlugin):  # type: ignore[misc]

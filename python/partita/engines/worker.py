@@ -44,7 +44,24 @@ class Worker:
         plan = native.CompiledPlan.from_text(setup["plan"])
         if plan.plan_hash != setup["plan_hash"]:
             raise RunEnvironmentError(f"the worker on {platform.node()} reads another plan than the driver sent")
-        self._native = native.open_worker(session, plan, setup["options"], setup["folder"], host, setup["token"])
+        self._held: native.Worker | None = native.open_worker(
+            session, plan, setup["options"], setup["folder"], host, setup["token"]
+        )
+
+    def close(self, tasks: Iterable[TaskId]) -> None:
+        """Cancels these and takes no more: what lies here is gone once the last has ended.
+
+        Whoever still refers to this object (the frames of an error that is kept somewhere) holds nothing up.
+        """
+        self.cancel(tasks)
+        self._held = None
+
+    @property
+    def _native(self) -> native.Worker:
+        held = self._held
+        if held is None:
+            raise RunEnvironmentError("the run has ended")
+        return held
 
     @property
     def slots(self) -> int:
