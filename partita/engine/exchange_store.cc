@@ -13,6 +13,7 @@
 #include "partita/exchange/join_source.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
+#include "partita/exchange/state_source.h"
 #include "partita/exchange/zip_source.h"
 #include "partita/pipeline/join.h"
 #include "partita/runs/kept_rows.h"
@@ -344,9 +345,8 @@ std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) {
   return MakeExchangeSource(std::move(shares), first - begins[static_cast<size_t>(from)], end - first);
 }
 
-// A partition of a sorted exchange, in its order.
-Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t partition,
-                                                          const std::string& attempt, bool with_keys) {
+Result<SortedSourceInit> ExchangeStore::SortedRange(int exchange, int64_t partition,
+                                                    const std::string& attempt) {
   SortedSourceInit init;
   init.env = env_;
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
@@ -355,8 +355,7 @@ Result<std::unique_ptr<Source>> ExchangeStore::SortedRows(int exchange, int64_t 
   init.partition = partition;
   init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
   init.hold_bytes = HoldBytes();
-  init.with_keys = with_keys;
-  return MakeSortedSource(std::move(init));
+  return init;
 }
 
 std::shared_ptr<JoinTable> ExchangeStore::TableOf(const PlanNode& node) {
@@ -396,11 +395,16 @@ Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& sour
   const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
   if (exchange.is_sorted()) {
     if (source.right_exchange >= 0) return JoinedRows(source, partition, attempt);
-    const bool reduces = !source.reduce.is_null();
-    ARROW_ASSIGN_OR_RAISE(auto rows, SortedRows(source.exchange, partition, attempt, reduces));
-    if (!reduces) return rows;
+    ARROW_ASSIGN_OR_RAISE(auto range, SortedRange(source.exchange, partition, attempt));
     ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
-    return MakeGroupSource(exchange, source, states, std::move(rows), pool_);
+    if (states != nullptr) {
+      ARROW_ASSIGN_OR_RAISE(auto windows, MakeSortedWindows(range));
+      return MakeStateSource(states, source.schema, std::move(windows), pool_);
+    }
+    range.with_keys = !source.reduce.is_null();
+    ARROW_ASSIGN_OR_RAISE(auto rows, MakeSortedSource(std::move(range)));
+    if (source.reduce.is_null()) return rows;
+    return MakeGroupSource(exchange, source, std::move(rows), pool_);
   }
   if (source.right_exchange < 0) return RowRange(source.exchange, partition);
   const int64_t rows = RowsOf(source.exchange), others = RowsOf(source.right_exchange);

@@ -22,6 +22,7 @@ namespace partita {
 
 class ExchangeMemory;
 class SortedShares;
+struct SortedSourceInit;
 struct GroupStates;
 struct ExchangeShare;
 
@@ -99,8 +100,8 @@ class ExchangeStore {
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
-  Result<std::unique_ptr<Source>> SortedRows(int exchange, int64_t partition, const std::string& attempt,
-                                             bool with_keys);
+  // A partition of a sorted exchange, in its order.
+  Result<SortedSourceInit> SortedRange(int exchange, int64_t partition, const std::string& attempt);
   int64_t RowsOf(int exchange);
   std::unique_ptr<Source> RowRange(int exchange, int64_t partition);
   Result<std::unique_ptr<Source>> JoinedRows(const PlanSource& source, int64_t partition,

@@ -12,6 +12,7 @@
 #include "partita/base/units.h"
 #include "partita/exchange/group_source.h"
 #include "partita/exchange/sorted_source.h"
+#include "partita/exchange/state_source.h"
 #include "partita/runs/row_key.h"
 
 namespace partita {
@@ -199,9 +200,8 @@ class GroupSinkTest : public testing::Test {
     source.exchange = &states->exchange;
     source.shares = *shares;
     source.scratch = (folder_ / "scratch").string();
-    source.with_keys = true;
-    auto made = MakeGroupSource(plan.exchanges[0], plan.stages[0].source, states.get(),
-                                *MakeSortedSource(std::move(source)), wide->root());
+    auto made = MakeStateSource(states.get(), plan.stages[0].source.schema, *MakeSortedWindows(source),
+                                wide->root());
     EXPECT_TRUE(made.ok()) << made.status();
     auto table = Drain(made->get(), wide->root(), plan.stages[0].source.schema);
     made->reset();
@@ -255,8 +255,7 @@ TEST_F(GroupSinkTest, GroupsDoNotDependOnMemory) {
     const auto rows = Rows(groups, 5'000, groups);
     const Plan plan = PlanOf();
     auto budget = Budget::Make(256 * kMiB);
-    auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, nullptr,
-                                  std::make_unique<OrderedRows>(rows), budget->root());
+    auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows), budget->root());
     const auto expected = Drain(whole.get(), budget->root(), plan.stages[0].source.schema);
     int whole_runs = 0, refusals = 0;
     for (uint64_t seed = 0; seed < 16; ++seed) {
@@ -277,8 +276,7 @@ TEST_F(GroupSinkTest, RowsAreNotLookedUpWhereKeysDoNotRepeat) {
   const auto rows = Rows(5, 140'000, 100'000'000);
   const Plan plan = PlanOf();
   auto budget = Budget::Make(512 * kMiB);
-  auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, nullptr,
-                                std::make_unique<OrderedRows>(rows), budget->root());
+  auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows), budget->root());
   int refusals = 0;
   const auto found = RoundTrip(rows, 256 * kMiB, 128 * kMiB, 1, &refusals);
   ASSERT_NE(found, nullptr);

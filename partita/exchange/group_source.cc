@@ -259,9 +259,8 @@ class AggregateSource final : public GroupSource {
  public:
   struct Column {
     std::unique_ptr<Aggregate> aggregate;  // null: a key
-    int index = -1;                        // of the exchange's column that it is, or of its first state
-    int states = 0;                        // so many columns are its states; 0: it reads rows
-    AggregateInput input;                  // of those
+    int index = -1;                        // of the exchange's column that it is
+    AggregateInput input;
   };
 
   AggregateSource(GroupKeys keys, std::unique_ptr<Source> rows, std::shared_ptr<arrow::Schema> schema,
@@ -299,12 +298,7 @@ class AggregateSource final : public GroupSource {
     for (; updated_ <= columns_.size(); ++updated_) {
       auto& column = columns_[updated_ - 1];
       if (!column.aggregate) continue;
-      if (column.states > 0) {
-        const auto first = batch.columns().begin() + column.index;
-        ARROW_RETURN_NOT_OK(column.aggregate->Merge({first, first + column.states}, groups, count));
-      } else {
-        ARROW_RETURN_NOT_OK(column.aggregate->Update(column.input.Of(batch).get(), groups, count));
-      }
+      ARROW_RETURN_NOT_OK(column.aggregate->Update(column.input.Of(batch).get(), groups, count));
     }
     return Status::OK();
   }
@@ -339,21 +333,11 @@ class AggregateSource final : public GroupSource {
   arrow::ArrayVector finished_;  // by column, until all are
 };
 
-// The columns of `schema`, computed from rows; where `states` is given, from states.
+// The columns of `schema`, computed from rows.
 Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& schema,
                                                        const PlanExchange& exchange, const Json& reduce,
-                                                       const GroupStates* states,
                                                        const std::shared_ptr<BudgetPool>& pool) {
   std::vector<AggregateSource::Column> columns;
-  if (states != nullptr) {  // keys first, as in the schema
-    for (size_t key = 0; key < states->keys.size(); ++key)
-      columns.push_back({nullptr, static_cast<int>(key), 0, {}});
-    for (const auto& function : states->functions) {
-      ARROW_ASSIGN_OR_RAISE(auto aggregate, states->Make(function, pool));
-      columns.push_back({std::move(aggregate), function.first_state, function.states, {}});
-    }
-    return columns;
-  }
   ARROW_ASSIGN_OR_RAISE(auto specs, AggregatesFromJson(reduce.value("aggregates", Json::array())));
   for (const auto& field : schema.fields()) {
     AggregateSource::Column column;
@@ -373,15 +357,11 @@ Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& sche
 }  // namespace
 
 Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
-                                                const GroupStates* states, std::unique_ptr<Source> rows,
+                                                std::unique_ptr<Source> rows,
                                                 const std::shared_ptr<BudgetPool>& pool) {
   std::vector<int> key_columns;
-  for (const auto& key : exchange.keys) {
-    key_columns.push_back(states != nullptr ? static_cast<int>(key_columns.size())
-                                            : exchange.schema->GetFieldIndex(key.column));
-  }
-  const auto& schema = states != nullptr ? *states->exchange.schema : *exchange.schema;
-  ARROW_ASSIGN_OR_RAISE(auto keys, GroupKeys::Make(schema, std::move(key_columns), pool));
+  for (const auto& key : exchange.keys) key_columns.push_back(exchange.schema->GetFieldIndex(key.column));
+  ARROW_ASSIGN_OR_RAISE(auto keys, GroupKeys::Make(*exchange.schema, std::move(key_columns), pool));
   const std::string op = source.reduce.value("op", std::string());
   if (op == "distinct") {
     const std::string keep = source.reduce.value("keep", std::string("first"));
@@ -391,7 +371,7 @@ Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, co
                                                              : Keep::kFirst);
   }
   if (op != "aggregate") return BugError("an exchange is reduced by '" + op + "', which there is not");
-  ARROW_ASSIGN_OR_RAISE(auto columns, ColumnsOf(*source.schema, exchange, source.reduce, states, pool));
+  ARROW_ASSIGN_OR_RAISE(auto columns, ColumnsOf(*source.schema, exchange, source.reduce, pool));
   return std::make_unique<AggregateSource>(std::move(keys), std::move(rows), source.schema,
                                            std::move(columns));
 }

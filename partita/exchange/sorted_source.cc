@@ -22,35 +22,24 @@ KeyPoint EvenBound(int64_t p, int64_t partitions) {
   return {{static_cast<uint64_t>(at), 0}, {}};
 }
 
-class SortedSource final : public Source {
+// Merges what a partition takes of the runs; of fewer runs, where there are too many.
+class RangeMerger {
  public:
-  SortedSource(SortedSourceInit init, KeysOf keys_of)
-      : init_(std::move(init)),
+  RangeMerger(const SortedSourceInit& init, KeysOf keys_of)
+      : init_(init),
         keys_of_(std::move(keys_of)),
-        groups_(init_.env, RunSchema(*init_.exchange), keys_of_, init_.scratch,
-                FrameBytes(init_.hold_bytes)) {
-    slices_ = init_.shares->SlicesOf(init_.partition);
-    left_ = init_.exchange->limit >= 0 ? init_.exchange->limit : INT64_MAX;
-  }
+        groups_(init_.env, RunSchema(*init_.exchange), keys_of_, init_.scratch, FrameBytes(init_.hold_bytes)),
+        slices_(init_.shares->SlicesOf(init_.partition)) {}
 
-  Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
-    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+  // After OutOfMemory it may be called again.
+  Result<RunMerger*> Get(const OperatorContext& ctx) {
     if (!merger_) {
       ARROW_RETURN_NOT_OK(groups_.Reduce(FanIn(), &slices_, ctx));
       const int64_t window_bytes = std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes);
       const auto schema = init_.with_keys ? RunSchema(*init_.exchange) : init_.exchange->schema;
       merger_ = std::make_unique<RunMerger>(init_.env, slices_, schema, keys_of_, window_bytes);
     }
-    if (left_ == 0) return std::nullopt;
-    ARROW_ASSIGN_OR_RAISE(auto batch, merger_->Next(ctx.target_block_bytes, ctx.pool.get()));
-    if (!batch) return std::nullopt;
-    if (batch->num_rows() > left_) batch = batch->Slice(0, left_);
-    Block block;
-    block.ordinals = RowOrdinals::Range(done_, batch->num_rows());
-    done_ += batch->num_rows();
-    left_ -= batch->num_rows();
-    block.batch = std::move(batch);
-    return block;
+    return merger_.get();
   }
 
  private:
@@ -67,9 +56,33 @@ class SortedSource final : public Source {
 
   SortedSourceInit init_;
   KeysOf keys_of_;
-  std::vector<RunSlice> slices_;
   RunGroups groups_;
+  std::vector<RunSlice> slices_;
   std::unique_ptr<RunMerger> merger_;
+};
+
+class SortedSource final : public Source {
+ public:
+  SortedSource(const SortedSourceInit& init, KeysOf keys_of)
+      : merger_(init, std::move(keys_of)), left_(init.exchange->limit >= 0 ? init.exchange->limit : INT64_MAX) {}
+
+  Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
+    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+    if (left_ == 0) return std::nullopt;
+    ARROW_ASSIGN_OR_RAISE(auto* merger, merger_.Get(ctx));
+    ARROW_ASSIGN_OR_RAISE(auto batch, merger->Next(ctx.target_block_bytes, ctx.pool.get()));
+    if (!batch) return std::nullopt;
+    if (batch->num_rows() > left_) batch = batch->Slice(0, left_);
+    Block block;
+    block.ordinals = RowOrdinals::Range(done_, batch->num_rows());
+    done_ += batch->num_rows();
+    left_ -= batch->num_rows();
+    block.batch = std::move(batch);
+    return block;
+  }
+
+ private:
+  RangeMerger merger_;
   int64_t done_ = 0, left_ = 0;
 };
 
@@ -178,7 +191,16 @@ void SortedShares::Forget(int64_t partition, ExchangeMemory* memory) const {
 
 Result<std::unique_ptr<Source>> MakeSortedSource(SortedSourceInit init) {
   ARROW_ASSIGN_OR_RAISE(auto keys_of, RunKeys(*init.exchange));
-  return std::make_unique<SortedSource>(std::move(init), std::move(keys_of));
+  return std::make_unique<SortedSource>(init, std::move(keys_of));
+}
+
+Result<SortedWindows> MakeSortedWindows(const SortedSourceInit& init) {
+  ARROW_ASSIGN_OR_RAISE(auto keys_of, RunKeys(*init.exchange));
+  return [merger = std::make_shared<RangeMerger>(init, std::move(keys_of))](
+             const OperatorContext& ctx) -> Result<RunMerger::Window> {
+    ARROW_ASSIGN_OR_RAISE(auto* windows, merger->Get(ctx));
+    return windows->NextWindow(ctx.pool.get());
+  };
 }
 
 }  // namespace partita

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -68,5 +69,10 @@ struct SortedSourceInit {
 };
 // Rows get ordinals from 0.
 Result<std::unique_ptr<Source>> MakeSortedSource(SortedSourceInit init);
+
+// The same rows in windows, unordered within each and with all columns of the runs: for who has a table of
+// their keys. After OutOfMemory it may be called again. One thread at a time.
+using SortedWindows = std::function<Result<RunMerger::Window>(const OperatorContext& ctx)>;
+Result<SortedWindows> MakeSortedWindows(const SortedSourceInit& init);
 
 }  // namespace partita

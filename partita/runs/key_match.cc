@@ -72,6 +72,10 @@ MatchKeys::Column ViewOf(const arrow::ArrayData& data) {
   return column;
 }
 
+bool IsNullAt(const MatchKeys::Column& column, int64_t row) {
+  return column.validity != nullptr && !arrow::bit_util::GetBit(column.validity, column.offset + row);
+}
+
 template <typename Offset>
 bool SameText(const Offset* a, const uint8_t* a_bytes, int64_t i, const Offset* b, const uint8_t* b_bytes,
               int64_t j) {
@@ -111,11 +115,7 @@ uint64_t HashOf(const MatchKeys::Column& column, int64_t row) {
 
 bool MatchKeys::HasNullAt(int64_t row) const {
   if (!nulls.empty()) return nulls[static_cast<size_t>(row)];
-  for (const auto& column : columns) {
-    if (column.validity != nullptr && !arrow::bit_util::GetBit(column.validity, column.offset + row))
-      return true;
-  }
-  return false;
+  return std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return IsNullAt(column, row); });
 }
 
 Result<KeyMatcher> KeyMatcher::Make(const arrow::Schema& schema, std::vector<int> columns) {
@@ -153,6 +153,18 @@ bool AllKeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) 
     if (!Same(a.columns[c], i, b.columns[c], j)) return false;
   }
   return true;
+}
+
+bool SameKeys(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j) {
+  if (!a.columns.empty() && (a.may_have_nulls || b.may_have_nulls)) {
+    for (size_t c = 0; c < a.columns.size(); ++c) {
+      const bool is_null = IsNullAt(a.columns[c], i);
+      if (is_null != IsNullAt(b.columns[c], j)) return false;
+      if (!is_null && !Same(a.columns[c], i, b.columns[c], j)) return false;
+    }
+    return true;
+  }
+  return KeysMatch(a, i, b, j);
 }
 
 uint64_t MatchHash(const MatchKeys& keys, int64_t row) {

@@ -56,6 +56,8 @@ inline bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t
   std::memcpy(&y, b.columns[0].values + j * 8, 8);
   return x == y;
 }
+// As KeysMatch, but nulls are equal to each other, as groups ask it.
+bool SameKeys(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
 // The same for keys that match, and on every machine; not the hash that places rows (HashKeys).
 uint64_t MatchHash(const MatchKeys& keys, int64_t row);
 

@@ -249,6 +249,28 @@ RunMerger::Cut RunMerger::FindCut() const {
   return cut;
 }
 
+// The first row of a frame that stands behind the cut. `is_beyond`: of the run `run`, by frames in order, false
+// before its first.
+int64_t RunMerger::EndOf(const Frame& frame, size_t run, const Cut& cut, bool* is_beyond) const {
+  if (*is_beyond) return frame.row;
+  if (&frame == cut.frame) {
+    *is_beyond = true;
+    return cut.row + 1;
+  }
+  if (cut.frame == nullptr || run == cut.run) return frame.end;
+  int64_t begin = frame.row, end = frame.end;
+  while (begin < end) {
+    const int64_t middle = begin + (end - begin) / 2;
+    const int c = CompareKeys(frame.keys, middle, cut.frame->keys, cut.row);
+    if (c < 0 || (c == 0 && run < cut.run)) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
+}
+
 // All rows that may leave, as items in order; fewer where memory is short.
 Status RunMerger::TakeWindow(arrow::MemoryPool* pool) {
   Cut cut = FindCut();
@@ -276,24 +298,7 @@ Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
   for (size_t r = 0; r < runs_.size(); ++r) {
     bool is_beyond = false;
     for (const auto& frame : runs_[r].frames) {
-      int64_t end = frame.end;
-      if (&frame == cut.frame) {
-        end = cut.row + 1;
-        is_beyond = true;
-      } else if (is_beyond) {
-        end = frame.row;
-      } else if (cut.frame != nullptr && r != cut.run) {
-        int64_t begin = frame.row;
-        while (begin < end) {
-          const int64_t middle = begin + (end - begin) / 2;
-          const int c = CompareKeys(frame.keys, middle, cut.frame->keys, cut.row);
-          if (c < 0 || (c == 0 && r < cut.run)) {
-            begin = middle + 1;
-          } else {
-            end = middle;
-          }
-        }
-      }
+      const int64_t end = EndOf(frame, r, cut, &is_beyond);
       if (end > frame.row) {
         low = std::min(low, frame.prefixes[frame.row].hi);
         last = std::max(last, frame.prefixes[end - 1].hi);
@@ -410,6 +415,23 @@ Result<std::shared_ptr<arrow::RecordBatch>> RunMerger::Next(int64_t target_bytes
     if (items_.empty()) return nullptr;
   }
   return Emit(target_bytes, pool);
+}
+
+Result<RunMerger::Window> RunMerger::NextWindow(arrow::MemoryPool* pool) {
+  DropDone();
+  Window window;
+  ARROW_RETURN_NOT_OK(LoadWindow(pool));
+  const Cut cut = FindCut();
+  if (cut.frame != nullptr) window.open = cut.frame->prefixes[cut.row].hi;
+  for (size_t r = 0; r < runs_.size(); ++r) {
+    bool is_beyond = false;
+    for (auto& frame : runs_[r].frames) {
+      const int64_t end = EndOf(frame, r, cut, &is_beyond);
+      if (end > frame.row) window.parts.push_back(frame.batch->Slice(frame.row, end - frame.row));
+      frame.row = end;
+    }
+  }
+  return window;
 }
 
 }  // namespace partita

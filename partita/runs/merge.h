@@ -57,6 +57,16 @@ class RunMerger {
   // The next rows, about `target_bytes` of them; null at the end. After OutOfMemory it may be called again.
   Result<std::shared_ptr<arrow::RecordBatch>> Next(int64_t target_bytes, arrow::MemoryPool* pool);
 
+  // Rows as they stand, for who needs no order within a window.
+  struct Window {
+    // Run by run, as in its run, with all columns of the run file; none: the end.
+    std::vector<std::shared_ptr<arrow::RecordBatch>> parts;
+    // All rows whose keys begin with less than these eight bytes have come; none: all rows.
+    std::optional<uint64_t> open;
+  };
+  // The next window. Instead of Next, from the first call on; after OutOfMemory it may be called again.
+  Result<Window> NextWindow(arrow::MemoryPool* pool);
+
  private:
   struct Frame;
   struct Run;
@@ -77,6 +87,7 @@ class RunMerger {
   void ReadAhead(arrow::MemoryPool* pool);
   Status LoadWindow(arrow::MemoryPool* pool);
   Cut FindCut() const;
+  int64_t EndOf(const Frame& frame, size_t run, const Cut& cut, bool* is_beyond) const;
   Status TakeWindow(arrow::MemoryPool* pool);
   Status TakeUpTo(const Cut& cut, arrow::MemoryPool* pool);
   void SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count, size_t buckets);
