@@ -53,8 +53,8 @@ int Main(int argc, char** argv) {
   // A peer that closes its socket, or a pipe, is an error of that write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   // What libraries allocate outside the budget's pools goes back to the kernel when freed.
-  mallopt(M_MMAP_THRESHOLD, 64 << 10);
-  mallopt(M_TRIM_THRESHOLD, 256 << 10);
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 2 << 20);
   mallopt(M_ARENA_MAX, 4);
   // What Arrow allocates for itself, a few small buffers, comes from there too: its own allocators start with
   // a megabyte.
