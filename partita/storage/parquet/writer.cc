@@ -23,6 +23,8 @@ namespace {
 constexpr int64_t kLeastHeadroomBytes = 256 << 10;
 constexpr int64_t kHeadroomUnitBytes = 2 << 20;
 constexpr int64_t kHeadroomFactor = 2;
+// Headroom is given back to the encoder in parts that no claim of another writer fits in.
+constexpr int64_t kReliefBytes = kLeastHeadroomBytes / 2;
 // Pages go to the spill folder when they hold more than this and more than what is still free.
 constexpr int64_t kLeastStagedBytes = 4 << 20;
 // Open rows come in slices of blocks: many small ones are joined.
@@ -94,7 +96,11 @@ class ParquetWriter final : public FileWriter {
     const auto units = cutter.Cut(sizes);
     Work work;
     ARROW_RETURN_NOT_OK(Prepare(*dense, units, &work));
-    ARROW_RETURN_NOT_OK(Claim(units));
+    int64_t encoded_bytes = 0;
+    for (const auto& unit : units) {
+      if (unit.complete) encoded_bytes += std::min(unit.bytes, kUnitBytes);
+    }
+    ARROW_RETURN_NOT_OK(Claim(encoded_bytes));
 
     cutter_ = cutter;
     open_ = std::move(work.open);
@@ -111,14 +117,21 @@ class ParquetWriter final : public FileWriter {
 
   Status Finish() override {
     ARROW_RETURN_NOT_OK(broken_);
+    // As in Write: up to the claim a refusal changes nothing, and this may be called again.
+    std::shared_ptr<arrow::RecordBatch> last;
+    int64_t last_bytes = 0;
     if (!open_.empty()) {
-      ARROW_ASSIGN_OR_RAISE(auto last, Join(open_));
-      open_.clear();
-      broken_ = WriteUnitRows(last, /*ends_group=*/true);
-    } else {
-      broken_ = encoder_->EndRowGroup();
+      ARROW_ASSIGN_OR_RAISE(last, Join(open_));
+      open_ = {last};
+      ARROW_ASSIGN_OR_RAISE(last_bytes, LogicalBytes(*last));
     }
+    ARROW_RETURN_NOT_OK(Claim(std::min(last_bytes, kUnitBytes)));
+
+    open_.clear();
+    broken_ = WriteUnitRows(last, /*ends_group=*/true);
+    last.reset();
     if (broken_.ok()) broken_ = encoder_->Finish();
+    headroom_.Release();
     broken_ = NotRetriable(std::move(broken_));
     if (!broken_.ok()) return broken_;
     broken_ = BugError("the Parquet file is finished");
@@ -183,12 +196,9 @@ class ParquetWriter final : public FileWriter {
     return Status::OK();
   }
 
-  Status Claim(const std::vector<WriteUnit>& units) {
-    int64_t bytes = 0;
-    for (const auto& unit : units) {
-      if (unit.complete) bytes += std::min(unit.bytes, kUnitBytes);
-    }
-    bytes = kLeastHeadroomBytes + kHeadroomFactor * std::min(bytes, kHeadroomUnitBytes);
+  // For rows that are about to be encoded.
+  Status Claim(int64_t encoded_bytes) {
+    const int64_t bytes = kLeastHeadroomBytes + kHeadroomFactor * std::min(encoded_bytes, kHeadroomUnitBytes);
     auto claim = request_.pool->Reserve(bytes);
     if (!claim.ok() && claim.status().IsOutOfMemory() && stage_.usable() && encoder_->memory_bytes() > 0) {
       Status staged = encoder_->Stage();
@@ -214,12 +224,14 @@ class ParquetWriter final : public FileWriter {
 
   // Called by the pool when the budget refuses the encoder.
   bool Relieve(int attempt) {
-    if (attempt == 0) {
+    if (headroom_.bytes() > kReliefBytes) return headroom_.Resize(headroom_.bytes() - kReliefBytes).ok();
+    if (headroom_.bytes() > 0 || attempt == 0) {
       headroom_.Release();
       return true;
     }
-    if (attempt > 1 || !encoder_ || !stage_.usable() || encoder_->memory_bytes() == 0) return false;
-    return encoder_->Stage().ok();
+    const int64_t before = encoder_ ? encoder_->memory_bytes() : 0;
+    if (before == 0 || !stage_.usable()) return false;
+    return encoder_->Stage().ok() && encoder_->memory_bytes() < before;
   }
 
   // Once rows are in the encoder, asking again would write them twice.

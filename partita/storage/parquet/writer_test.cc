@@ -147,6 +147,22 @@ TEST_F(ParquetTest, EveryRefusedAllocationCanBeRepeated) {
   }
 }
 
+// All rows of a small file are encoded at its end: what that needs is asked for before any is taken.
+TEST_F(ParquetTest, TheEndOfAFileIsRefusedBeforeItBegins) {
+  const auto rows = MixedRows(500, 6, 1000);
+  WriteBatches(Path("want.parquet"), {rows});
+  const auto budget = Budget::Make(16 << 20);
+  auto writer = OpenWriter(Path("t.parquet"), rows->schema(), Json::object(), budget->root());
+  ExpectOk(writer->Write(rows));
+  auto others = ValueOf(budget->root()->Reserve(budget->available_bytes()));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(writer->Finish().IsOutOfMemory());
+  others.Release();
+  ExpectOk(writer->Finish());
+  writer.reset();
+  ExpectOk(stream_->Close());
+  EXPECT_TRUE(Bytes(Path("t.parquet")) == Bytes(Path("want.parquet")));
+}
+
 TEST_F(ParquetTest, AnAbandonedWriterLeavesNothingBehind) {
   const auto budget = Budget::Make(16 << 20);
   const auto rows = MixedRows(40'000, 4, 1 << 20);
