@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,18 @@ class KernelLimit:
         return int(path.read_text()) if path.exists() else 0
 
 
+def remove(folder: Path) -> None:
+    """A process that was told to end may need a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return folder.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
 @contextmanager
 def kernel_limit(limit_bytes: int):
     is_v1 = (V1 / "memory.limit_in_bytes").exists()
@@ -54,4 +67,4 @@ def kernel_limit(limit_bytes: int):
     try:
         yield KernelLimit(folder, is_v1)
     finally:
-        folder.rmdir()
+        remove(folder)
