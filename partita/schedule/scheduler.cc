@@ -59,8 +59,11 @@ std::vector<Instruction> Scheduler::Start(int64_t now_ms) {
 
 std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t now_ms) {
   std::vector<Instruction> out;
-  if (finished_) return out;
   using Kind = SchedulerEvent::Kind;
+  if (finished_) {
+    if (failed_ && event.kind == Kind::kTaskCommitted) CountLate(event.task);
+    return out;
+  }
   if (event.kind == Kind::kCancel) {
     Fail(Status::Cancelled("the run was cancelled"), &out);
     return out;
@@ -296,6 +299,16 @@ void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
     finished_ = true;
     out->push_back({Instruction::Kind::kFinishRun, {}, 0, {}});
   }
+}
+
+// While a run is stopped a task may still be committed. The next run begins with it, and this one says so.
+void Scheduler::CountLate(TaskId task) {
+  auto& stage = stages_[static_cast<size_t>(task.stage)];
+  auto& state = stage.state[static_cast<size_t>(task.partition)];
+  if (state != TaskState::kRunning) return;
+  state = TaskState::kDone;
+  ++stage.done;
+  ++done_;
 }
 
 void Scheduler::Fail(const Status& status, std::vector<Instruction>* out) {

@@ -153,6 +153,7 @@ class Scheduler {
   bool ReadersDone(int exchange) const;
   void TakeBack(const std::vector<TaskId>& lost, std::vector<Instruction>* out);
   void Close(int exchange, std::vector<Instruction>* out);
+  void CountLate(TaskId task);
   void Fail(const Status& status, std::vector<Instruction>* out);
   Prefix* PrefixOf(const StageGraph::Stage::Output& output);
 
