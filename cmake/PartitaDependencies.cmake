@@ -57,10 +57,17 @@ if(PARTITA_BUILD_TESTS)
   enable_testing()
 endif()
 
-# Headers that most files use, compiled once. All rooms reuse it.
-file(WRITE ${CMAKE_BINARY_DIR}/partita_pch.cc "// The precompiled header's translation unit.\n")
-add_library(partita_pch STATIC ${CMAKE_BINARY_DIR}/partita_pch.cc)
-target_link_libraries(partita_pch PUBLIC Partita::arrow nlohmann_json::nlohmann_json)
-target_precompile_headers(partita_pch PRIVATE
+# Headers that most files use, compiled once. All rooms reuse them; tests those with GoogleTest (PartitaRoom.cmake).
+set(PARTITA_PCH_HEADERS
   <algorithm> <atomic> <cstdint> <functional> <map> <memory> <mutex> <optional> <string> <string_view> <unordered_map> <utility> <vector>
   <arrow/api.h> <arrow/io/interfaces.h> <nlohmann/json.hpp>)
+file(WRITE ${CMAKE_BINARY_DIR}/partita_pch.cc "// The precompiled headers' translation unit.\n")
+add_library(partita_pch STATIC ${CMAKE_BINARY_DIR}/partita_pch.cc)
+target_link_libraries(partita_pch PUBLIC Partita::arrow nlohmann_json::nlohmann_json)
+target_precompile_headers(partita_pch PRIVATE ${PARTITA_PCH_HEADERS})
+if(PARTITA_BUILD_TESTS)
+  add_library(partita_test_pch STATIC ${CMAKE_BINARY_DIR}/partita_pch.cc)
+  target_link_libraries(partita_test_pch PUBLIC partita_pch GTest::gmock GTest::gtest)
+  target_compile_options(partita_test_pch PRIVATE ${PARTITA_TEST_OPTIONS})
+  target_precompile_headers(partita_test_pch PRIVATE ${PARTITA_PCH_HEADERS} <gmock/gmock.h> <gtest/gtest.h>)
+endif()

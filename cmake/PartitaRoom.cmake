@@ -1,14 +1,24 @@
+# An executable that reuses the precompiled headers must be compiled as they were: -fPIC, not -fPIE.
+function(partita_use_pch target)
+  partita_reuse_pch(${target} partita_pch)
+endfunction()
+
+# The same for a program of tests: with GoogleTest, and what is compiled for the tests' own code alone.
+function(partita_use_test_pch target)
+  partita_reuse_pch(${target} partita_test_pch)
+  target_compile_options(${target} PRIVATE ${PARTITA_TEST_OPTIONS})
+endfunction()
+
+function(partita_reuse_pch target from)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIC)
+  target_precompile_headers(${target} REUSE_FROM ${from})
+endfunction()
+
 # partita_room(<name> [DEPS <target>...] [TEST_DEPS <target>...] [DIR <dir>])
 #
 # One room, one static library `partita_<name>` of all its .cc files (without DIR: in folders too), and one test program
 # `partita_<name>_test` of all its *_test.cc files, registered with CTest. New files are found by themselves.
-# An executable that reuses the precompiled header must be compiled as the header was: -fPIC, not -fPIE.
-function(partita_use_pch target)
-  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_compile_options(${target} PRIVATE -fPIC)
-  target_precompile_headers(${target} REUSE_FROM partita_pch)
-endfunction()
-
 function(partita_room name)
   cmake_parse_arguments(ROOM "" "DIR;PREFIX" "DEPS;TEST_DEPS" ${ARGN})
   if(ROOM_DIR)  # its folders may be rooms of their own
@@ -33,7 +43,7 @@ function(partita_room name)
   endif()
   if(PARTITA_BUILD_TESTS AND tests)
     add_executable(partita_${name}_test ${tests})
-    partita_use_pch(partita_${name}_test)
+    partita_use_test_pch(partita_${name}_test)
     target_link_libraries(partita_${name}_test PRIVATE partita_${name} ${ROOM_TEST_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
     add_test(NAME ${name} COMMAND partita_${name}_test)
     set_tests_properties(${name} PROPERTIES TIMEOUT 600)
