@@ -139,6 +139,16 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
+def left_in_shared_memory(before: set[str]) -> set[str]:
+    """Names that were not there before and stay. Those of tests in other processes come and go."""
+    left = set(os.listdir("/dev/shm")) - before
+    deadline = time.monotonic() + 20
+    while left and time.monotonic() < deadline:
+        time.sleep(0.05)
+        left &= set(os.listdir("/dev/shm"))
+    return left
+
+
 def is_killed(exit_code: int) -> bool:
     return exit_code == -signal.SIGKILL
 

@@ -14,6 +14,29 @@ bash tools/check.sh
 step "build (release)"
 cmake --preset release -DPARTITA_BUILD_PYTHON=ON -DPARTITA_BUILD_SHARED=ON >/dev/null
 cmake --build --preset release
+
+# Tests wait for clusters, kills and clocks: what they leave of the processors builds the sanitized programs meanwhile.
+# In a process group of its own, so that it can be ended with all it started.
+if [ "$quick" != "--quick" ]; then
+  mkdir -p build/sanitizers
+  rm -f build/sanitizers/*
+  set -m
+  nice -n 19 bash tools/build_sanitizers.sh build/sanitizers >build/sanitizers/log 2>&1 &
+  sanitizers=$!
+  set +m
+  trap 'kill -- -$sanitizers 2>/dev/null || true' EXIT
+fi
+# Waits until the programs of a sanitizer are there.
+sanitized() {
+  until [ -e "build/sanitizers/$1" ]; do
+    if ! kill -0 "$sanitizers" 2>/dev/null && [ ! -e "build/sanitizers/$1" ]; then
+      tail -n 200 build/sanitizers/log
+      exit 1
+    fi
+    sleep 1
+  done
+}
+
 step "Python types"
 (cd build/release/python && ../../../.venv/bin/mypy --config-file ../../../pyproject.toml -p partita)
 step "C++ tests (release)"
@@ -21,8 +44,11 @@ ctest --preset release -j2 -E '^python$'
 step "a foreign CMake project"
 bash tests/foreign_project.sh
 step "Python, command line, golden cases, laws"
-PYTHONPATH=$PWD/build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider tests
-PYTHONPATH=$PWD/build/release/python .venv/bin/python -m pytest -q -p no:cacheprovider python/tests
+export PYTHONPATH=$PWD/build/release/python
+processes=$(($(nproc) + 1))
+.venv/bin/python -m pytest -q -p no:cacheprovider -n $processes --dist loadgroup --no-loadscope-reorder tests
+.venv/bin/python -m pytest -q -p no:cacheprovider -n $processes --dist loadfile python/tests
+unset PYTHONPATH
 step "pip install"
 bash tests/pip_install.sh
 
@@ -33,23 +59,19 @@ if [ "$quick" != "--quick" ]; then
   export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
   # Points a sweep: the instrumented runs are ten times slower.
   export PARTITA_SWEEP_POINTS=25
-  rooms=(base memory block observe expression storage dataset pipeline plan compile schedule runs operator exchange execute)
 
-  step "build (asan, ubsan)"
-  cmake --preset asan -DPARTITA_BUILD_CLI=OFF -DPARTITA_BUILD_FUZZERS=ON >/dev/null
-  cmake --build --preset asan --target $(printf 'partita_%s_test ' "${rooms[@]}") partita_image_test partita_python_steps_test partita_sweep_test partita_fuzzers
+  step "build (asan, ubsan): the rest"
+  sanitized asan
   step "C++ tests, sweeps (asan, ubsan)"
-  ctest --preset asan -j2 -LE fuzz -R "^($(IFS='|'; echo "${rooms[*]}")|image|python_steps|sweep)$"
+  ctest --preset asan -j2 -LE fuzz -R "^($(paste -sd'|' build/sanitizers/asan))$"
   step "fuzzers (asan, ubsan)"
   ctest --preset asan -j2 -L fuzz
 
   # Whole runs with eight threads, streams and the downloader; the rooms below are in them.
-  threaded=(base memory session)
-  step "build (tsan)"
-  cmake --preset tsan -DPARTITA_BUILD_CLI=OFF >/dev/null
-  cmake --build --preset tsan --target $(printf 'partita_%s_test ' "${threaded[@]}") partita_image_test partita_sweep_test
+  step "build (tsan): the rest"
+  sanitized tsan
   step "C++ tests (tsan)"
-  ctest --preset tsan -R "^($(IFS='|'; echo "${threaded[*]}"))$"
+  ctest --preset tsan -R "^($(paste -sd'|' build/sanitizers/tsan))$"
   build/tsan/components/partita_image_test --gtest_brief=1 --gtest_filter='Download*:*Robots*:*HostPolicy*'
   build/tsan/tests/sweep/partita_sweep_test --gtest_brief=1 --gtest_filter='*ThreadsTest*:StreamTest.*'
 fi

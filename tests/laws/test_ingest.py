@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from binary import HANG_SECONDS, SCALE, binary_path
+from binary import HANG_SECONDS, SCALE, binary_path, left_in_shared_memory
 from kernel_limit import kernel_limit
 
 MIB = 1 << 20
@@ -173,7 +173,7 @@ def test_nothing_is_left_behind(python, tmp_path, end):
         process.send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
     process.communicate(timeout=HANG_SECONDS)
     assert process.returncode == {"done": 0, "early": 0, "error": 3, "interrupt": -signal.SIGINT, "kill": -9}[end]
-    assert set(os.listdir("/dev/shm")) <= shared
+    assert left_in_shared_memory(shared) == set()
     left = [str(path.relative_to(tmp_path)) for path in (tmp_path / "tmp").rglob("*") if path.is_file()]
     assert left == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "tmp"]
