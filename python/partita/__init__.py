@@ -15,6 +15,7 @@ from . import _native  # first: checks pyarrow and loads the native module
 from ._functions import Actors, Aggregator, FunctionOptions, Inline, Program, Tasks, Threads, set_runtime
 from .aggregates import Aggregate, count
 from .catalog import components, describe
+from .conditions import when
 from .dataset import Dataset
 from .errors import (
     BugError,
@@ -25,8 +26,9 @@ from .errors import (
     RunEnvironmentError,
     UserError,
 )
-from .expressions import Expr, col, func, lit, sql, when
+from .expressions import Expr, col, func, lit, sql
 from .from_clusters import from_dask, from_ray
+from .from_memory import from_arrow, from_items, from_numpy, from_pandas, from_polars, from_pydict
 from .grouping import GroupBy
 from .ingest import BatchIterator, Shard
 from .options import Options, RunOptions, options
@@ -34,12 +36,6 @@ from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
 from .shapes import variable_shape_tensor
 from .sources import (
-    from_arrow,
-    from_items,
-    from_numpy,
-    from_pandas,
-    from_polars,
-    from_pydict,
     read_csv,
     read_files,
     read_jsonl,

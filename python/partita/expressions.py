@@ -16,7 +16,7 @@ import decimal
 import functools
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ from .aggregates import Aggregations
 from .errors import UserError
 from .functions import DateFunctions, ListFunctions, StrFunctions
 
-__all__ = ["Expr", "IntoExpr", "TypeLike", "col", "func", "lit", "sql", "when"]
+__all__ = ["Expr", "IntoExpr", "TypeLike", "col", "func", "lit", "sql"]
 
 TypeLike: TypeAlias = "str | pa.DataType"
 """A type: text like `"int64"`, `"list<string>"`, `"timestamp[us]"`, or a `pyarrow.DataType`."""
@@ -447,91 +447,6 @@ def func(function: str, *args: IntoExpr, **options: Any) -> Expr:
         [{'m': 1}, {'m': 1}, {'m': 2}]
     """
     return _call(function, *args, options=options)
-
-
-class When:
-    """What `when` returns; `then` and `otherwise` make it an expression."""
-
-    __slots__ = ("_args", "_condition")
-
-    def __init__(self, args: tuple[IntoExpr, ...], condition: IntoExpr) -> None:
-        self._args = args
-        self._condition = condition
-
-    def then(self, value: IntoExpr) -> Then:
-        """The value where the condition is true."""
-        return Then((*self._args, self._condition, value))
-
-
-class Then(Expr):
-    """An expression that may go on with `when` or end with `otherwise` (without: null)."""
-
-    __slots__ = ("_args",)
-
-    def __init__(self, args: tuple[IntoExpr, ...]) -> None:
-        super().__init__(_call("case", *args)._json)
-        self._args = args
-
-    def when(self, condition: IntoExpr) -> When:
-        """The next condition."""
-        return When(self._args, condition)
-
-    def otherwise(self, value: IntoExpr) -> Expr:
-        """The value where no condition is true."""
-        return _call("case", *self._args, value)
-
-
-def when(condition: IntoExpr) -> When:
-    """A choice: `when(a).then(x).when(b).then(y).otherwise(z)`.
-
-    Example:
-        >>> size = pt.when(pt.col("id") > 1).then(pt.lit("big")).otherwise(pt.lit("small"))
-        >>> pt.range(3).select(size=size).take(3)
-        [{'size': 'small'}, {'size': 'small'}, {'size': 'big'}]
-    """
-    return When((), condition)
-
-
-def predicate(value: Expr | str | bool) -> Expr:
-    """What a step takes as a condition: text is SQL here, not a literal."""
-    return sql(value) if isinstance(value, str) else lit(value)
-
-
-def named(expressions: Iterable[Any], keywords: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """The columns that `select` and `with_columns` are asked for, in order.
-
-    Positional text is the name of a column; text of a keyword or a mapping is SQL.
-    """
-    columns: list[tuple[str, dict[str, Any]]] = []
-
-    def add(value: Any) -> None:
-        if isinstance(value, str):
-            columns.append((value, {"column": value}))
-        elif isinstance(value, Expr):
-            if value.name is None:
-                raise UserError(f"the column {value} has no name", hint='write .alias("name"), or name=expression')
-            columns.append((value.name, value._json))
-        elif isinstance(value, dict):
-            columns.extend((name, _column_value(name, item)) for name, item in value.items())
-        elif isinstance(value, Iterable) and not isinstance(value, bytes):
-            for item in value:
-                add(item)
-        else:
-            raise UserError(f"{value!r} is no column", hint="give names, expressions, or name=expression")
-
-    for expression in expressions:
-        add(expression)
-    columns.extend((name, _column_value(name, item)) for name, item in keywords.items())
-    return columns
-
-
-def _column_value(name: object, value: Any) -> dict[str, Any]:
-    if not isinstance(name, str):
-        raise UserError(f"a column is named by text, not by {name!r}")
-    try:
-        return predicate(value)._json
-    except UserError as error:
-        raise UserError(f"column {name!r}: {error.message}", hint=error.hint) from None
 
 
 @functools.cache

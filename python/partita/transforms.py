@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from . import expressions
 from ._graph import Node, make_node, renamed
 from ._native import native, step_specs
+from .columns import named_columns, predicate
 from .errors import UserError
 from .expressions import Expr, IntoExpr, TypeLike, type_text
 from .rearranging import Rearranging
@@ -57,9 +57,9 @@ class Transforms(Rearranging):
             if len(predicates) > 1:
                 raise UserError("filter takes one Python function alone", hint="write .filter(…).filter(…)")
             return self.filter_rows(functions[0], on_error=on_error, name=name)
-        condition = expressions.predicate(predicates[0])  # type: ignore[arg-type]
+        condition = predicate(predicates[0])  # type: ignore[arg-type]
         for other in predicates[1:]:
-            condition = condition & expressions.predicate(other)  # type: ignore[arg-type]
+            condition = condition & predicate(other)  # type: ignore[arg-type]
         return self._step("filter", {"predicate": condition._json}, on_error=on_error, name=name)
 
     def select(
@@ -252,7 +252,7 @@ def _plain(value: Any) -> Any:
 
 
 def _columns(step: str, columns: Iterable[Any], named: Mapping[str, Any]) -> list[Any]:
-    found = expressions.named(columns, dict(named))
+    found = named_columns(columns, dict(named))
     if not found:
         raise UserError(f"{step} needs at least one column")
     return [[name, form] for name, form in found]
