@@ -111,6 +111,13 @@ def run_all_ways(workspace, r):
     assert len(found) == 1, "bytes depend on how it ran"
 
 
+def grouped(table, selected, keys):
+    """What DuckDB finds."""
+    database = duckdb.connect()
+    database.register("t", table)
+    return database.execute(f"SELECT {selected} FROM t GROUP BY {', '.join(keys)}").fetchall()
+
+
 @pytest.mark.parametrize("seed", range(ROUNDS))
 def test_random_groups(workspace, seed):
     r = random.Random(seed)
@@ -138,10 +145,8 @@ def test_random_groups(workspace, seed):
         f"  - group_by: {{by: {list(keys)}, aggregates: {{{aggregates}}}}}\n  - write_parquet: out\n",
     )
     run_all_ways(workspace, r)
-    database = duckdb.connect()
-    database.register("t", table)
     selected = ", ".join([*keys, *(f"{theirs} AS {name}" for name, (_, theirs) in texts.items())])
-    expected = database.execute(f"SELECT {selected} FROM t GROUP BY {', '.join(keys)}").fetchall()
+    expected = grouped(table, selected, keys)
     ours = [tuple(row.values()) for row in workspace.dataset("out").rows()]
     assert sorted_rows(ours) == sorted_rows(expected), (kinds, shape, rows)
 
@@ -161,7 +166,5 @@ def test_random_distinct(workspace, seed):
         f"  - distinct: {{by: {list(keys)}, keep: {keep}}}\n  - write_parquet: out\n",
     )
     run_all_ways(workspace, r)
-    database = duckdb.connect()
-    database.register("t", table)
-    expected = database.execute(f"SELECT {chosen} FROM t GROUP BY {', '.join(keys)}").fetchall()
-    assert sorted((row["id"],) for row in workspace.dataset("out").rows()) == sorted(expected)
+    ours = [(row["id"],) for row in workspace.dataset("out").rows()]
+    assert sorted(ours) == sorted(grouped(table, chosen, keys))
