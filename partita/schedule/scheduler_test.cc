@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "partita/schedule/simulation_fixture.h"
+#include "partita/schedule/simulation_test.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {

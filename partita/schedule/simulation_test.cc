@@ -10,7 +10,7 @@
 #include <string>
 
 #include "partita/schedule/scheduler.h"
-#include "partita/schedule/simulation_fixture.h"
+#include "partita/schedule/simulation_test.h"
 
 namespace partita {
 namespace {
