@@ -210,6 +210,13 @@ class Explainer {
     return "of equal keys computes: " + Joined(texts) + (combines ? "; combines before the exchange" : "");
   }
 
+  // As-of joins order the rows of a key by a column, a zip has no keys.
+  bool SplitsKeys(const PlanSource& source) const {
+    const auto& exchange = plan_.exchanges[source.exchange];
+    return source.right_exchange >= 0 && exchange.kind == PlanExchange::Kind::kHash &&
+           exchange.partitions != 1 && !source.reduce.contains("asof");
+  }
+
   void ExplainRead(int index) {
     const PlanExchange& exchange = plan_.exchanges[index];
     Line(1, "read exchange " + std::to_string(index) + " (" + OrderText(exchange) + " for " + exchange.step +
@@ -224,6 +231,8 @@ class Explainer {
       // What a join does is said of both that it reads.
       const int depth = source.right_exchange >= 0 ? 1 : 2;
       if (source.reduce.is_object()) Line(depth, ReduceText(source));
+      if (SplitsKeys(source))
+        Line(depth + 1, "a key that is worth several partitions is split between its left rows");
     } else {
       std::string line = source.step;
       if (source.step != source.op) line += " (" + source.op + ")";

@@ -33,21 +33,6 @@ constexpr double kUnevenShares = 1.25;  // how much larger than the mean a share
 // What a kill may cost of tasks whose shares were in memory alone, for each thread.
 constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
 
-// The column by which an as-of join orders the rows of an exchange; -1: nobody reads it so.
-int OrderColumnOf(const Plan& plan, int exchange) {
-  for (const auto& stage : plan.stages) {
-    const auto& source = stage.source;
-    if (source.right_exchange < 0 || !source.reduce.is_object() || !source.reduce.contains("asof")) continue;
-    const bool is_left = source.exchange == exchange;
-    if (!is_left && source.right_exchange != exchange) continue;
-    const auto asof = AsofFromJson(source.reduce["asof"]);
-    if (!asof.ok()) continue;
-    const auto& schema = *plan.exchanges[static_cast<size_t>(exchange)].schema;
-    return schema.GetFieldIndex(is_left ? asof->left : asof->right);
-  }
-  return -1;
-}
-
 // The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
 // than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
 // waits for the disk.
@@ -59,40 +44,6 @@ int64_t PageCacheLeft(const MachineLimits& limits, int64_t budget_bytes) {
 }
 
 }  // namespace
-
-std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange) {
-  std::vector<ExchangeWriter> writers;
-  for (size_t s = 0; s < plan.stages.size(); ++s) {
-    const auto& outputs = plan.stages[s].outputs;
-    for (size_t o = 0; o < outputs.size(); ++o) {
-      if (outputs[o].kind != PlanOutput::Kind::kExchange || outputs[o].target != exchange) continue;
-      writers.push_back({static_cast<int>(s), static_cast<int>(o), outputs[o].input_index});
-    }
-  }
-  std::sort(writers.begin(), writers.end(),
-            [](const auto& a, const auto& b) { return a.input_index < b.input_index; });
-  return writers;
-}
-
-std::vector<int> ExchangesReadBy(const Plan& plan, int stage) {
-  std::vector<int> read;
-  for (size_t x = 0; x < plan.exchanges.size(); ++x) {
-    if (plan.stages[static_cast<size_t>(stage)].Reads(static_cast<int>(x)))
-      read.push_back(static_cast<int>(x));
-  }
-  return read;
-}
-
-MadeRows MadeBy(const Plan& plan, const TaskCommit& commit) {
-  const size_t outputs = plan.stages[static_cast<size_t>(commit.stage)].outputs.size();
-  MadeRows made{std::vector<int64_t>(outputs, 0), std::vector<int64_t>(outputs, 0)};
-  for (const auto& output : commit.outputs) {
-    if (output.output < 0 || output.output >= static_cast<int>(outputs)) continue;  // a quarantine
-    made.rows[static_cast<size_t>(output.output)] = output.rows;
-    made.bytes[static_cast<size_t>(output.output)] = output.bytes;
-  }
-  return made;
-}
 
 ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory,
                              std::shared_ptr<Budget> budget, int threads, bool may_keep)
@@ -166,7 +117,8 @@ void ExchangeStore::SetNodeBlocks(int exchange, NodeBlocks blocks) {
     node_blocks_[static_cast<size_t>(exchange)] = std::move(blocks);
   }
   std::lock_guard lock(mutex_);
-  shares_[static_cast<size_t>(exchange)].reset();
+  // Where one side of a join is cut says the other's rows, too.
+  for (const int x : ReadTogether(*plan_, exchange)) shares_[static_cast<size_t>(x)].reset();
   files_[static_cast<size_t>(exchange)].reset();
 }
 
@@ -190,15 +142,9 @@ std::vector<ExchangeStore::Committed> ExchangeStore::CommittedOf(int exchange) c
 }
 
 int64_t ExchangeStore::PartitionsOf(int exchange) const {
-  std::vector<int> read_together = {exchange};
-  for (const auto& stage : plan_->stages) {
-    if (stage.source.right_exchange >= 0 &&
-        (stage.source.exchange == exchange || stage.source.right_exchange == exchange)) {
-      read_together = {stage.source.exchange, stage.source.right_exchange};
-    }
-  }
   int64_t rows = 0, bytes = 0;
-  for (int x : read_together) {
+  const auto read_together = ReadTogether(*plan_, exchange);
+  for (const int x : read_together) {
     for (const auto& share : CommittedOf(x)) {
       rows += share.rows;
       bytes += share.bytes;
@@ -245,6 +191,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   init.attempt = attempt;
   init.input_index = output.input_index;
   init.order_column = OrderColumnOf(*plan_, output.target);
+  init.samples = exchange.partitions != 1 && HashJoinOf(*plan_, output.target) != nullptr;
   init.partition = partition;
   // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader
   // joins and groups. Fewer, longer runs are read in longer pieces.
@@ -279,6 +226,34 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
   std::lock_guard lock(mutex_);
   auto& known = shares_[static_cast<size_t>(exchange)];
   if (known) return known;
+  if (const PlanSource* join = HashJoinOf(*plan_, exchange)) {
+    ARROW_RETURN_NOT_OK(CutJoin(*join));
+    return known;
+  }
+  ARROW_ASSIGN_OR_RAISE(known, ReadShares(exchange));
+  // Tables of groups are gone, and whoever reads what they wrote has no use for blocks of their size.
+  if (states != nullptr) pool_->ReleaseUnused();
+  return known;
+}
+
+// Where a side is cut follows from the rows of both.
+Status ExchangeStore::CutJoin(const PlanSource& source) {
+  ARROW_ASSIGN_OR_RAISE(const Join join, JoinFromJson(source.reduce));
+  ARROW_ASSIGN_OR_RAISE(auto left, ReadShares(source.exchange));
+  ARROW_ASSIGN_OR_RAISE(auto right, ReadShares(source.right_exchange));
+  const auto bytes_of = [this](int exchange) {
+    int64_t bytes = 0;
+    for (const auto& share : CommittedOf(exchange)) bytes += share.bytes;
+    return bytes;
+  };
+  SortedShares::CutJoin(left.get(), bytes_of(source.exchange), right.get(), bytes_of(source.right_exchange),
+                        !join.gives_left_only(), join.may_lack_left());
+  shares_[static_cast<size_t>(source.exchange)] = std::move(left);
+  shares_[static_cast<size_t>(source.right_exchange)] = std::move(right);
+  return Status::OK();
+}
+
+Result<std::shared_ptr<SortedShares>> ExchangeStore::ReadShares(int exchange) const {
   const auto committed = CommittedOf(exchange);
   std::vector<SortedShare> shares;
   const int64_t cached_bytes = CachedBytes(exchange);
@@ -287,11 +262,8 @@ Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange
     shares.push_back({path, share.input_index, share.partition, cached_bytes,
                       memory_ ? memory_->Find<KeptRuns>(path) : nullptr});
   }
-  ARROW_ASSIGN_OR_RAISE(known, SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)],
-                                                  std::move(shares), PartitionsOf(exchange), pool_));
-  // Tables of groups are gone, and whoever reads what they wrote has no use for blocks of their size.
-  if (states != nullptr) pool_->ReleaseUnused();
-  return known;
+  return SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)], std::move(shares),
+                            PartitionsOf(exchange), pool_);
 }
 
 // Gathered once: each reader would go through all that was written, and together they would through readers

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "partita/dataset/run_directory.h"
+#include "partita/engine/plan_exchanges.h"
 #include "partita/operator/join_table.h"
 #include "partita/operator/operator.h"
 #include "partita/plan/plan.h"
@@ -25,21 +26,6 @@ class SortedShares;
 struct SortedSourceInit;
 struct GroupStates;
 struct ExchangeShare;
-
-// An output of a stage that feeds an exchange.
-struct ExchangeWriter {
-  int stage = 0;
-  int output = 0;
-  int input_index = 0;
-};
-std::vector<ExchangeWriter> WritersOf(const Plan& plan, int exchange);  // by input
-std::vector<int> ExchangesReadBy(const Plan& plan, int stage);
-
-// What a committed task made: rows and logical bytes by output of its stage.
-struct MadeRows {
-  std::vector<int64_t> rows, bytes;
-};
-MadeRows MadeBy(const Plan& plan, const TaskCommit& commit);
 
 class ExchangeStore {
  public:
@@ -98,6 +84,8 @@ class ExchangeStore {
   };
   std::shared_ptr<const FileShares> FilesOf(int exchange);
   Result<std::shared_ptr<const SortedShares>> SharesOf(int exchange);
+  Result<std::shared_ptr<SortedShares>> ReadShares(int exchange) const;  // [locked]
+  Status CutJoin(const PlanSource& source);                              // [locked]
   // What the exchange carries instead of rows; null: rows.
   Result<const GroupStates*> StatesOf(int exchange) const;
   // A partition of a sorted exchange, in its order.

@@ -15,6 +15,14 @@ uint64_t FirstOf(const RunSlice& slice, size_t frame) {
   return slice.index->runs[slice.run][frame].first.prefix.hi;
 }
 
+// The first row of a frame that is not before the bound.
+int64_t PlaceOf(const RunBound& bound, const RunFrame& frame, const uint64_t* hashes) {
+  if (bound.tie == 0) return std::clamp<int64_t>(bound.rank - frame.rank, 0, frame.rows);
+  const uint64_t hash = bound.point.prefix.hi;
+  const uint64_t* end = hashes + frame.rows;
+  return (bound.tie < 0 ? std::upper_bound(hashes, end, hash) : std::lower_bound(hashes, end, hash)) - hashes;
+}
+
 // The stable sort of items whose hashes spread evenly over [low, last]: by the leading bits of their distance
 // to `low`, so that about one item falls in each bucket, then by comparison within buckets.
 void SortByHash(std::vector<HashItem>* items, std::vector<HashItem>* scratch, std::vector<uint32_t>* ends,
@@ -51,7 +59,8 @@ void SortByHash(std::vector<HashItem>* items, std::vector<HashItem>* scratch, st
 
 }  // namespace
 
-Result<HashSide> HashSide::Make(Env* env, const PlanExchange& exchange, std::vector<RunSlice> slices) {
+Result<HashSide> HashSide::Make(Env* env, const PlanExchange& exchange, std::vector<RunSlice> slices,
+                                HashRange range) {
   HashSide side;
   side.env_ = env;
   side.schema_ = exchange.schema;
@@ -59,17 +68,14 @@ Result<HashSide> HashSide::Make(Env* env, const PlanExchange& exchange, std::vec
   for (const auto& key : exchange.keys) columns.push_back(exchange.schema->GetFieldIndex(key.column));
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*exchange.schema, std::move(columns)));
   side.matcher_ = std::make_shared<const KeyMatcher>(std::move(matcher));
-  side.end_ = UINT64_MAX;
-  uint64_t low = 0;
+  side.end_ = range.last;
   for (const auto& slice : slices) {
-    if (slice.lower) low = slice.lower->point.prefix.hi;
-    if (slice.upper) side.end_ = slice.upper->point.prefix.hi - 1;  // a bound is never 0
     int64_t longest = 0;
     for (const auto& frame : slice.index->runs[slice.run]) longest = std::max(longest, frame.length);
     side.fringe_bytes_ += longest;
   }
   side.slices_ = std::move(slices);
-  side.Restart(low);
+  side.Restart(range.first);
   return side;
 }
 
@@ -90,7 +96,8 @@ void HashSide::Restart(uint64_t low) {
                              [&](const RunFrame& frame) { return frame.first.prefix.hi < low; }) -
         frames.begin());
     if (f > 0) --f;
-    for (; f < frames.size() && FirstOf(slice, f) <= end_; ++f) {
+    const auto [begin, past] = FramesOf(slice);
+    for (f = std::max(f, begin); f < past && FirstOf(slice, f) <= end_; ++f) {
       refs_.push_back({std::max(low, FirstOf(slice, f)), static_cast<uint32_t>(s), static_cast<uint32_t>(f)});
     }
   }
@@ -102,7 +109,7 @@ void HashSide::Restart(uint64_t low) {
 bool HashSide::LeastHash(uint64_t* hash) const {
   bool any = NextFrame(hash);
   for (const auto& loaded : frames_) {
-    if (loaded.frame->row == loaded.frame->rows()) continue;
+    if (loaded.frame->row == loaded.frame->end) continue;
     const uint64_t at = loaded.frame->hashes[loaded.frame->row];
     if (at > end_) continue;
     if (!any || at < *hash) *hash = at;
@@ -130,11 +137,11 @@ Result<HashFramePtr> HashSide::Read(size_t slice_index, size_t frame_index, arro
   const auto& frame = slice.index->runs[slice.run][frame_index];
   ARROW_ASSIGN_OR_RAISE(const auto* file, FileOf(slice));
   ARROW_ASSIGN_OR_RAISE(auto batch, file->ReadFrame(frame, pool));
-  return Prepare(frame, std::move(batch), pool);
+  return Prepare(slice, frame, std::move(batch), pool);
 }
 
-Result<HashFramePtr> HashSide::Prepare(const RunFrame& frame, std::shared_ptr<arrow::RecordBatch> batch,
-                                       arrow::MemoryPool* pool) {
+Result<HashFramePtr> HashSide::Prepare(const RunSlice& slice, const RunFrame& frame,
+                                       std::shared_ptr<arrow::RecordBatch> batch, arrow::MemoryPool* pool) {
   const auto& key = batch->column(batch->num_columns() - 1);
   if (key->type_id() != arrow::Type::UINT64) return BugError("a run without its key");
   auto made = std::make_shared<HashFrame>();
@@ -143,7 +150,10 @@ Result<HashFramePtr> HashSide::Prepare(const RunFrame& frame, std::shared_ptr<ar
   made->row_bytes = static_cast<double>(frame.length) / static_cast<double>(frame.rows);
   made->bytes = frame.length;
   made->batch = std::move(batch);
-  made->row = std::lower_bound(made->hashes, made->hashes + made->rows(), low_) - made->hashes;
+  made->begin = slice.lower ? PlaceOf(*slice.lower, frame, made->hashes) : 0;
+  made->end = std::max(made->begin, slice.upper ? PlaceOf(*slice.upper, frame, made->hashes) : frame.rows);
+  const uint64_t* hashes = made->hashes;
+  made->row = std::lower_bound(hashes + made->begin, hashes + made->end, low_) - hashes;
   return made;
 }
 
@@ -157,7 +167,7 @@ Result<HashFramePtr> HashSide::ReadNext(arrow::MemoryPool* pool) {
   ahead_.pop_front();
   ahead_bytes_ -= read.size_bytes();
   ARROW_ASSIGN_OR_RAISE(auto batch, file->Finish(std::move(read), place, pool));
-  return Prepare(place, std::move(batch), pool);
+  return Prepare(slice, place, std::move(batch), pool);
 }
 
 Status HashSide::Load(arrow::MemoryPool* pool) {
@@ -166,7 +176,7 @@ Status HashSide::Load(arrow::MemoryPool* pool) {
   if (!read.ok()) DropAhead();
   ARROW_ASSIGN_OR_RAISE(auto frame, std::move(read));
   const FrameRef& ref = refs_[next_ref_++];
-  if (frame->row == frame->rows()) return Status::OK();
+  if (frame->row == frame->end) return Status::OK();
   loaded_bytes_ += frame->bytes;
   frames_.push_back({ref.slice, ref.frame, std::move(frame)});
   return Status::OK();
@@ -195,7 +205,7 @@ Status HashSide::ReserveWindow(uint64_t last, BudgetPool* pool) {
   int64_t count = 0;
   for (const auto& [slice, index, frame] : frames_) {
     const uint64_t* begin = frame->hashes + frame->row;
-    count += std::upper_bound(begin, frame->hashes + frame->rows(), last) - begin;
+    count += std::upper_bound(begin, frame->hashes + frame->end, last) - begin;
   }
   // What earlier windows took is kept: fresh pages cost more than what is done in them.
   count = std::max(count, static_cast<int64_t>(items_.capacity()));
@@ -215,7 +225,7 @@ void HashSide::TakeWindow(uint64_t last) {
   uint64_t low = UINT64_MAX;
   for (const auto& [slice, index, frame] : frames_) {
     const uint64_t* begin = frame->hashes + frame->row;
-    const uint64_t* end = std::upper_bound(begin, frame->hashes + frame->rows(), last);
+    const uint64_t* end = std::upper_bound(begin, frame->hashes + frame->end, last);
     if (begin != end) low = std::min(low, *begin);
     count += static_cast<size_t>(end - begin);
     ends.push_back(end - frame->hashes);
@@ -241,7 +251,7 @@ void HashSide::EndWindow() {
   items_.clear();
   std::erase_if(frames_, [&](const Loaded& loaded) {
     const auto& frame = *loaded.frame;
-    const bool done = frame.row == frame.rows() || frame.hashes[frame.row] > end_;
+    const bool done = frame.row == frame.end || frame.hashes[frame.row] > end_;
     if (done) loaded_bytes_ -= frame.bytes;
     return done;
   });
@@ -257,7 +267,8 @@ HashStream::HashStream(HashSide* side, uint64_t hash, int64_t keep_bytes)
   for (size_t s = 0; s < side->slices_.size(); ++s) {
     const auto& slice = side->slices_[s];
     const auto& frames = slice.index->runs[slice.run];
-    for (size_t f = 0; f < frames.size() && FirstOf(slice, f) <= hash; ++f) {
+    const auto [begin, past] = FramesOf(slice);
+    for (size_t f = begin; f < past && FirstOf(slice, f) <= hash; ++f) {
       if (f + 1 < frames.size() && FirstOf(slice, f + 1) < hash) continue;
       refs_.push_back({hash, static_cast<uint32_t>(s), static_cast<uint32_t>(f)});
     }
@@ -269,7 +280,8 @@ Result<HashStream::Range> HashStream::Next(arrow::MemoryPool* pool) {
   while (at_ < refs_.size()) {
     if (kept_[at_].frame) return kept_[at_++];
     ARROW_ASSIGN_OR_RAISE(auto frame, side_->Read(refs_[at_].slice, refs_[at_].frame, pool));
-    const auto [begin, end] = std::equal_range(frame->hashes, frame->hashes + frame->rows(), hash_);
+    const auto [begin, end] =
+        std::equal_range(frame->hashes + frame->begin, frame->hashes + frame->end, hash_);
     const Range range{frame, begin - frame->hashes, end - frame->hashes};
     if (frame->bytes <= keep_bytes_ && begin != end) {
       keep_bytes_ -= frame->bytes;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "partita/exchange/sorted_source.h"
 #include "partita/operator/operator.h"
 #include "partita/plan/plan.h"
 #include "partita/runs/join_rows.h"
@@ -25,10 +26,9 @@ namespace partita {
 struct HashFrame : JoinBatch {
   const uint64_t* hashes = nullptr;  // ascending
   MatchKeys keys;
-  int64_t row = 0;  // the first that no window has had
+  int64_t begin = 0, end = 0;  // the rows that are the side's
+  int64_t row = 0;             // the first that no window has had
   int64_t bytes = 0;
-
-  int64_t rows() const { return batch->num_rows(); }
 };
 using HashFramePtr = std::shared_ptr<HashFrame>;
 
@@ -41,8 +41,9 @@ struct HashItem {
 
 class HashSide {
  public:
-  // `slices` in position order; of them, rows of hashes from the lower to before the upper bound.
-  static Result<HashSide> Make(Env* env, const PlanExchange& exchange, std::vector<RunSlice> slices);
+  // `slices` in position order; their rows have hashes of `range`.
+  static Result<HashSide> Make(Env* env, const PlanExchange& exchange, std::vector<RunSlice> slices,
+                               HashRange range);
 
   // The smallest hash that may be among the rows still to come; false: there are none.
   bool LeastHash(uint64_t* hash) const;
@@ -87,8 +88,8 @@ class HashSide {
   Result<const RunFileReader*> FileOf(const RunSlice& slice);
   Result<HashFramePtr> Read(size_t slice, size_t frame, arrow::MemoryPool* pool);
   Result<HashFramePtr> ReadNext(arrow::MemoryPool* pool);
-  Result<HashFramePtr> Prepare(const RunFrame& frame, std::shared_ptr<arrow::RecordBatch> batch,
-                               arrow::MemoryPool* pool);
+  Result<HashFramePtr> Prepare(const RunSlice& slice, const RunFrame& frame,
+                               std::shared_ptr<arrow::RecordBatch> batch, arrow::MemoryPool* pool);
 
   Env* env_ = nullptr;
   std::shared_ptr<arrow::Schema> schema_;

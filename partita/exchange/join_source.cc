@@ -3,9 +3,11 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "partita/base/json.h"
 #include "partita/exchange/hash_side.h"
+#include "partita/exchange/hot_join.h"
 #include "partita/exchange/run_groups.h"
 #include "partita/exchange/sorted_sink.h"
 
@@ -16,23 +18,13 @@ constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
 constexpr size_t kMaxRuns = 256;  // of a side; each has a frame in memory
 
-struct How {
-  explicit How(const Join& join)
-      : pairs(!join.gives_left_only()),
-        lone_left(join.may_lack_right() || join.how == JoinHow::kAnti),
-        lone_right(join.may_lack_left()),
-        semi(join.how == JoinHow::kSemi) {}
-  bool pairs;       // left rows with each right row that matches
-  bool lone_left;   // left rows without one
-  bool lone_right;  // right rows without one
-  bool semi;        // left rows that have one, once
-};
-
 // The rows of a window, both sides in the order of their hashes.
 class WindowJoin {
  public:
-  WindowJoin(How how, HashSide* left, HashSide* right, JoinRows* rows)
-      : how_(how), left_(left), right_(right), rows_(rows) {}
+  // `unended`: the hash that other partitions go on with, if any.
+  WindowJoin(JoinGives gives, HashSide* left, HashSide* right, std::optional<uint64_t> unended,
+             JoinRows* rows)
+      : gives_(gives), left_(left), right_(right), unended_(unended), rows_(rows) {}
 
   void Begin() {
     l_ = r_ = 0;
@@ -48,10 +40,10 @@ class WindowJoin {
         case Phase::kAlign:
           if (l_ == lefts.size() && r_ == rights.size()) return true;
           if (r_ == rights.size() || (l_ < lefts.size() && lefts[l_].hash < rights[r_].hash)) {
-            if (how_.lone_left) AddLeft(lefts[l_]);
+            if (gives_.lone_left) AddLeft(lefts[l_]);
             ++l_;
           } else if (l_ == lefts.size() || rights[r_].hash < lefts[l_].hash) {
-            if (how_.lone_right) AddRight(rights[r_]);
+            if (GivesRest(rights[r_].hash)) AddRight(rights[r_]);
             ++r_;
           } else {
             BeginGroup();
@@ -76,6 +68,8 @@ class WindowJoin {
  private:
   enum class Phase { kAlign, kMatch, kRest };
 
+  // Are right rows of the hash without a match given out here?
+  bool GivesRest(uint64_t hash) const { return gives_.lone_right && hash != unended_; }
   void AddLeft(const HashItem& item) { rows_->AddLeft(left_->frame(item), item.row); }
   void AddRight(const HashItem& item) { rows_->AddRight(right_->frame(item), item.row); }
 
@@ -84,7 +78,7 @@ class WindowJoin {
     const auto& rights = right_->items();
     group_end_ = r_;
     while (group_end_ < rights.size() && rights[group_end_].hash == rights[r_].hash) ++group_end_;
-    if (how_.lone_right) matched_.assign(group_end_ - r_, false);
+    if (gives_.lone_right) matched_.assign(group_end_ - r_, false);
     next_ = r_;
     found_ = false;
     phase_ = Phase::kMatch;
@@ -102,16 +96,16 @@ class WindowJoin {
             !KeysMatch(frame->keys, item.row, other_frame->keys, other.row)) {
           continue;
         }
-        if (how_.pairs) {
+        if (gives_.pairs) {
           if (rows_->full(target_bytes)) return;  // goes on here with the next block
           rows_->AddPair(frame, item.row, other_frame, other.row);
         }
         found_ = true;
-        if (how_.lone_right) matched_[next_ - r_] = true;
-        if (!how_.pairs) break;
+        if (gives_.lone_right) matched_[next_ - r_] = true;
+        if (!gives_.pairs) break;
       }
     }
-    if (found_ ? how_.semi : how_.lone_left) AddLeft(item);
+    if (found_ ? gives_.semi : gives_.lone_left) AddLeft(item);
     ++l_;
     next_ = r_;
     found_ = false;
@@ -119,7 +113,8 @@ class WindowJoin {
 
   // Right rows of the group that no left row matched; at most one block's at once.
   void AddRest() {
-    for (size_t added = 0; how_.lone_right && next_ < group_end_; ++next_) {
+    const bool gives = GivesRest(right_->items()[r_].hash);
+    for (size_t added = 0; gives && next_ < group_end_; ++next_) {
       if (matched_[next_ - r_]) continue;
       if (++added > JoinRows::kMaxRows / 8) return;
       AddRight(right_->items()[next_]);
@@ -128,9 +123,10 @@ class WindowJoin {
     phase_ = Phase::kAlign;
   }
 
-  How how_;
+  JoinGives gives_;
   HashSide* left_;
   HashSide* right_;
+  std::optional<uint64_t> unended_;
   JoinRows* rows_;
   Phase phase_ = Phase::kAlign;
   size_t l_ = 0, r_ = 0;  // in the items of both sides; r_ stays at the group's begin
@@ -139,117 +135,16 @@ class WindowJoin {
   bool found_ = false;         // the current left row has a match
 };
 
-// The rows of one hash that has more of them than a window holds: the right ones are read again for each left
-// row that has partners. That costs no more than to write the pairs.
-class HotJoin {
- public:
-  HotJoin(How how, HashSide* left, HashSide* right, uint64_t hash, int64_t keep_bytes, JoinRows* rows)
-      : how_(how), left_(left, hash, 0), right_(right, hash, keep_bytes), rows_(rows) {}
-
-  // True: at its end. After a refusal it is called again.
-  Result<bool> Run(int64_t target_bytes, const OperatorContext& ctx) {
-    arrow::MemoryPool* pool = ctx.pool.get();
-    while (!rows_->full(target_bytes)) {
-      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
-      if (resting_) {
-        ARROW_ASSIGN_OR_RAISE(const bool done, AddRest(target_bytes, pool));
-        if (done) return true;
-        continue;
-      }
-      if (!now_.frame || row_ == now_.end) {
-        ARROW_ASSIGN_OR_RAISE(now_, left_.Next(pool));
-        row_ = now_.begin;
-        if (!now_.frame) {
-          right_.Rewind();
-          other_ = {};
-          resting_ = true;
-          continue;
-        }
-      }
-      ARROW_ASSIGN_OR_RAISE(const bool done, MatchLeftRow(target_bytes, pool));
-      if (!done) return false;
-      if (found_) Remember();
-      if (found_ ? how_.semi : how_.lone_left) rows_->AddLeft(now_.frame, row_);
-      ++row_;
-      right_.Rewind();
-      other_ = {};
-      found_ = false;
-    }
-    return false;
-  }
-
- private:
-  // False: the block is full.
-  Result<bool> MatchLeftRow(int64_t target_bytes, arrow::MemoryPool* pool) {
-    if (now_.frame->keys.HasNull(row_)) return true;
-    while (true) {
-      if (!other_.frame || other_row_ == other_.end) {
-        ARROW_ASSIGN_OR_RAISE(other_, right_.Next(pool));
-        other_row_ = other_.begin;
-        if (!other_.frame) return true;
-      }
-      for (; other_row_ < other_.end; ++other_row_) {
-        if (other_.frame->keys.HasNull(other_row_) ||
-            !KeysMatch(now_.frame->keys, row_, other_.frame->keys, other_row_)) {
-          continue;
-        }
-        if (how_.pairs) {
-          if (rows_->full(target_bytes)) return false;
-          rows_->AddPair(now_.frame, row_, other_.frame, other_row_);
-        }
-        found_ = true;
-        if (!how_.pairs) return true;
-      }
-    }
-  }
-
-  // Of the left rows with a match, one of each key: few keys have one hash.
-  void Remember() {
-    if (!how_.lone_right) return;
-    for (const auto& [frame, row] : keys_) {
-      if (KeysMatch(frame->keys, row, now_.frame->keys, row_)) return;
-    }
-    keys_.emplace_back(now_.frame, row_);
-  }
-
-  // Right rows that no left row matched.
-  Result<bool> AddRest(int64_t target_bytes, arrow::MemoryPool* pool) {
-    while (how_.lone_right) {
-      if (!other_.frame || other_row_ == other_.end) {
-        ARROW_ASSIGN_OR_RAISE(other_, right_.Next(pool));
-        other_row_ = other_.begin;
-        if (!other_.frame) break;
-      }
-      for (; other_row_ < other_.end; ++other_row_) {
-        if (rows_->full(target_bytes)) return false;
-        const auto& keys = other_.frame->keys;
-        const bool matched =
-            !keys.HasNull(other_row_) && std::any_of(keys_.begin(), keys_.end(), [&](const auto& key) {
-              return KeysMatch(key.first->keys, key.second, keys, other_row_);
-            });
-        if (!matched) rows_->AddRight(other_.frame, other_row_);
-      }
-    }
-    return true;
-  }
-
-  How how_;
-  HashStream left_, right_;
-  JoinRows* rows_;
-  HashStream::Range now_, other_;  // of the left row and the right one
-  int64_t row_ = 0, other_row_ = 0;
-  bool found_ = false, resting_ = false;
-  std::vector<std::pair<HashFramePtr, int64_t>> keys_;
-};
-
 class JoinSource final : public Source {
  public:
-  JoinSource(JoinSourceInit init, How how, JoinRows rows)
+  JoinSource(JoinSourceInit init, JoinGives gives, JoinRows rows)
       : init_(std::move(init)),
-        how_(how),
+        gives_(gives),
         rows_(std::move(rows)),
         window_bytes_(std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes)),
-        ahead_bytes_(window_bytes_ / 4) {}
+        ahead_bytes_(window_bytes_ / 4),
+        begun_(init_.left->HashCutAt(init_.partition)),
+        unended_(init_.left->HashCutAt(init_.partition + 1)) {}
 
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
@@ -278,7 +173,7 @@ class JoinSource final : public Source {
     for (const auto& slice : *slices) frame = std::max(frame, slice.index->longest_frame);
     const auto most = std::clamp<size_t>(static_cast<size_t>(init_.hold_bytes / frame), 2, kMaxRuns);
     ARROW_RETURN_NOT_OK((*groups)->Reduce(most, slices, ctx));
-    return HashSide::Make(init_.env, exchange, *slices);
+    return HashSide::Make(init_.env, exchange, *slices, shares.HashesOf(init_.partition));
   }
 
   Status Open(const OperatorContext& ctx) {
@@ -288,8 +183,19 @@ class JoinSource final : public Source {
                                              &right_slices_, ctx));
     left_ = std::make_unique<HashSide>(std::move(left));
     right_ = std::make_unique<HashSide>(std::move(right));
-    window_ = std::make_unique<WindowJoin>(how_, left_.get(), right_.get(), &rows_);
+    window_ = std::make_unique<WindowJoin>(gives_, left_.get(), right_.get(), unended_, &rows_);
+    if (gives_.lone_right && begun_ && begun_ != unended_) ARROW_RETURN_NOT_OK(EndHash(*begun_));
     opened_ = true;
+    return Status::OK();
+  }
+
+  // A hash that other partitions began with ends here. Which of its right rows match none is known when all
+  // its left rows are; as a rule the first of them says it.
+  Status EndHash(uint64_t hash) {
+    ARROW_ASSIGN_OR_RAISE(auto all, HashSide::Make(init_.env, *init_.left_exchange,
+                                                   init_.left->SlicesOfHash(hash), {hash, hash}));
+    all_left_ = std::make_unique<HashSide>(std::move(all));
+    BeginHot(hash);
     return Status::OK();
   }
 
@@ -298,7 +204,7 @@ class JoinSource final : public Source {
     while (!rows_.full(ctx.target_block_bytes)) {
       switch (state_) {
         case State::kLoading:
-          ARROW_RETURN_NOT_OK(LoadWindow(ctx.pool.get()));
+          ARROW_RETURN_NOT_OK(LoadWindow(ctx));
           break;
         case State::kTaking:
           ARROW_RETURN_NOT_OK(TakeWindow(ctx.pool.get()));
@@ -329,11 +235,13 @@ class JoinSource final : public Source {
 
   // Loads frames in the order of their first hashes. All rows before the first hash of the next frame are
   // then there: a window.
-  Status LoadWindow(arrow::MemoryPool* pool) {
+  Status LoadWindow(const OperatorContext& ctx) {
+    arrow::MemoryPool* pool = ctx.pool.get();
     uint64_t low = 0, other = 0;
     const bool any_left = left_->LeastHash(&low), any_right = right_->LeastHash(&other);
     if (!any_left && !any_right) {
       state_ = State::kDone;
+      Count(ctx.counters);
       return Status::OK();
     }
     if (!any_left || (any_right && other < low)) low = other;
@@ -394,19 +302,33 @@ class JoinSource final : public Source {
     left_->Unload();
     right_->Unload();
     hash_ = hash;
-    hot_ = std::make_unique<HotJoin>(how_, left_.get(), right_.get(), hash, window_bytes_, &rows_);
+    // Right rows without a match leave with the last left rows of their hash.
+    JoinGives gives = gives_;
+    if (hash == unended_) gives.lone_right = false;
+    HashSide* all_left = hash == begun_ ? all_left_.get() : nullptr;
+    hot_ = std::make_unique<HotJoin>(gives, left_.get(), right_.get(), all_left, hash, window_bytes_, &rows_);
     state_ = State::kHot;
   }
 
+  // Once, when all rows have left.
+  void Count(StepCounters* counters) const {
+    if (counters == nullptr || !(begun_ || unended_)) return;
+    counters->AddDetail("partitions_of_split_keys", 1);
+    if (unended_ && unended_ != begun_) counters->AddDetail("split_keys", 1);
+  }
+
   JoinSourceInit init_;
-  How how_;
+  JoinGives gives_;
   JoinRows rows_;
   int64_t window_bytes_;
   int64_t ahead_bytes_;  // of a side, that the disk reads meanwhile
+  // Hashes that the partition has a part of: others began with one, and go on with one.
+  std::optional<uint64_t> begun_, unended_;
   bool opened_ = false;
   std::unique_ptr<RunGroups> left_groups_, right_groups_;
   std::vector<RunSlice> left_slices_, right_slices_;
   std::unique_ptr<HashSide> left_, right_;
+  std::unique_ptr<HashSide> all_left_;  // of the hash that ends here, where its right rows need them
   std::unique_ptr<WindowJoin> window_;
   std::unique_ptr<HotJoin> hot_;
   State state_ = State::kLoading;
@@ -422,7 +344,7 @@ Result<std::unique_ptr<Source>> MakeJoinSource(JoinSourceInit init) {
   const auto& right = *init.right_exchange;
   ARROW_ASSIGN_OR_RAISE(auto rows, JoinRows::Make(join, {left.key_names(), right.key_names()}, *left.schema,
                                                   *right.schema, init.source->schema));
-  return std::make_unique<JoinSource>(std::move(init), How(join), std::move(rows));
+  return std::make_unique<JoinSource>(std::move(init), JoinGives(join), std::move(rows));
 }
 
 }  // namespace partita

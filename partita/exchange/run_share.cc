@@ -85,7 +85,8 @@ Result<std::vector<OutputFile>> RunShare::Finish(std::vector<SampledRow> sample,
   std::lock_guard lock(mutex_);
   const std::string path = JoinPath(init_.folder, init_.name);
   if (kept_ && !writer_ && init_.memory->MayLose(init_.env->MonotonicNanos() - started_ns_)) {
-    const auto sample_bytes = static_cast<int64_t>(sample.size() * (sizeof(SampledRow) + kMaxPointBytes / 8));
+    auto sample_bytes = static_cast<int64_t>(sample.size() * sizeof(SampledRow));
+    for (const auto& row : sample) sample_bytes += static_cast<int64_t>(row.point.whole.capacity());
     auto index_memory = init_.memory->pool()->Reserve(kept_->index().size_bytes() + sample_bytes);
     if (index_memory.ok()) {
       kept_->Close(std::move(sample), std::move(*index_memory));

@@ -57,6 +57,7 @@ class SortedSink final : public Sink {
       : init_(std::move(init)),
         encoder_(std::move(encoder)),
         schema_(RunSchema(*init_.exchange)),
+        samples_(init_.samples || init_.exchange->kind == PlanExchange::Kind::kSort),
         share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, schema_,
                                init_.cached_bytes, init_.most_kept_bytes, init_.memory})) {}
   ~SortedSink() override { Abort(); }
@@ -241,15 +242,29 @@ class SortedSink final : public Sink {
     }
     const int64_t run = share_->run(), rank = share_->rank();
     ARROW_RETURN_NOT_OK(share_->Append(std::move(batch), PointOfItem(items[0]), ctx.pool.get()));
-    if (init_.exchange->kind == PlanExchange::Kind::kSort) Sample(items, run, rank);
+    if (samples_) Sample(items, run, rank);
     return Status::OK();
+  }
+
+  // A hash does not tell whether its key has a null: of a sampled row its point does.
+  KeyPoint SamplePoint(const SortItem& item) const {
+    KeyPoint point = PointOfItem(item);
+    if (init_.exchange->kind == PlanExchange::Kind::kHash) point.prefix.lo = HasNullKey(item) ? 1 : 0;
+    return point;
+  }
+
+  bool HasNullKey(const SortItem& item) const {
+    const auto& keys = init_.exchange->keys;
+    return std::any_of(keys.begin(), keys.end(), [&](const PlanOrderKey& key) {
+      return batches_[item.batch]->GetColumnByName(key.column)->IsNull(item.row);
+    });
   }
 
   void Sample(std::span<const SortItem> items, int64_t run, int64_t rank) {
     for (const auto& item : items) {
       const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
                                        held_[item.batch].ordinals.At(item.row));
-      if (hash < sampled_below_) sample_.push_back({hash, PointOfItem(item), run, rank});
+      if (hash < sampled_below_) sample_.push_back({hash, SamplePoint(item), run, rank});
       if (sample_.size() == 2 * kSampledRows) CutSample();
       ++rank;
     }
@@ -268,6 +283,7 @@ class SortedSink final : public Sink {
   SortedSinkInit init_;
   KeyEncoder encoder_;
   std::shared_ptr<arrow::Schema> schema_;
+  const bool samples_;
   std::shared_ptr<RunShare> share_;
 
   std::vector<Block> held_;

@@ -22,6 +22,7 @@ struct SortedSinkInit {
   int input_index = 0;
   int64_t partition = 0;
   int order_column = -1;  // of a hash exchange, by which rows of one hash are ordered; -1: by their positions
+  bool samples = false;   // of a hash exchange: a sample is kept with the runs, as always of a sort
   int64_t hold_bytes = 64 << 20;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
   int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file

@@ -3,8 +3,11 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "partita/exchange/exchange_memory.h"
+#include "partita/exchange/join_cuts.h"
 #include "partita/exchange/run_groups.h"
 #include "partita/exchange/sorted_sink.h"
 
@@ -91,70 +94,109 @@ class SortedSource final : public Source {
 Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExchange& exchange,
                                                          std::vector<SortedShare> shares, int64_t partitions,
                                                          const std::shared_ptr<BudgetPool>& pool) {
-  struct Sampled {
-    SampledRow row;
-    size_t share = 0;
-  };
   auto made = std::make_shared<SortedShares>();
-  std::vector<Sampled> sample;
-  const auto smaller = [](const Sampled& a, const Sampled& b) { return a.row.hash < b.row.hash; };
-  int64_t bytes = 0;
-  ARROW_ASSIGN_OR_RAISE(auto memory, pool->Reserve(0));
-  made->memory_ = std::make_unique<Reservation>(std::move(memory));
-  for (size_t s = 0; s < shares.size(); ++s) {
-    RunIndex index;
-    if (shares[s].kept) {
-      index = shares[s].kept->index();
-    } else {
-      ARROW_ASSIGN_OR_RAISE(index, RunFileReader::ReadIndex(env, shares[s].path, pool.get()));
-    }
-    for (auto& row : index.sample) {
-      if (row.run < 0 || row.run >= static_cast<int64_t>(index.runs.size())) {
-        return EnvironmentError("'" + shares[s].path + "' is damaged",
-                                "the same command redoes the lost work", false);
-      }
-      sample.push_back({std::move(row), s});
-    }
-    index.sample = {};
-    if (sample.size() > kSampledRows) {
-      std::nth_element(sample.begin(), sample.begin() + kSampledRows, sample.end(), smaller);
-      sample.resize(kSampledRows);
-    }
-    made->rows_ += index.rows;
-    bytes += index.size_bytes();
-    ARROW_RETURN_NOT_OK(made->memory_->Resize(bytes));
-    made->indexes_.push_back(std::make_shared<const RunIndex>(std::move(index)));
-  }
   made->shares_ = std::move(shares);
   made->partitions_ = partitions;
+  ARROW_ASSIGN_OR_RAISE(auto memory, pool->Reserve(0));
+  made->memory_ = std::make_unique<Reservation>(std::move(memory));
+  ARROW_RETURN_NOT_OK(made->ReadIndexes(env, pool.get()));
   if (exchange.kind == PlanExchange::Kind::kSort) {
-    std::sort(sample.begin(), sample.end(), [](const Sampled& a, const Sampled& b) {
-      const int c = ComparePoints(a.row.point, b.row.point);
-      if (c != 0) return c < 0;
-      return std::tie(a.share, a.row.run, a.row.rank) < std::tie(b.share, b.row.run, b.row.rank);
-    });
-    for (int64_t p = 1; p < partitions; ++p) {
-      if (sample.empty()) break;
-      const auto at =
-          static_cast<size_t>(static_cast<__int128>(p) * static_cast<int64_t>(sample.size()) / partitions);
-      const auto& [row, share] = sample[at];
-      // A key that is longer than a point holds cannot split: all rows that look the same stand behind the
-      // bound.
-      made->bounds_.push_back({row.point, row.point.whole.size() < kMaxPointBytes, share, row.run, row.rank});
-    }
+    made->CutBySample();
   } else {
-    for (int64_t p = 1; p < partitions; ++p)
-      made->bounds_.push_back({EvenBound(p, partitions), false, 0, 0, 0});
+    for (int64_t p = 1; p < partitions; ++p) made->bounds_.push_back({EvenBound(p, partitions)});
   }
   return made;
 }
 
-// The bound at the beginning of `partition`, as run `run` of `share` sees it.
-std::optional<RunBound> SortedShares::BoundIn(int64_t partition, size_t share, size_t run) const {
+// With the sample of all rows out of those of the shares.
+Status SortedShares::ReadIndexes(Env* env, BudgetPool* pool) {
+  const auto smaller = [](const Sampled& a, const Sampled& b) { return a.row.hash < b.row.hash; };
+  int64_t bytes = 0;
+  for (size_t s = 0; s < shares_.size(); ++s) {
+    RunIndex index;
+    if (shares_[s].kept) {
+      index = shares_[s].kept->index();
+    } else {
+      ARROW_ASSIGN_OR_RAISE(index, RunFileReader::ReadIndex(env, shares_[s].path, pool));
+    }
+    for (auto& row : index.sample) {
+      if (row.run < 0 || row.run >= static_cast<int64_t>(index.runs.size())) {
+        return EnvironmentError("'" + shares_[s].path + "' is damaged",
+                                "the same command redoes the lost work", false);
+      }
+      sample_.push_back({std::move(row), s});
+    }
+    index.sample = {};
+    if (sample_.size() > kSampledRows) {
+      std::nth_element(sample_.begin(), sample_.begin() + kSampledRows, sample_.end(), smaller);
+      sample_.resize(kSampledRows);
+    }
+    rows_ += index.rows;
+    bytes += index.size_bytes();
+    ARROW_RETURN_NOT_OK(memory_->Resize(bytes));
+    indexes_.push_back(std::make_shared<const RunIndex>(std::move(index)));
+  }
+  return Status::OK();
+}
+
+void SortedShares::CutBySample() {
+  std::sort(sample_.begin(), sample_.end(), [](const Sampled& a, const Sampled& b) {
+    const int c = ComparePoints(a.row.point, b.row.point);
+    return c != 0 ? c < 0 : a.place() < b.place();
+  });
+  for (int64_t p = 1; p < partitions_ && !sample_.empty(); ++p) {
+    const auto at =
+        static_cast<size_t>(static_cast<__int128>(p) * static_cast<int64_t>(sample_.size()) / partitions_);
+    const auto& [row, share] = sample_[at];
+    // A key that is longer than a point holds cannot split: all rows that look the same stand behind the
+    // bound.
+    bounds_.push_back({row.point, row.point.whole.size() < kMaxPointBytes, share, row.run, row.rank});
+  }
+  sample_ = {};
+}
+
+JoinSample SortedShares::TakeSample(int64_t bytes) {
+  // Not by the whole point: in one hash, rows with and without a null stand by their positions.
+  std::sort(sample_.begin(), sample_.end(), [](const Sampled& a, const Sampled& b) {
+    const uint64_t x = a.row.point.prefix.hi, y = b.row.point.prefix.hi;
+    return x != y ? x < y : a.place() < b.place();
+  });
+  JoinSample taken{rows_, bytes, {}};
+  for (const auto& [row, share] : sample_)
+    taken.sampled.push_back({row.point.prefix.hi, row.point.prefix.lo != 0});
+  return taken;
+}
+
+void SortedShares::CutJoin(SortedShares* left, int64_t left_bytes, SortedShares* right, int64_t right_bytes,
+                           bool gives_pairs, bool earlier_rows) {
+  const auto cuts = CutsOfJoin(left->TakeSample(left_bytes), right->TakeSample(right_bytes), gives_pairs,
+                               left->partitions_);
+  left->bounds_.clear();
+  right->bounds_.clear();
+  for (const auto& [hash, row] : cuts) {
+    Bound bound{{{hash, 0}, {}}};
+    right->bounds_.push_back(bound);
+    if (row >= 0) {
+      const auto& [sampled, share] = left->sample_[static_cast<size_t>(row)];
+      right->bounds_.back().shared = true;
+      bound = {bound.point, true, share, sampled.run, sampled.rank, earlier_rows};
+    }
+    left->bounds_.push_back(std::move(bound));
+  }
+  left->sample_ = {};
+  right->sample_ = {};
+}
+
+// The bound at the beginning of `partition`, as run `run` of `share` sees it. `shared_tie`: of rows that
+// partitions share.
+std::optional<RunBound> SortedShares::BoundIn(int64_t partition, size_t share, size_t run, bool alone,
+                                              int shared_tie) const {
   if (partition <= 0 || partition > static_cast<int64_t>(bounds_.size())) return std::nullopt;
   const Bound& bound = bounds_[static_cast<size_t>(partition - 1)];
   RunBound result{bound.point, 1, 0};
-  if (bound.exact) {
+  if (bound.shared && (alone || !bound.exact)) {
+    result.tie = shared_tie;
+  } else if (bound.exact) {
     const auto here = std::pair(share, static_cast<int64_t>(run)), row = std::pair(bound.share, bound.run);
     result.tie = here < row ? -1 : here == row ? 0 : 1;
     result.rank = bound.rank;
@@ -162,7 +204,8 @@ std::optional<RunBound> SortedShares::BoundIn(int64_t partition, size_t share, s
   return result;
 }
 
-std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
+template <typename Bounds>
+std::vector<RunSlice> SortedShares::Slices(const Bounds& bounds) const {
   std::vector<RunSlice> slices;
   for (size_t s = 0; s < shares_.size(); ++s) {
     for (size_t r = 0; r < indexes_[s]->runs.size(); ++r) {
@@ -172,16 +215,49 @@ std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
       slice.run = r;
       slice.cached_bytes = shares_[s].cached_bytes;
       slice.kept = shares_[s].kept;
-      slice.lower = BoundIn(partition, s, r);
-      slice.upper = BoundIn(partition + 1, s, r);
+      std::tie(slice.lower, slice.upper) = bounds(s, r);
       slices.push_back(std::move(slice));
     }
   }
   return slices;
 }
 
+std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
+  return Slices([&](size_t s, size_t r) {
+    return std::pair(BoundIn(partition, s, r, false, 1), BoundIn(partition + 1, s, r, false, -1));
+  });
+}
+
+std::vector<RunSlice> SortedShares::SlicesOfHash(uint64_t hash) const {
+  const KeyPoint point{{hash, 0}, {}};
+  return Slices([&](size_t, size_t) {
+    return std::pair(std::optional(RunBound{point, 1, 0}), std::optional(RunBound{point, -1, 0}));
+  });
+}
+
+HashRange SortedShares::HashesOf(int64_t partition) const {
+  const auto bound = [&](int64_t p) { return &bounds_[static_cast<size_t>(p - 1)]; };
+  HashRange range;
+  if (partition > 0) range.first = bound(partition)->point.prefix.hi;
+  if (partition + 1 < partitions_) {
+    const Bound& end = *bound(partition + 1);
+    // A bound that all rows of its hash are behind is never 0.
+    range.last = end.point.prefix.hi - (end.exact || end.shared ? 0 : 1);
+  }
+  return range;
+}
+
+std::optional<uint64_t> SortedShares::HashCutAt(int64_t partition) const {
+  if (partition <= 0 || partition > static_cast<int64_t>(bounds_.size())) return std::nullopt;
+  const Bound& bound = bounds_[static_cast<size_t>(partition - 1)];
+  return bound.exact ? std::optional(bound.point.prefix.hi) : std::nullopt;
+}
+
 void SortedShares::Forget(int64_t partition, ExchangeMemory* memory) const {
-  for (const auto& slice : SlicesOf(partition)) {
+  const auto slices = Slices([&](size_t s, size_t r) {
+    return std::pair(BoundIn(partition, s, r, true, -1), BoundIn(partition + 1, s, r, true, 1));
+  });
+  for (const auto& slice : slices) {
     if (!slice.kept) continue;
     // Those at its ends may have rows of others.
     const auto [begin, end] = FramesOf(slice);

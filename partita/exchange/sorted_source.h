@@ -1,13 +1,16 @@
 // The reading side of a sorted exchange. SortedShares is made once all tasks that write the exchange are
-// committed; it says where the partitions begin. A partition's source merges its range of every run; with
-// more runs than fit, groups of them are merged to scratch files first.
+// committed; it says where the partitions begin (of a join CutJoin does, for both sides). A partition's
+// source merges its range of every run; with more runs than fit, groups of them are merged to scratch files
+// first.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "partita/operator/operator.h"
@@ -17,6 +20,7 @@
 namespace partita {
 
 class ExchangeMemory;
+struct JoinSample;
 
 // One task's runs, as committed.
 struct SortedShare {
@@ -27,15 +31,30 @@ struct SortedShare {
   std::shared_ptr<KeptRuns> kept = nullptr;  // instead of the file
 };
 
-// Immutable after Make; shared by the tasks that read the exchange.
+struct HashRange {
+  uint64_t first = 0, last = UINT64_MAX;  // both included
+};
+
+// Immutable once it is made and cut; shared by the tasks that read the exchange.
 class SortedShares {
  public:
   // `shares` in (input, partition) order.
   static Result<std::shared_ptr<SortedShares>> Make(Env* env, const PlanExchange& exchange,
                                                     std::vector<SortedShare> shares, int64_t partitions,
                                                     const std::shared_ptr<BudgetPool>& pool);
+  // Cuts both sides of a join, whose keys may be frequent, at the same places (exchange/join_cuts.h): the
+  // left side between rows; of the right one all rows of a hash that is cut belong to both partitions. Bytes
+  // are logical. `earlier_rows`: whoever ends a hash reads the left rows of it that other partitions have,
+  // too.
+  static void CutJoin(SortedShares* left, int64_t left_bytes, SortedShares* right, int64_t right_bytes,
+                      bool gives_pairs, bool earlier_rows);
   // What partition p takes of each run, in run order.
   std::vector<RunSlice> SlicesOf(int64_t partition) const;
+  // Of an exchange that is ordered by hash: the hashes of partition p's rows, and all rows of one hash.
+  HashRange HashesOf(int64_t partition) const;
+  std::vector<RunSlice> SlicesOfHash(uint64_t hash) const;
+  // Of a join's left side: the hash within which partition p begins; others have its first rows.
+  std::optional<uint64_t> HashCutAt(int64_t partition) const;
   int64_t rows() const { return rows_; }
   int64_t partitions() const { return partitions_; }
   // Partition p is committed, and nobody else reads it: what it alone had in memory goes.
@@ -44,15 +63,31 @@ class SortedShares {
  private:
   struct Bound {
     KeyPoint point;
-    bool exact = false;
-    size_t share = 0;  // with run and rank, where the bound's row stands; when exact
+    bool exact = false;  // it stands at a row: the rank-th of a run
+    size_t share = 0;
     int64_t run = 0, rank = 0;
+    bool shared = false;  // rows of its key are read on both sides of it
   };
-  std::optional<RunBound> BoundIn(int64_t partition, size_t share, size_t run) const;
+  struct Sampled {
+    SampledRow row;
+    size_t share = 0;
+    // Among rows of one key.
+    auto place() const { return std::tuple(share, row.run, row.rank); }
+  };
+  Status ReadIndexes(Env* env, BudgetPool* pool);
+  void CutBySample();
+  JoinSample TakeSample(int64_t bytes);
+  // `alone`: of rows that no other partition reads.
+  std::optional<RunBound> BoundIn(int64_t partition, size_t share, size_t run, bool alone,
+                                  int shared_tie) const;
+  // All runs, each between what `bounds(share, run)` says.
+  template <typename Bounds>
+  std::vector<RunSlice> Slices(const Bounds& bounds) const;
 
   std::vector<SortedShare> shares_;
   std::vector<std::shared_ptr<const RunIndex>> indexes_;
-  std::vector<Bound> bounds_;  // between partitions p and p + 1
+  std::vector<Sampled> sample_;  // of a join's side, until it is cut
+  std::vector<Bound> bounds_;    // between partitions p and p + 1
   int64_t rows_ = 0, partitions_ = 0;
   std::unique_ptr<Reservation> memory_;
 };
