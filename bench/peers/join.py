@@ -1,8 +1,8 @@
-"""Joins from Parquet to Parquet: `join.py make wide|db FOLDER ROWS`, `join.py check JOB FOLDER OUT` and `join.py run JOB PEER DATA OUT LIMIT_MIB`.
+"""Joins from Parquet to Parquet: `join.py make wide|skew|db FOLDER ROWS`, `join.py check JOB FOLDER OUT` and `join.py run JOB PEER DATA OUT LIMIT_MIB`.
 
-Jobs: `wide` joins two tables of a shuffled int64 key and 47 bytes of payload, one to one. The others are those of the
-db-benchmark: `small` (inner, int key, a right table of 10 rows), `medium` and `medium_left` (10 thousand), `medium_text`
-(string key), `big` (as many rows as the left).
+Jobs: `wide` joins two tables of a shuffled int64 key and 47 bytes of payload, one to one; `skew` joins rows half of which
+have one key to a tenth as many different ones. The others are those of the db-benchmark: `small` (inner, int key, a right
+table of 10 rows), `medium` and `medium_left` (10 thousand), `medium_text` (string key), `big` (as many rows as the left).
 """
 
 import json
@@ -18,6 +18,7 @@ LEFT_FACTOR, RIGHT_FACTOR = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
 # job: (right table, key, how)
 JOBS = {
     "wide": ("right", "key", "inner"),
+    "skew": ("right", "key", "inner"),
     "small": ("small", "id1", "inner"),
     "medium": ("medium", "id2", "inner"),
     "medium_left": ("medium", "id2", "left"),
@@ -52,6 +53,30 @@ def make_wide(root: pathlib.Path, rows: int) -> None:
                     )
                     writer.write_table(pa.table([pa.array(chunk, pa.int64()), column], schema=schema))
     (root / "_expected.json").write_text(json.dumps({"rows": rows, "sum": rows * (rows - 1) // 2}))
+
+
+def make_skewed(root: pathlib.Path, rows: int) -> None:
+    """Half of the left rows have one key, the others any of those on the right."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    random = np.random.default_rng(12)
+    keys = max(1, rows // 10)
+    rows_a_file = max(1, rows // 8)
+    for side, count, value in (("left", rows, "v1"), ("right", keys, "v2")):
+        (root / side).mkdir(parents=True)
+        for number, begin in enumerate(range(0, count, rows_a_file)):
+            size = min(rows_a_file, count - begin)
+            key = np.arange(begin, begin + size)
+            if side == "left":
+                key = np.where(random.random(size) < 0.5, keys // 3, random.integers(0, keys, size))
+            payload = pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(PAYLOAD), size, [None, pa.py_buffer(random.bytes(size * PAYLOAD))]
+            )
+            table = pa.table({"key": key, value: np.round(random.random(size) * 100, 6), f"{side}_payload": payload})
+            path = root / side / f"{number:05d}.parquet"
+            pq.write_table(table, path, compression="none", use_dictionary=False, row_group_size=ROW_GROUP)
 
 
 def make_benchmark(root: pathlib.Path, rows: int) -> None:
@@ -98,7 +123,7 @@ def make_benchmark(root: pathlib.Path, rows: int) -> None:
 
 
 def make(job: str, folder: str, rows: str) -> None:
-    (make_wide if job == "wide" else make_benchmark)(pathlib.Path(folder), int(rows))
+    {"wide": make_wide, "skew": make_skewed}.get(job, make_benchmark)(pathlib.Path(folder), int(rows))
 
 
 def files_of(out: str) -> list:

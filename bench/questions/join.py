@@ -10,15 +10,18 @@ from harness import Contender, Run, drop_page_cache, judge, make, play
 from results import Report, mib, number, outcome, table
 
 QUESTION = (
-    "two tables of 20 million rows joined one to one in 300 MiB, and the db-benchmark's joins: time, peak, who dies?"
+    "two tables of 20 million rows joined one to one in 300 MiB; a join with a hot key; the db-benchmark's joins: "
+    "time, peak, who dies?"
 )
 REPETITIONS = 1
-ROWS = {"wide": 20_000_000, "db": 10_000_000}
+ROWS = {"wide": 20_000_000, "skew": 20_000_000, "db": 10_000_000}
+LIMITS = {"wide": 300, "skew": 1024, "db": 4096}  # MiB
 DB_JOBS = ("small", "medium", "medium_left", "medium_text", "big")
 PEERS = ("duckdb", "polars", "daft")
 VENV = {"daft": "daft"}
 JOINS = {  # job: (right table, key, how); as in peers/join.py
     "wide": ("right", "key", "inner"),
+    "skew": ("right", "key", "inner"),
     "small": ("small", "id1", "inner"),
     "medium": ("medium", "id2", "inner"),
     "medium_left": ("medium", "id2", "left"),
@@ -28,8 +31,10 @@ JOINS = {  # job: (right table, key, how); as in peers/join.py
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--job", choices=("wide", "db"), default="wide")
-    parser.add_argument("--limit", type=int, help="MiB of the kernel limit, of all alike [wide 300, db 4096]")
+    parser.add_argument("--job", choices=tuple(ROWS), default="wide")
+    parser.add_argument(
+        "--limit", type=int, help="MiB of the kernel limit, of all alike [wide 300, skew 1024, db 4096]"
+    )
     parser.add_argument("--budget", type=int, help="MiB of Partita's budget [limit - 80, db limit - 256]")
     parser.add_argument("--timeout", type=float, default=300, help="seconds after which a run counts as stalled")
 
@@ -47,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     rows = max(1000, round(ROWS[arguments.job] * arguments.scale))
     source = make_tables(arguments.job, rows)
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "join")
-    limit = arguments.limit or (300 if arguments.job == "wide" else 4096)
+    limit = arguments.limit or LIMITS[arguments.job]
     budget = arguments.budget or limit - (80 if arguments.job == "wide" else 256)
     parameters = {
         "rows": f"{rows} on the left",
@@ -58,7 +63,7 @@ def main(arguments: argparse.Namespace) -> int:
         "page cache": "dropped before each run" if arguments.job == "wide" else "warm",
     }
     report = Report(f"join-{arguments.job}", QUESTION, parameters)
-    for job in ("wide",) if arguments.job == "wide" else DB_JOBS:
+    for job in DB_JOBS if arguments.job == "db" else (arguments.job,):
         ask(job, arguments, report, source, work, limit, budget)
     report.say(
         "Seconds of peers are without imports, Partita's with everything; `cold shell` counts all of it for all."
