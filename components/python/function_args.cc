@@ -111,6 +111,10 @@ std::string_view FunctionStepName(FunctionKind kind) {
 
 Result<FunctionArgs> ParseFunctionArgs(FunctionKind kind, const Json& args) {
   FunctionArgs out;
+  if (kind == FunctionKind::kMapGroups && args.value("fn", Json()).is_null()) {
+    return UserError("map_groups needs `steps` or a Python function",
+                     "write steps: [{sort: {by: [v]}}, {limit: 3}], or fn: package.module:name");
+  }
   ARROW_ASSIGN_OR_RAISE(out.fn, GetString(args, "fn"));
   ARROW_RETURN_NOT_OK(CheckFn(out.fn));
   ARROW_ASSIGN_OR_RAISE(const std::string schema, GetStringOr(args, "schema", ""));
@@ -174,14 +178,16 @@ StepSpec FunctionSpec(FunctionKind kind) {
       break;
     case FunctionKind::kMapGroups:
       what =
-          "Runs a Python function on each group of rows with equal keys, in worker processes. They must "
-          "stand together: behind repartition with the same `by`.";
+          "Runs native steps on each group of rows with equal keys: `sort`, `limit` and `with_row_index` mean "
+          "the rows of a group, and steps of one row after the other what they mean outside. Or a Python "
+          "function, in worker processes; for that the rows must stand together: behind repartition with the "
+          "same `by`.";
       break;
   }
   spec.summary = what;
   spec.args = {{.name = "fn",
                 .type = ArgType::kString,
-                .required = true,
+                .required = !groups,
                 .doc = "The function or class, as `package.module:name`; Python must find the module."}};
   if (kind != FunctionKind::kFilterRows) {
     spec.args.push_back({.name = "schema",
@@ -195,6 +201,10 @@ StepSpec FunctionSpec(FunctionKind kind) {
                          .type = ArgType::kStringList,
                          .required = true,
                          .doc = "Key columns. Nulls are equal to each other."});
+    spec.args.push_back({.name = "steps",
+                         .type = ArgType::kSteps,
+                         .doc = "Steps that run on each group, instead of a function; `by` alone stands beside "
+                                "them."});
   } else {
     spec.args.push_back({.name = "batch_size",
                          .type = ArgType::kJson,

@@ -106,6 +106,17 @@ Status CheckSink(const GraphStep& step, const arrow::Schema& input) {
   return ExactRows(step).status();
 }
 
+Status CheckPassesOn(const GraphStep& step, const StepBinding& binding) {
+  for (const auto& column : step.passes_on) {
+    const bool is_written =
+        std::find(binding.writes.begin(), binding.writes.end(), column) != binding.writes.end();
+    if (!is_written && binding.output->GetFieldIndex(column) >= 0) continue;
+    return UserError("it changes or drops '" + column + "', by which rows are still grouped behind it",
+                     "put it behind the last sort, limit or with_row_index of the group");
+  }
+  return Status::OK();
+}
+
 Result<BoundStep> BindOne(const Graph& graph, const GraphStep& step, const std::vector<BoundStep>& before,
                           const Snapshot& snapshot) {
   BoundStep bound;
@@ -132,6 +143,7 @@ Result<BoundStep> BindOne(const Graph& graph, const GraphStep& step, const std::
   }
   ARROW_ASSIGN_OR_RAISE(bound.binding, step.spec->bind(step.args, columns.merged()));
   ARROW_RETURN_NOT_OK(CheckBinding(*step.spec, bound.binding, *columns.merged()));
+  ARROW_RETURN_NOT_OK(CheckPassesOn(step, bound.binding));
   bound.output = bound.binding.output;
   return bound;
 }
@@ -178,7 +190,7 @@ Result<std::vector<std::shared_ptr<arrow::Schema>>> StepSchemas(const Pipeline& 
   ARROW_ASSIGN_OR_RAISE(auto graph, compile::MakeGraph(pipeline));
   ARROW_ASSIGN_OR_RAISE(auto bound, compile::Bind(graph, snapshot));
   std::vector<std::shared_ptr<arrow::Schema>> schemas;
-  for (auto& step : bound) schemas.push_back(std::move(step.output));
+  for (const int end : graph.ends) schemas.push_back(bound[static_cast<size_t>(end)].output);
   return schemas;
 }
 

@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "partita/compile/group_chain.h"
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/keys.h"
 
 namespace partita::compile {
@@ -92,6 +94,24 @@ Result<ExchangeStep> GroupByOf(const Json& args) {
   return out;
 }
 
+Result<ExchangeStep> GroupRowsOf(const Json& args) {
+  ExchangeStep out;
+  out.exchange.kind = Kind::kHash;
+  ARROW_ASSIGN_OR_RAISE(auto by, GetStringsOr(args, "by", {}));
+  out.exchange.keys = KeysOf(by);
+  for (const Json& key : args.at("order")) {
+    PlanOrderKey order;
+    ARROW_ASSIGN_OR_RAISE(order.column, GetString(key, "column"));
+    ARROW_ASSIGN_OR_RAISE(order.descending, GetBool(key, "descending"));
+    ARROW_ASSIGN_OR_RAISE(order.nulls_first, GetBool(key, "nulls_first"));
+    out.exchange.order.push_back(std::move(order));
+  }
+  out.exchange.partition_bytes = kExchangePartitionBytes;
+  ARROW_ASSIGN_OR_RAISE(const GroupRows rows, GroupRowsFromJson(args.at("rows")));
+  if (!rows.is_nothing()) out.reduce = GroupRowsToJson(rows);
+  return out;
+}
+
 }  // namespace
 
 Result<ExchangeStep> ExchangeOf(const GraphStep& step, const arrow::Schema& input) {
@@ -101,6 +121,7 @@ Result<ExchangeStep> ExchangeOf(const GraphStep& step, const arrow::Schema& inpu
   if (op == "repartition") return RepartitionOf(step.args);
   if (op == "distinct") return DistinctOf(step.args, input);
   if (op == "group_by") return GroupByOf(step.args);
+  if (op == kGroupRowsOp) return GroupRowsOf(step.args);
   return BugError("the step '" + op + "' has no exchange");
 }
 

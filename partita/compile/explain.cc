@@ -10,6 +10,7 @@
 #include "partita/compile/sources.h"
 #include "partita/expression/expression.h"
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/join.h"
 #include "partita/pipeline/projection.h"
 #include "partita/pipeline/step_spec.h"
@@ -123,6 +124,27 @@ std::string NodeText(const PlanNode& node) {
   return out;
 }
 
+std::vector<std::string> OrderTexts(const std::vector<PlanOrderKey>& keys) {
+  std::vector<std::string> texts;
+  for (const auto& key : keys) {
+    texts.push_back(key.column + (key.descending ? " descending" : "") +
+                    (key.nulls_first ? " nulls first" : ""));
+  }
+  return texts;
+}
+
+// What becomes of the rows of a group as they leave.
+std::string GroupRowsText(const Json& reduce) {
+  const auto rows = GroupRowsFromJson(reduce);
+  if (!rows.ok()) return "";
+  std::vector<std::string> names;
+  for (const auto& number : rows->numbers) names.push_back(number.name);
+  std::string out = "of each group";
+  if (rows->limit >= 0) out += " keeps the first " + Plural(rows->limit, "row");
+  if (!names.empty()) out += std::string(rows->limit >= 0 ? " and" : "") + " numbers the rows: " + Joined(names);
+  return out;
+}
+
 class Explainer {
  public:
   Explainer(const Plan& plan, const Snapshot& snapshot) : plan_(plan), snapshot_(snapshot) {}
@@ -179,12 +201,8 @@ class Explainer {
   static std::string OrderText(const PlanExchange& exchange) {
     std::string out(ExchangeKindName(exchange.kind));
     if (exchange.kind == PlanExchange::Kind::kShuffle) out += " with seed " + std::to_string(exchange.seed);
-    std::vector<std::string> keys;
-    for (const auto& key : exchange.keys) {
-      keys.push_back(key.column + (key.descending ? " descending" : "") +
-                     (key.nulls_first ? " nulls first" : ""));
-    }
-    if (!keys.empty()) out += " by " + Joined(keys);
+    if (!exchange.keys.empty()) out += " by " + Joined(OrderTexts(exchange.keys));
+    if (!exchange.order.empty()) out += ", each group by " + Joined(OrderTexts(exchange.order));
     return out;
   }
 
@@ -195,6 +213,7 @@ class Explainer {
                       plan_.exchanges[source.right_exchange].key_names()) +
              AsofText(reduce) + "; columns: " + Joined(source.schema->field_names());
     }
+    if (reduce.contains("numbers")) return GroupRowsText(reduce);
     if (reduce.contains("keep")) {
       const std::string keep = reduce["keep"].get<std::string>();
       return keep == "none" ? "of equal keys keeps no row" : "of equal keys keeps the " + keep + " row";

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "partita/block/schema.h"
+#include "partita/compile/group_chain.h"
+#include "partita/pipeline/group_steps.h"
 
 namespace partita::compile {
 namespace {
@@ -36,6 +38,10 @@ Result<GraphStep> ResolveStep(const PipelineStep& declared, const std::vector<Gr
   step.declared = &declared;
   step.spec = FindStep(declared.op);
   if (step.spec == nullptr) return UnknownStep(declared.op);
+  if (step.spec->name == kRowIndexOp) {
+    return UserError("with_row_index numbers the rows of a group: it stands inside map_groups alone",
+                     "write map_groups: {by: [k], steps: [with_row_index]}");
+  }
   if (declared.name.empty()) return UserError("a '" + declared.op + "' step has no name");
   if (by_name.count(declared.name) > 0) {
     return UserError("two steps are named '" + declared.name + "'", "give each step its own `name`");
@@ -79,8 +85,13 @@ Result<Graph> MakeGraph(const Pipeline& pipeline) {
   for (const auto& declared : pipeline.steps) {
     auto step = ResolveStep(declared, graph.steps, by_name);
     if (!step.ok()) return AtStep(step.status(), declared);
-    by_name[declared.name] = static_cast<int>(graph.steps.size());
-    graph.steps.push_back(*std::move(step));
+    if (IsGroupChain(*step)) {
+      ARROW_RETURN_NOT_OK(AtStep(AddGroupChain(*step, &graph), declared));
+    } else {
+      graph.steps.push_back(*std::move(step));
+    }
+    by_name[declared.name] = static_cast<int>(graph.steps.size()) - 1;
+    graph.ends.push_back(static_cast<int>(graph.steps.size()) - 1);
   }
   MarkReaching(&graph.steps);
   return graph;

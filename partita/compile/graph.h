@@ -2,6 +2,7 @@
 // room.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,16 @@ struct GraphStep {
   std::vector<int> inputs;     // indices of earlier steps
   // Some sink takes its rows. Other steps are checked, but are no part of the plan.
   bool reaches_sink = false;
+  // Columns that it must pass on as they are: rows are grouped by them further down (compile/group_chain.h).
+  std::vector<std::string> passes_on = {};
 
   bool is(StepKind kind) const { return spec->kind == kind; }
 };
 
 struct Graph {
   std::vector<GraphStep> steps;  // in pipeline order: inputs first
+  std::vector<int> ends;         // by step of the pipeline: which of `steps` gives its rows
+  std::vector<std::shared_ptr<const PipelineStep>> made;  // that steps declare which stand inside another
 };
 
 // Checks the structure: known ops, unique names, inputs that exist and come first, the right number of them.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/join.h"
 
 namespace partita::compile {
@@ -129,13 +130,25 @@ Status AlignOutputs(Draft* draft, DraftStage* stage) {
   return Status::OK();
 }
 
+// Numbers that nobody needs are not made.
+Status PruneGroupRows(const Names& needed, PlanSource* source, PlanExchange* exchange) {
+  ARROW_ASSIGN_OR_RAISE(GroupRows rows, GroupRowsFromJson(source->reduce));
+  std::erase_if(rows.numbers, [&](const auto& number) { return needed.count(number.name) == 0; });
+  exchange->schema = Keep(*exchange->schema, needed);
+  source->reduce = rows.is_nothing() ? Json() : GroupRowsToJson(rows);
+  return Status::OK();
+}
+
 // Keys are exchanged also when nobody needs them behind it: rows are placed by them. What aggregates are made
 // of is not seen behind it.
 Status PruneExchange(Names needed, PlanSource* source, PlanExchange* exchange) {
   Names exchanged;
   for (auto& key : exchange->key_names()) exchanged.insert(std::move(key));
+  for (const auto& key : exchange->order) exchanged.insert(key.column);
   needed.insert(exchanged.begin(), exchanged.end());
   source->schema = Keep(*source->schema, needed);
+  if (source->reduce.is_object() && source->reduce.contains("numbers"))
+    return PruneGroupRows(needed, source, exchange);
   const bool aggregates = source->reduce.is_object() && source->reduce.contains("aggregates");
   if (!aggregates) {
     exchange->schema = source->schema;

@@ -8,6 +8,7 @@
 
 #include "partita/base/json.h"
 #include "partita/exchange/group_keys.h"
+#include "partita/exchange/group_rows.h"
 #include "partita/operator/aggregate/aggregate.h"
 #include "partita/pipeline/aggregate.h"
 #include "partita/runs/interleave.h"
@@ -359,10 +360,11 @@ Result<std::vector<AggregateSource::Column>> ColumnsOf(const arrow::Schema& sche
 Result<std::unique_ptr<Source>> MakeGroupSource(const PlanExchange& exchange, const PlanSource& source,
                                                 std::unique_ptr<Source> rows,
                                                 const std::shared_ptr<BudgetPool>& pool) {
+  const std::string op = source.reduce.value("op", std::string());
+  if (op == "rows") return MakeGroupRowsSource(exchange, source, std::move(rows), pool);
   std::vector<int> key_columns;
   for (const auto& key : exchange.keys) key_columns.push_back(exchange.schema->GetFieldIndex(key.column));
   ARROW_ASSIGN_OR_RAISE(auto keys, GroupKeys::Make(*exchange.schema, std::move(key_columns), pool));
-  const std::string op = source.reduce.value("op", std::string());
   if (op == "distinct") {
     const std::string keep = source.reduce.value("keep", std::string("first"));
     return std::make_unique<DistinctSource>(std::move(keys), std::move(rows), source.schema,

@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_set>
 
 #include "partita/block/logical_bytes.h"
@@ -30,6 +31,26 @@ Result<KeyEncoder> EncoderOf(const PlanExchange& exchange) {
   return KeyEncoder::Make(*exchange.schema, std::move(columns));
 }
 
+// Of a hash exchange whose groups have an order: the hash, which stands in the last column of a run, then what
+// groups are ordered by.
+Result<KeyEncoder> OrderEncoderOf(const PlanExchange& exchange) {
+  std::vector<KeyColumn> columns = {{exchange.schema->num_fields(), false, false}};
+  for (const auto& key : exchange.order) {
+    columns.push_back({exchange.schema->GetFieldIndex(key.column), key.descending, key.nulls_first});
+  }
+  return KeyEncoder::Make(*RunSchema(exchange), std::move(columns));
+}
+
+// How the encoding of a number begins that is not null (runs/row_key.h): a byte that says so, then its bytes.
+constexpr uint64_t kPresent = 1;
+constexpr int kPresentBits = 8;
+
+// The hash at the beginning of a key.
+uint64_t HashOf(const PlanExchange& exchange, const KeyPrefix& prefix) {
+  if (exchange.order.empty()) return prefix.hi;
+  return prefix.hi << kPresentBits | prefix.lo >> (64 - kPresentBits);
+}
+
 // Keys of one hash are ordered by a column, as-of joins merge them so.
 Status SetOrders(const arrow::RecordBatch& batch, int column, RowKeys* keys, arrow::MemoryPool* pool) {
   ARROW_ASSIGN_OR_RAISE(const auto orders, OrdersOf(batch, column, pool));
@@ -53,9 +74,10 @@ int64_t NewBytes(const arrow::ArrayData& data, std::unordered_set<const void*>* 
 
 class SortedSink final : public Sink {
  public:
-  SortedSink(SortedSinkInit init, KeyEncoder encoder)
+  SortedSink(SortedSinkInit init, KeyEncoder encoder, std::optional<KeyEncoder> order_encoder)
       : init_(std::move(init)),
         encoder_(std::move(encoder)),
+        order_encoder_(std::move(order_encoder)),
         schema_(RunSchema(*init_.exchange)),
         samples_(init_.samples || init_.exchange->kind == PlanExchange::Kind::kSort),
         share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, schema_,
@@ -106,9 +128,21 @@ class SortedSink final : public Sink {
     ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block.batch, pool));
     if (init_.exchange->kind != PlanExchange::Kind::kHash) return keys;
     ARROW_ASSIGN_OR_RAISE(keys, HashKeys(keys, pool));
+    if (order_encoder_) return OrderedKeys(*block.batch, keys, pool);
     if (init_.order_column >= 0)
       ARROW_RETURN_NOT_OK(SetOrders(*block.batch, init_.order_column, &keys, pool));
     return keys;
+  }
+
+  Result<RowKeys> OrderedKeys(const arrow::RecordBatch& batch, const RowKeys& hashes,
+                              arrow::MemoryPool* pool) const {
+    ARROW_ASSIGN_OR_RAISE(auto buffer, arrow::AllocateBuffer(batch.num_rows() * 8, pool));
+    auto* out = reinterpret_cast<uint64_t*>(buffer->mutable_data());
+    for (int64_t row = 0; row < batch.num_rows(); ++row) out[row] = hashes.prefix(row).hi;
+    auto columns = batch.columns();
+    columns.push_back(std::make_shared<arrow::UInt64Array>(batch.num_rows(), std::move(buffer)));
+    return order_encoder_->Encode(*arrow::RecordBatch::Make(schema_, batch.num_rows(), std::move(columns)),
+                                  pool);
   }
 
   Status Hold(const Block& block, const OperatorContext& ctx) {
@@ -235,7 +269,7 @@ class SortedSink final : public Sink {
       ARROW_ASSIGN_OR_RAISE(auto buffer,
                             arrow::AllocateBuffer(static_cast<int64_t>(count) * 8, ctx.pool.get()));
       auto* out = reinterpret_cast<uint64_t*>(buffer->mutable_data());
-      for (size_t i = 0; i < count; ++i) out[i] = items[i].key.hi;
+      for (size_t i = 0; i < count; ++i) out[i] = HashOf(*init_.exchange, items[i].key);
       auto columns = batch->columns();
       columns.push_back(std::make_shared<arrow::UInt64Array>(static_cast<int64_t>(count), std::move(buffer)));
       batch = arrow::RecordBatch::Make(schema_, static_cast<int64_t>(count), std::move(columns));
@@ -282,6 +316,7 @@ class SortedSink final : public Sink {
 
   SortedSinkInit init_;
   KeyEncoder encoder_;
+  std::optional<KeyEncoder> order_encoder_;  // of a hash exchange whose groups have an order
   std::shared_ptr<arrow::Schema> schema_;
   const bool samples_;
   std::shared_ptr<RunShare> share_;
@@ -302,6 +337,11 @@ class SortedSink final : public Sink {
 
 }  // namespace
 
+KeyPrefix HashPrefix(const PlanExchange& exchange, uint64_t hash) {
+  if (exchange.order.empty()) return {hash, 0};
+  return {kPresent << (64 - kPresentBits) | hash >> kPresentBits, hash << (64 - kPresentBits)};
+}
+
 int64_t FrameBytes(int64_t hold_bytes) { return std::clamp<int64_t>(hold_bytes / 256, 16 << 10, 256 << 10); }
 
 std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange) {
@@ -312,8 +352,8 @@ std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange) {
 }
 
 Result<KeysOf> RunKeys(const PlanExchange& exchange, int order_column) {
-  if (!StoresKey(exchange)) {
-    ARROW_ASSIGN_OR_RAISE(auto encoder, EncoderOf(exchange));
+  if (!StoresKey(exchange) || !exchange.order.empty()) {
+    ARROW_ASSIGN_OR_RAISE(auto encoder, StoresKey(exchange) ? OrderEncoderOf(exchange) : EncoderOf(exchange));
     return KeysOf([encoder](const arrow::RecordBatch& batch, arrow::MemoryPool* pool) {
       return encoder.Encode(batch, pool);
     });
@@ -330,7 +370,11 @@ Result<KeysOf> RunKeys(const PlanExchange& exchange, int order_column) {
 
 Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init) {
   ARROW_ASSIGN_OR_RAISE(auto encoder, EncoderOf(*init.exchange));
-  return std::make_unique<SortedSink>(std::move(init), std::move(encoder));
+  std::optional<KeyEncoder> order_encoder;
+  if (!init.exchange->order.empty()) {
+    ARROW_ASSIGN_OR_RAISE(order_encoder, OrderEncoderOf(*init.exchange));
+  }
+  return std::make_unique<SortedSink>(std::move(init), std::move(encoder), std::move(order_encoder));
 }
 
 }  // namespace partita

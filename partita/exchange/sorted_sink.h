@@ -35,6 +35,9 @@ Result<std::unique_ptr<Sink>> MakeSortedSink(SortedSinkInit init);
 std::shared_ptr<arrow::Schema> RunSchema(const PlanExchange& exchange);
 // The keys of what is in such a file. `order_column`: as its sink was given.
 Result<KeysOf> RunKeys(const PlanExchange& exchange, int order_column = -1);
+// How the keys of a hash exchange begin: with the hash. Where groups have an order, it is written as the keys
+// behind it are.
+KeyPrefix HashPrefix(const PlanExchange& exchange, uint64_t hash);
 // How large a frame should be.
 int64_t FrameBytes(int64_t hold_bytes);
 

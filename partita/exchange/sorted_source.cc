@@ -20,9 +20,9 @@ constexpr int64_t kMaxWindowBytes = 8 << 20;  // larger ones leave the caches
 constexpr int64_t kMinWindowBytes = 256 << 10;
 
 // The first key of partition p where keys are spread evenly over 64 bits.
-KeyPoint EvenBound(int64_t p, int64_t partitions) {
+KeyPoint EvenBound(const PlanExchange& exchange, int64_t p, int64_t partitions) {
   const auto at = (static_cast<unsigned __int128>(p) << 64) / static_cast<unsigned __int128>(partitions);
-  return {{static_cast<uint64_t>(at), 0}, {}};
+  return {HashPrefix(exchange, static_cast<uint64_t>(at)), {}};
 }
 
 // Merges what a partition takes of the runs; of fewer runs, where there are too many.
@@ -103,7 +103,7 @@ Result<std::shared_ptr<SortedShares>> SortedShares::Make(Env* env, const PlanExc
   if (exchange.kind == PlanExchange::Kind::kSort) {
     made->CutBySample();
   } else {
-    for (int64_t p = 1; p < partitions; ++p) made->bounds_.push_back({EvenBound(p, partitions)});
+    for (int64_t p = 1; p < partitions; ++p) made->bounds_.push_back({EvenBound(exchange, p, partitions)});
   }
   return made;
 }

@@ -11,6 +11,7 @@
 #include "partita/block/schema.h"
 #include "partita/expression/expression.h"
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/group_steps.h"
 
 namespace partita {
 namespace {
@@ -254,6 +255,8 @@ Result<Json> Coerce(ArgType type, const Json& value) {
       return ToAggregateMap(value);
     case ArgType::kTypeMap:
       return ToTypeMap(value);
+    case ArgType::kSteps:
+      return NormaliseGroupSteps(value);
     case ArgType::kJson:
       return value;
   }
@@ -321,6 +324,8 @@ std::string_view ArgTypeName(ArgType type) {
       return "aggregate map";
     case ArgType::kTypeMap:
       return "type map";
+    case ArgType::kSteps:
+      return "steps";
     case ArgType::kJson:
       return "any";
   }

@@ -7,6 +7,7 @@
 #include "partita/base/json.h"
 #include "partita/pipeline/aggregate.h"
 #include "partita/pipeline/builtin_steps.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 
@@ -116,6 +117,38 @@ Result<StepBinding> BindAsof(const Json& args, const SchemaPtr& left, const Sche
   ARROW_ASSIGN_OR_RAISE(binding.output,
                         JoinSchema(join, asof.inputs.keys, *asof.inputs.left, *asof.inputs.right));
   return binding;
+}
+
+Result<StepBinding> NumberRows(const GroupRows& rows, const SchemaPtr& input, std::vector<std::string> reads) {
+  StepBinding binding;
+  ARROW_ASSIGN_OR_RAISE(binding.output, GroupRowsSchema(rows, *input));
+  binding.reads = std::move(reads);
+  for (const auto& number : rows.numbers) binding.writes.push_back(number.name);
+  return binding;
+}
+
+Result<StepBinding> BindRowIndex(const Json& args, const SchemaPtr& input) {
+  GroupRows rows;
+  ARROW_ASSIGN_OR_RAISE(const std::string name, GetString(args, "name"));
+  rows.numbers.push_back({name, 0});
+  return NumberRows(rows, input, {});
+}
+
+// The steps of a map_groups that see groups, as compile makes them (compile/group_chain.h).
+Result<StepBinding> BindGroupRows(const Json& args, const SchemaPtr& input) {
+  ARROW_ASSIGN_OR_RAISE(auto reads, GetStringsOr(args, "by", {}));
+  ARROW_RETURN_NOT_OK(CheckKeys(kMapGroupsOp, reads, *input));
+  std::vector<std::string> order;
+  for (const Json& key : args.at("order")) {
+    ARROW_ASSIGN_OR_RAISE(auto column, GetString(key, "column"));
+    order.push_back(std::move(column));
+  }
+  if (!order.empty()) ARROW_RETURN_NOT_OK(CheckKeys("sort", order, *input));
+  for (auto& column : order) {
+    if (std::find(reads.begin(), reads.end(), column) == reads.end()) reads.push_back(std::move(column));
+  }
+  ARROW_ASSIGN_OR_RAISE(const GroupRows rows, GroupRowsFromJson(args.at("rows")));
+  return NumberRows(rows, input, std::move(reads));
 }
 
 StepSpec Exchange(std::string name, std::string summary, std::vector<ArgSpec> args, BindStep bind) {
@@ -235,6 +268,35 @@ StepSpec GroupBy() {
       BindGroupBy);
 }
 
+StepSpec WithRowIndex() {
+  return Exchange(kRowIndexOp,
+                  "Numbers the rows of each group, in their order; it stands inside `map_groups` alone.",
+                  {{.name = "name",
+                    .type = ArgType::kColumn,
+                    .default_json = R"("index")",
+                    .doc = "The new column, of type int64."},
+                   {.name = "offset",
+                    .type = ArgType::kInt,
+                    .default_json = "0",
+                    .min = 0,
+                    .max = 1e15,
+                    .doc = "The number of the first row of each group; SQL's row_number() has 1."}},
+                  BindRowIndex);
+}
+
+StepSpec GroupRowsStep() {
+  StepSpec spec = Exchange("group_rows", "The rows of each group, ordered, numbered and cut.",
+                           {By(true, "Key columns."),
+                            {.name = "order",
+                             .type = ArgType::kJson,
+                             .default_json = "[]",
+                             .doc = "Order inside a group: a list of {column, descending, nulls_first}."},
+                            {.name = "rows", .type = ArgType::kJson, .required = true, .doc = "GroupRowsToJson."}},
+                           BindGroupRows);
+  spec.is_internal = true;
+  return spec;
+}
+
 ArgSpec JoinOn(std::string name, std::string doc) {
   return {.name = std::move(name), .type = ArgType::kStringList, .default_json = "[]", .doc = std::move(doc)};
 }
@@ -317,7 +379,8 @@ StepSpec Zip() {
 }  // namespace
 
 std::vector<StepSpec> BuiltinExchanges() {
-  return {Sort(), RandomShuffle(), Repartition(), Distinct(), GroupBy(), JoinStep(), JoinAsof(), Zip()};
+  return {Sort(),     RandomShuffle(), Repartition(), Distinct(),     GroupBy(),
+          JoinStep(), JoinAsof(),      Zip(),         WithRowIndex(), GroupRowsStep()};
 }
 
 }  // namespace partita

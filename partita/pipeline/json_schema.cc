@@ -42,6 +42,8 @@ Json TypeSchema(const ArgSpec& arg) {
       return Ref("expression");
     case ArgType::kExpressionMap:
       return Ref("expressions");
+    case ArgType::kSteps:
+      return {{"type", "array"}, {"minItems", 1}, {"items", {{"$ref", "#/properties/steps/items"}}}};
     case ArgType::kJson:
       return Json::object();
   }

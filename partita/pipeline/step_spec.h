@@ -37,6 +37,7 @@ enum class ArgType {
   kExpressionMap,  // {new column: expression}; order kept: normalised to [[name, expression JSON], ...]
   kAggregateMap,   // {new column: aggregate like "sum(v)"}; order kept: normalised to [[name, text], ...]
   kTypeMap,        // {column: type}
+  kSteps,          // steps that stand inside this one; normalised by NormaliseGroupSteps (group_steps.h)
   kJson,           // anything
 };
 

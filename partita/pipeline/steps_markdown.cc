@@ -74,7 +74,7 @@ std::string StepsMarkdown() {
       "operators; a `string list` "
       "may be one string, a `bool list` one bool; a `type map` names a type for each column, an `aggregate "
       "map` an "
-      "aggregate like sum(v) for each new column.\n\n";
+      "aggregate like sum(v) for each new column; `steps` are a list of steps, as in the file.\n\n";
   for (const auto& [kind, title] :
        {std::pair{StepKind::kSource, "Sources"}, std::pair{StepKind::kTransform, "Transforms"},
         std::pair{StepKind::kSink, "Sinks"}}) {

@@ -7,6 +7,7 @@
 #include "partita/block/schema.h"
 #include "partita/pipeline/arg_value.h"
 #include "partita/pipeline/graph.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/pipeline.h"
 #include "partita/pipeline/step_spec.h"
 #include "partita/pipeline/yaml_parameters.h"
@@ -131,15 +132,53 @@ class PipelineReader {
     ARROW_ASSIGN_OR_RAISE(step.name, StepName(*spec, keys));
     ARROW_RETURN_NOT_OK(ReadInputs(*spec, op, keys, &step));
     if (const auto on_error = keys.find("on_error"); on_error != keys.end()) {
-      ARROW_ASSIGN_OR_RAISE(const std::string text, in_.Text(on_error->second));
-      auto parsed = ParseOnError(text);
-      if (!parsed.ok()) return in_.Located(on_error->second, parsed.status());
-      step.on_error = *parsed;
-      ARROW_RETURN_NOT_OK(in_.Located(on_error->second, CheckOnError(step.op, step.on_error)));
+      ARROW_ASSIGN_OR_RAISE(step.on_error, ReadOnError(step.op, on_error->second));
     }
     ARROW_ASSIGN_OR_RAISE(step.args, ReadArgs(*spec, op));
     out_.steps.push_back(std::move(step));
     return Status::OK();
+  }
+
+  Result<OnError> ReadOnError(const std::string& op, const YAML::Node& node) {
+    ARROW_ASSIGN_OR_RAISE(const std::string text, in_.Text(node));
+    auto policy = ParseOnError(text);
+    if (!policy.ok()) return in_.Located(node, policy.status());
+    ARROW_RETURN_NOT_OK(in_.Located(node, CheckOnError(op, *policy)));
+    return policy;
+  }
+
+  // Steps that stand inside another: written as those of the file, without name and input.
+  Result<Json> ReadInnerSteps(const YAML::Node& list) {
+    if (!list.IsSequence()) return in_.Error(list, "steps must be a list", "begin each step with `- `");
+    Json steps = Json::array();
+    for (const YAML::Node& item : list) {
+      ARROW_ASSIGN_OR_RAISE(Json step, ReadInnerStep(item));
+      steps.push_back(std::move(step));
+    }
+    return steps;
+  }
+
+  Result<Json> ReadInnerStep(const YAML::Node& item) {
+    Entry op;
+    std::map<std::string, YAML::Node> keys;
+    if (item.IsScalar()) {
+      op = {item.Scalar(), item, YAML::Node(YAML::NodeType::Null)};
+    } else if (item.IsMap()) {
+      ARROW_ASSIGN_OR_RAISE(op, SplitStep(item, &keys));
+    } else {
+      return in_.Error(item, "a step is written as `- step: arguments`");
+    }
+    const StepSpec* spec = FindPublicStep(op.key);
+    if (spec == nullptr) return in_.Located(op.key_node, UnknownStep(op.key));
+    ARROW_RETURN_NOT_OK(in_.Located(op.key_node, CheckGroupStep(*spec)));
+    Json step = {{"op", spec->name}};
+    for (const auto& [key, value] : keys) {
+      if (key != "on_error") return in_.Error(value, "a step inside another has no '" + key + "'");
+      ARROW_ASSIGN_OR_RAISE(const OnError policy, ReadOnError(spec->name, value));
+      step["on_error"] = std::string(OnErrorName(policy));
+    }
+    ARROW_ASSIGN_OR_RAISE(step["args"], ReadArgs(*spec, op));
+    return step;
   }
 
   // The one key that names the step, apart from name, input and on_error.
@@ -253,7 +292,12 @@ class PipelineReader {
   // `place`: where errors point to, for a node that is made here.
   Status ReadArg(const StepSpec& spec, const ArgSpec& arg, const YAML::Node& node, Json* args,
                  const YAML::Node* place = nullptr) {
-    ARROW_ASSIGN_OR_RAISE(Json value, in_.Argument(node, arg.type));
+    Json value;
+    if (arg.type == ArgType::kSteps && !node.IsNull()) {
+      ARROW_ASSIGN_OR_RAISE(value, ReadInnerSteps(node));
+    } else {
+      ARROW_ASSIGN_OR_RAISE(value, in_.Argument(node, arg.type));
+    }
     ARROW_RETURN_NOT_OK(
         in_.Located(place == nullptr ? node : *place, NormaliseArg(spec, arg, value).status()));
     if (!value.is_null()) (*args)[arg.name] = std::move(value);

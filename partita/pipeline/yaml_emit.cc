@@ -3,6 +3,7 @@
 
 #include "partita/expression/expression.h"
 #include "partita/pipeline/graph.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/pipeline.h"
 #include "partita/pipeline/step_spec.h"
 #include "partita/pipeline/yaml_reader.h"
@@ -98,7 +99,28 @@ void EmitExpressionMap(YAML::Emitter& out, const Json& value) {
   }
 }
 
+void EmitArgs(YAML::Emitter& out, const StepSpec* spec, const Json& args);
+
+void EmitSteps(YAML::Emitter& out, const Json& steps) {
+  out << YAML::Flow << YAML::BeginSeq;
+  for (const Json& step : steps) {
+    const std::string op = step.value("op", std::string());
+    const Json on_error = step.value("on_error", Json());
+    out << YAML::Flow << YAML::BeginMap;
+    EmitKey(out, op);
+    EmitArgs(out, FindStep(op), step.value("args", Json::object()));
+    if (!on_error.is_null()) {
+      EmitKey(out, "on_error");
+      EmitJson(out, on_error);
+    }
+    out << YAML::EndMap;
+  }
+  out << YAML::EndSeq;
+}
+
 void EmitArg(YAML::Emitter& out, const ArgSpec* spec, const Json& value) {
+  if (spec != nullptr && spec->type == ArgType::kSteps && NormaliseGroupSteps(value).ok())
+    return EmitSteps(out, value);
   if (spec != nullptr && spec->type == ArgType::kExpression) return EmitExpression(out, value);
   if (spec != nullptr && (spec->type == ArgType::kExpressionMap || spec->type == ArgType::kAggregateMap))
     return EmitExpressionMap(out, value);

@@ -3,6 +3,7 @@
 #include <arrow/type.h>
 
 #include "partita/pipeline/aggregate.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/join.h"
 #include "partita/pipeline/keys.h"
 #include "partita/plan/plan_check.h"
@@ -53,6 +54,13 @@ Status CheckOrder(const PlanExchange& exchange) {
   const bool has_keys = exchange.kind == Kind::kSort || exchange.kind == Kind::kHash;
   if (!has_keys && !exchange.keys.empty()) return Bad(exchange, "has keys");
   if (exchange.kind != Kind::kShuffle && exchange.seed != 0) return Bad(exchange, "has a seed");
+  if (!exchange.order.empty()) {
+    std::vector<std::string> order;
+    for (const auto& key : exchange.order) order.push_back(key.column);
+    const Status status = CheckKeys("it", order, *exchange.schema, "order");
+    if (exchange.kind != Kind::kHash || exchange.keys.empty()) return Bad(exchange, "orders groups");
+    if (!status.ok()) return Bad(exchange, "has a bad order: " + MessageOf(status));
+  }
   // Without keys all rows are equal: a cross join.
   if (!has_keys || (exchange.kind == Kind::kHash && exchange.keys.empty())) return Status::OK();
   const Status keys = CheckKeys("it", exchange.key_names(), *exchange.schema);
@@ -106,6 +114,14 @@ Status CheckExchangeSource(const PlanSource& source, const PlanExchange& exchang
   }
   if (exchange.kind != Kind::kHash) return bad("reduces rows that are not placed by key");
   if (!reduce.is_object() || !reduce.contains("op")) return bad("has a bad 'reduce'");
+  if (reduce["op"] == "rows") {
+    auto rows = GroupRowsFromJson(reduce);
+    if (!rows.ok()) return bad("has a bad 'reduce': " + MessageOf(rows.status()));
+    auto columns = GroupRowsSchema(*rows, *exchange.schema);
+    if (!columns.ok()) return bad("has bad numbers: " + MessageOf(columns.status()));
+    return SameColumns(**columns, *source.schema) ? Status::OK() : bad("has other columns than its rows");
+  }
+  if (!exchange.order.empty()) return bad("reduces groups that are ordered");
   if (reduce["op"] == "distinct") {
     if (!IsDistinct(reduce)) return bad("has a bad 'reduce'");
     return SameColumns(*exchange.schema, *source.schema) ? Status::OK()
@@ -182,6 +198,7 @@ Status CheckJoinSource(const PlanSource& source, const PlanExchange& left, const
     return bad("does not say what it orders by, or says it in vain");
   if (join->how == JoinHow::kAsof)
     ARROW_RETURN_NOT_OK(CheckAsof(source.reduce["asof"], *left.schema, *right.schema, who));
+  if (!left.order.empty() || !right.order.empty()) return bad("has one whose groups are ordered");
   const Kind kind = join->how == JoinHow::kZip ? Kind::kRebalance : Kind::kHash;
   if (left.kind != kind || right.kind != kind) return bad("has one that is not placed as it must be");
   // Rows that meet must be in partitions of one number.

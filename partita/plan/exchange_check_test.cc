@@ -97,6 +97,26 @@ TEST(PlanExchange, RoundTrips) {
   }
 }
 
+// Rows of groups, in an order, the first two of each, numbered.
+Plan OrderedGroups() {
+  PlanExchange exchange = Hash();
+  exchange.order = {{"v", true, true}};
+  auto fields = Columns()->fields();
+  fields.push_back(arrow::field("index", arrow::int64()));
+  return With(exchange, {{"op", "rows"}, {"limit", 2}, {"numbers", Json::array({Json::array({"index", 1})})}},
+              arrow::schema(fields));
+}
+
+TEST(PlanExchange, GroupsMayHaveAnOrder) {
+  const Plan plan = OrderedGroups();
+  const Json json = plan.ToJson();
+  auto again = Plan::FromJson(*ParseJson(json.dump()));
+  ASSERT_TRUE(again.ok()) << again.status() << json.dump(1);
+  EXPECT_EQ(again->ToJson(), json);
+  EXPECT_EQ(again->exchanges[0].order, plan.exchanges[0].order);
+  EXPECT_FALSE(With(Hash()).ToJson()["exchanges"][0].contains("order")) << "older plans keep their hash";
+}
+
 TEST(PlanExchange, TheHashFollowsEveryField) {
   const std::string hash = With(Sort()).Hash();
   PlanExchange other = Sort();
@@ -121,6 +141,29 @@ void ExpectRefused(const Plan& plan, const std::vector<std::pair<const char*, Js
     bad[Json::json_pointer(where)] = value;
     EXPECT_NE(ErrorOf(bad), "no error") << where << " = " << value;
   }
+}
+
+TEST(PlanExchange, RefusesHostileGroups) {
+  const Json number = Json::array({"index", 1});
+  ExpectRefused(OrderedGroups(), {{"/exchanges/0/order/0/column", "nope"},
+                                  {"/exchanges/0/order/0/column", "tags"},
+                                  {"/exchanges/0/order/0/descending", 1},
+                                  {"/exchanges/0/order", "v"},
+                                  {"/exchanges/0/order/1", {{"column", "v"}, {"descending", false}, {"nulls_first", false}}},
+                                  {"/exchanges/0/keys", Json::array()},
+                                  {"/stages/1/source/reduce/op", "distinct"},
+                                  {"/stages/1/source/reduce/limit", -2},
+                                  {"/stages/1/source/reduce/limit", "2"},
+                                  {"/stages/1/source/reduce/extra", 2},
+                                  {"/stages/1/source/reduce/numbers", Json::array()},
+                                  {"/stages/1/source/reduce/numbers", Json::array({number, number})},
+                                  {"/stages/1/source/reduce/numbers", Json::array({"index"})},
+                                  {"/stages/1/source/reduce/numbers/0/0", "k"},
+                                  {"/stages/1/source/reduce/numbers/0/1", 1.5},
+                                  {"/stages/1/source/reduce", Json()}});
+  PlanExchange sorted = Sort();
+  sorted.order = {{"v", false, false}};
+  EXPECT_NE(ErrorOf(With(sorted).ToJson()), "no error") << "only groups have an order inside";
 }
 
 TEST(PlanExchange, RefusesHostileSorts) {

@@ -264,7 +264,7 @@ Result<PlanOrderKey> OrderKeyFromJson(const Json& value) {
 }
 
 Json ToJson(const PlanExchange& exchange) {
-  return {{"kind", std::string(ExchangeKindName(exchange.kind))},
+  Json out = {{"kind", std::string(ExchangeKindName(exchange.kind))},
           {"step", exchange.step},
           {"schema", SchemaJson(exchange.schema)},
           {"inputs", exchange.inputs},
@@ -274,14 +274,19 @@ Json ToJson(const PlanExchange& exchange) {
           {"seed", exchange.seed},
           {"partitions", exchange.partitions},
           {"partition_bytes", exchange.partition_bytes}};
+  // Only where there is one: plans without it are what they were before there was any.
+  if (!exchange.order.empty()) out["order"] = ListToJson(exchange.order);
+  return out;
 }
 
 Result<PlanExchange> ExchangeFromJson(const Json& value) {
   PlanExchange out;
   using Kind = PlanExchange::Kind;
-  ObjectReader in(value, "an exchange",
-                  {"kind", "step", "schema", "inputs", "limit", "rows_per_partition", "keys", "seed",
-                   "partitions", "partition_bytes"});
+  std::vector<std::string_view> keys = {"kind",  "step",       "schema",        "inputs", "limit", "rows_per_partition",
+                                        "keys",  "seed",       "partitions",    "partition_bytes"};
+  const bool has_order = value.is_object() && value.contains("order");
+  if (has_order) keys.push_back("order");
+  ObjectReader in(value, "an exchange", std::move(keys));
   ARROW_RETURN_NOT_OK(in.Check());
   ARROW_RETURN_NOT_OK(in.ReadKind<Kind>("kind",
                                         {{ExchangeKindName(Kind::kGather), Kind::kGather},
@@ -296,6 +301,7 @@ Result<PlanExchange> ExchangeFromJson(const Json& value) {
   ARROW_RETURN_NOT_OK(in.Read("limit", &out.limit));
   ARROW_RETURN_NOT_OK(in.Read("rows_per_partition", &out.rows_per_partition));
   ARROW_RETURN_NOT_OK(in.ReadList("keys", OrderKeyFromJson, &out.keys));
+  if (has_order) ARROW_RETURN_NOT_OK(in.ReadList("order", OrderKeyFromJson, &out.order));
   int64_t seed = 0;
   ARROW_RETURN_NOT_OK(in.Read("seed", &seed));
   if (seed < 0) return in.Bad("has a negative seed");

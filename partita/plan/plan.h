@@ -48,6 +48,8 @@ struct PlanSource {
   //       one row of equal keys; none: keys that stand more than once are left out
   //   {"op": "aggregate", "aggregates": [...]}
   //       one row of equal keys: the keys, then results (AggregatesFromJson, pipeline/aggregate.h)
+  //   {"op": "rows", "limit": 3, "numbers": [["index", 0]]}
+  //       rows of each group, numbered, the first ones (GroupRowsFromJson, pipeline/group_steps.h)
   //   {"op": "join", "how": ..., "columns": [...]}
   //       rows of both sides with equal keys (JoinFromJson, pipeline/join.h)
   Json reduce;
@@ -114,7 +116,7 @@ struct PlanExchange {
   // shuffle:   all rows in the order of a keyed hash of (seed, row position). Partitions are equal ranges of
   //            the hash.
   // hash:      rows with equal `keys` share a partition, in it in the order (hash of keys, row position).
-  //            Partitions are equal ranges of the hash.
+  //            Partitions are equal ranges of the hash. With `order`: in the order (hash, `order`, position).
   // `schema` always holds the key columns, also when no later step reads them.
   enum class Kind { kGather, kRebalance, kSort, kShuffle, kHash } kind = Kind::kGather;
   std::string step;  // the step that asked for it ("limit", "write_webdataset")
@@ -126,6 +128,7 @@ struct PlanExchange {
   int64_t limit = -1;
   int64_t rows_per_partition = -1;  // rebalance
   std::vector<PlanOrderKey> keys;   // sort, hash (hash: only names, the flags are false)
+  std::vector<PlanOrderKey> order;  // hash: of rows with equal keys, before their position
   uint64_t seed = 0;                // shuffle; below 2^63
   // Sort, shuffle, hash, and rebalance without rows_per_partition. -1: follows from partition_bytes once the
   // exchange is complete.

@@ -29,6 +29,7 @@ from .errors import (
 from .expressions import Expr, col, func, lit, sql
 from .from_clusters import from_dask, from_ray
 from .from_memory import from_arrow, from_items, from_numpy, from_pandas, from_polars, from_pydict
+from .group import Group
 from .grouping import GroupBy
 from .ingest import BatchIterator, Shard
 from .options import Options, RunOptions, options
@@ -62,6 +63,7 @@ __all__ = [
     "Dataset",
     "Expr",
     "FunctionOptions",
+    "Group",
     "GroupBy",
     "Inline",
     "Mixture",

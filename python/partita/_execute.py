@@ -106,6 +106,8 @@ def _told(node: Node) -> dict[str, Any]:
     """A step's arguments, with the columns that its function returns: a plan must know them."""
     if node.op not in _functions.OPS or node.op == "filter_rows" or node.args.get("schema"):
         return node.args
+    if node.args.get("steps"):
+        return node.args  # native ones, of groups
     function = node.keep if isinstance(node.keep, _functions.Function) else None
     if function is not None and function.schema is not None:
         return {**node.args, "schema": function.schema}

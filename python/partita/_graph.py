@@ -153,6 +153,9 @@ def _arg_text(key: str, value: Any, node: Node) -> str:
         return f"{getattr(node.keep, 'num_rows', '?')} rows" if key == "id" else f"{key}={value!r}"
     if key == "predicate":
         return _expression_text(value)
+    if key == "steps":  # inside a map_groups: each has one above it
+        steps = [Node(step["op"], step["args"], (node,), step.get("on_error")) for step in value]
+        return " | ".join(step_text(step) for step in steps)
     if key == "columns" and isinstance(value, list) and node.inputs:
         return ", ".join(_column_text(item) for item in value)
     if key == "columns" and isinstance(value, dict) and node.inputs:

@@ -10,6 +10,7 @@ from .aggregates import Aggregate
 from .errors import UserError
 
 if TYPE_CHECKING:
+    from .group import Group
     from .rearranging import Rearranging
 
 DatasetT = TypeVar("DatasetT", bound="Rearranging")
@@ -107,18 +108,33 @@ class GroupBy(Generic[DatasetT]):
         states = self._dataset.map_batches(Partial, batch_format="arrow", **before)
         return states.map_groups(self._keys, Whole, batch_format="arrow", schema=schema, **behind)
 
+    def head(self, n: int = 5) -> DatasetT:
+        """The first `n` rows of each group, in the order of the dataset: `map_groups` with a `limit`.
+
+        Args:
+            n: Rows of a group at most.
+
+        Example:
+            >>> pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 5]}).group_by("k").head(1).sort("k").take(9)
+            [{'k': 'a', 'v': 1}, {'k': 'b', 'v': 2}]
+        """
+        return self._dataset.map_groups(self._keys, steps=lambda group: group.limit(n))
+
     def map_groups(
         self,
-        fn: Callable[..., Any] | Program | str,
+        fn: Callable[..., Any] | Program | str | None = None,
         *,
+        steps: Callable[[Group], Group] | None = None,
         batch_format: str = "numpy",
         schema: SchemaLike | None = None,
         **options: Unpack[FunctionOptions],
     ) -> DatasetT:
-        """Runs a function on each group: `Dataset.map_groups` with these keys.
+        """Runs a function, or native steps, on each group: `Dataset.map_groups` with these keys.
 
         Args:
             fn: A function of all rows of a group, keys among them, as `map_batches` takes it.
+            steps: Instead of `fn`: a function that gets a `pt.Group` and returns it with native steps behind it. Rows
+                stay in C++, and a group need not fit in memory.
             batch_format: What `fn` gets, as for `map_batches`.
             schema: The columns it returns; None: it is asked when the plan is made.
             options: How and where it runs, see `pt.FunctionOptions`.
@@ -127,5 +143,9 @@ class GroupBy(Generic[DatasetT]):
             >>> groups = pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 5]}).group_by("k")
             >>> groups.map_groups(lambda group: {"k": group["k"][:1], "n": [len(group["v"])]}).sort("k").take(2)
             [{'k': 'a', 'n': 2}, {'k': 'b', 'n': 1}]
+            >>> groups.map_groups(steps=lambda group: group.sort("v", descending=True).limit(1)).sort("k").take(2)
+            [{'k': 'a', 'v': 5}, {'k': 'b', 'v': 2}]
         """
-        return self._dataset.map_groups(self._keys, fn, batch_format=batch_format, schema=schema, **options)
+        return self._dataset.map_groups(
+            self._keys, fn, steps=steps, batch_format=batch_format, schema=schema, **options
+        )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from . import _functions
 from ._functions import FunctionOptions, Program, SchemaLike
 from ._graph import Node, make_node
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .group import Group
 
 BatchSize = int | str | Literal["partition"]
 
@@ -134,22 +138,25 @@ class FunctionSteps(ABC):
     def map_groups(
         self,
         by: str | Sequence[str],
-        fn: Callable[..., Any] | Program | str,
+        fn: Callable[..., Any] | Program | str | None = None,
         *,
+        steps: Callable[[Group], Group] | None = None,
         batch_format: str = "numpy",
         schema: SchemaLike | None = None,
         **options: Unpack[FunctionOptions],
     ) -> Self:
-        """Runs a function on each group of rows that are equal in the key columns.
+        """Runs a function, or native steps, on each group of rows that are equal in the key columns.
 
         Rows of a group come together through an exchange, in the order of the dataset; groups stand in an order that is
-        fixed, but means nothing. A group must fit in memory. With `on_error="skip"` a group on which `fn` fails is left
-        out whole.
+        fixed, but means nothing. For a function a group must fit in memory; native steps hold none, so that groups may
+        be of any size. With `on_error="skip"` a group on which `fn` fails is left out whole; of steps inside, a row.
 
         Args:
             by: Key columns. Nulls are equal to each other.
             fn: A function of all rows of a group, keys among them, as `map_batches` takes it; it returns any number of
                 rows.
+            steps: Instead of `fn`, and of all arguments that say how it runs but `on_error` and `name`: a function
+                that gets a `pt.Group` and returns it with steps behind it. It is called once, and sees no rows.
             batch_format: What `fn` gets, as for `map_batches`.
             schema: The columns it returns. None: it is called on those of the first 16 rows that have the key of the
                 first one, when the plan is made.
@@ -161,10 +168,37 @@ class FunctionSteps(ABC):
             >>> ds = pt.from_pydict({"k": ["a", "b", "a"], "v": [1, 2, 5]})
             >>> ds.map_groups("k", spread).sort("k").take(2)
             [{'k': 'a', 'spread': 4}, {'k': 'b', 'spread': 0}]
+            >>> ds.map_groups("k", steps=lambda group: group.sort("v", descending=True).limit(1)).sort("k").take(2)
+            [{'k': 'a', 'v': 5}, {'k': 'b', 'v': 2}]
         """
         keys = [by] if isinstance(by, str) else list(by)
+        if steps is not None:
+            return self._group_steps(keys, fn, steps, {"batch_format": batch_format, "schema": schema}, options)
+        if fn is None:
+            raise UserError("map_groups needs a function or steps", hint="write steps=lambda group: group.limit(3)")
         together = self._from_node(make_node("repartition", {"by": keys}, (self._node,)))
         return together._function("map_groups", fn, {"by": keys, "batch_format": batch_format}, schema, options)
+
+    def _group_steps(
+        self,
+        keys: list[str],
+        fn: object,
+        steps: Callable[[Group], Group],
+        given: dict[str, Any],
+        options: FunctionOptions,
+    ) -> Self:
+        from .group import steps_of
+
+        others = [name for name in options if name not in ("on_error", "name")]
+        others += [name for name, value in given.items() if value not in (None, "numpy")]
+        if fn is not None or others:
+            what = "a function" if fn is not None else others[0]
+            raise UserError(f"map_groups takes steps or a function: {what} has no meaning beside steps")
+        args = {"by": keys, "steps": steps_of(steps)}
+        node = make_node(
+            "map_groups", args, (self._node,), on_error=options.get("on_error"), name=options.get("name")
+        )
+        return self._from_node(node)
 
     def _function(
         self,
