@@ -140,3 +140,67 @@ def test_aggregators_of_your_own_are_those_of_the_engine() -> None:
     np.testing.assert_allclose(got["var"], expected["var"], rtol=1e-12)
     again = ds.group_by("k", "j").aggregate(Spread()).sort("k").to_arrow(threads=1, memory="256MiB")
     assert again.equals(got)
+
+
+def test_native_steps_leave_groups_where_a_function_does() -> None:
+    ds = numbers(5000, 70)
+    of_function = ds.group_by("k").map_groups(lambda group: group, schema={"k": "int64", "v": "int64"}).to_arrow()
+    assert ds.group_by("k").head(10_000).to_arrow().equals(of_function)
+    first = ds.group_by("k").map_groups(steps=lambda group: group.sort("v", descending=True).limit(1)).to_arrow()
+    assert first["k"].to_pylist() == list(dict.fromkeys(of_function["k"].to_pylist()))
+
+
+def test_steps_of_groups_are_those_of_a_dataset() -> None:
+    ds = pt.from_pydict({"k": ["a", "b", "a", "a"], "v": [1, -4, 3, -2], "s": ["x", "y", "z", "w"]})
+    ranked = ds.group_by("k").map_groups(
+        steps=lambda group: (
+            group.filter(pt.col("v") != 3)
+            .sort(pt.col("v").abs(), descending=True)
+            .with_row_index("rank", offset=1)
+            .with_columns(half="v / 2")
+            .select("rank", "half", "k")
+        )
+    )
+    assert ranked.schema().names == ["rank", "half", "k"]
+    assert ranked.sort("k", "rank").take(9) == [
+        {"rank": 1, "half": -1, "k": "a"},
+        {"rank": 2, "half": 0, "k": "a"},
+        {"rank": 1, "half": -2, "k": "b"},
+    ]
+    assert "map_groups(by=['k'], filter(v != 3) | " in repr(ranked)
+| " in repr(again)
+    assert "each group by" in ranked.explain()
+    assert ds.map_groups("k", steps=lambda group: group.limit(1), name="firsts").explain().count("firsts") > 0
+
+
+def test_steps_of_groups_that_cannot_be() -> None:
+    groups = pt.from_pydict({"k": [1, 2], "v": [1, 2]}).group_by("k")
+    for wrong, message in [
+        (lambda group: group, "with steps behind it"),
+        (lambda group: None, "with steps behind it"),
+        (lambda group: pt.Group().limit(1), "with steps behind it"),
+        (lambda group: group.distinct("v"), "'distinct' cannot stand inside map_groups"),
+        (lambda group: group.map(lambda row: row, schema={"k": "int64"}), "it runs a Python function"),
+        (lambda group: group.limit(1, name="one"), "takes no name"),
+        (lambda group: group.sort("v", partitions=3), "makes no partitions"),
+        ("sort", "must be a function of a group"),
+    ]:
+        with pytest.raises(pt.UserError, match=message):
+            groups.map_groups(steps=wrong)
+    with pytest.raises(pt.UserError, match="needs a function or steps"):
+        groups.map_groups()
+    for both in ({"fn": len}, {"schema": {"k": "int64"}}, {"timeout": 3}):
+        with pytest.raises(pt.UserError, match="has no meaning beside steps"):
+            groups.map_groups(steps=lambda group: group.limit(1), **both)
+    with pytest.raises(pt.UserError, match="did you mean 'v'"):
+        groups.map_groups(steps=lambda group: group.sort("w")).take(1)
+
+
+def test_policies_for_bad_rows_inside_groups() -> None:
+    ds = pt.from_pydict({"k": [1, 1, 2], "v": ["1", "x", "3"]})
+    whole = ds.map_groups("k", steps=lambda group: group.cast({"v": "int64"}).limit(2), on_error="skip")
+    assert sorted(whole.to_arrow()["v"].to_pylist()) == [1, 3]
+    inside = ds.map_groups("k", steps=lambda group: group.cast({"v": "int64"}, on_error="skip").limit(2))
+    assert sorted(inside.to_arrow()["v"].to_pylist()) == [1, 3]
+    with pytest.raises(pt.DataError):
+        ds.map_groups("k", steps=lambda group: group.cast({"v": "int64"}).limit(2)).to_arrow()
