@@ -33,7 +33,7 @@ TestPipeline Grouped(Json steps, Json by = "url") {
   return test;
 }
 
-Status ErrorOf(Json steps) { return Grouped(std::move(steps)).Compiled().status(); }
+Result<Plan> ErrorOf(Json steps) { return Grouped(std::move(steps)).Compiled(); }
 
 std::string Explained(const TestPipeline& test) { return *Explain(test.MustCompile(), test.snapshot); }
 
@@ -41,9 +41,9 @@ const Json kFirst = Step("limit", {{"n", 3}});
 
 TEST(GroupChain, OneExchangeOrdersNumbersAndCuts) {
   const auto test = Grouped(List(Step("filter", {{"predicate", "width > 5"}}),
-                             Step("sort", {{"by", {"width", "height"}}, {"descending", {true, false}}}),
-                             Step("with_row_index", {{"name", "rank"}, {"offset", 1}}), kFirst,
-                             Step("with_columns", {{"columns", {{"area", "width * rank"}}}})));
+                                 Step("sort", {{"by", {"width", "height"}}, {"descending", {true, false}}}),
+                                 Step("with_row_index", {{"name", "rank"}, {"offset", 1}}), kFirst,
+                                 Step("with_columns", {{"columns", {{"area", "width * rank"}}}})));
   const Plan plan = test.MustCompile();
   ASSERT_EQ(plan.exchanges.size(), 1u);
   ASSERT_EQ(plan.stages.size(), 2u);
@@ -58,14 +58,16 @@ TEST(GroupChain, OneExchangeOrdersNumbersAndCuts) {
   ASSERT_EQ(rows.numbers.size(), 1u);
   EXPECT_EQ(rows.numbers[0].name, "rank");
   EXPECT_EQ(plan.stages[1].nodes[0].step, "map_groups.with_columns");
-  EXPECT_THAT(Explained(test), HasSubstr("hash by url, each group by width descending, height for map_groups"));
+  EXPECT_THAT(Explained(test),
+              HasSubstr("hash by url, each group by width descending, height for map_groups"));
   EXPECT_THAT(Explained(test), HasSubstr("of each group keeps the first 3 rows and numbers the rows: rank"));
 }
 
 TEST(GroupChain, NumbersAndColumnsThatNobodyNeedsAreNotMade) {
   TestPipeline test;
   test.Parquet("rows")
-      .Add("map_groups", {{"by", "url"}, {"steps", List(Step("sort", {{"by", "width"}}), Step("with_row_index"))}})
+      .Add("map_groups",
+           {{"by", "url"}, {"steps", List(Step("sort", {{"by", "width"}}), Step("with_row_index"))}})
       .Add("select", {{"columns", {"height"}}})
       .Add("write_parquet", {{"path", "out"}});
   const Plan plan = test.MustCompile();
@@ -92,7 +94,8 @@ TEST(GroupChain, ASecondExchangeOnlyWhereStepsNeedIt) {
 TEST(GroupChain, KeysStayWhatTheyAreWhileRowsAreGroupedByThem) {
   const Json drop = Step("drop", {{"columns", "url"}});
   const Json change = Step("with_columns", {{"columns", {{"url", "caption"}}}});
-  EXPECT_THAT(ErrorOf(List(drop, kFirst)), IsUserError("'url', by which rows are still grouped", "map_groups.drop"));
+  EXPECT_THAT(ErrorOf(List(drop, kFirst)),
+              IsUserError("'url', by which rows are still grouped", "map_groups.drop"));
   EXPECT_THAT(ErrorOf(List(change, kFirst)),
               IsUserError("'url', by which rows are still grouped", "map_groups.with_columns"));
   EXPECT_TRUE(ErrorOf(List(kFirst, drop)).ok());
@@ -101,18 +104,21 @@ TEST(GroupChain, KeysStayWhatTheyAreWhileRowsAreGroupedByThem) {
 
 TEST(GroupChain, RefusesWhatCannotStandInside) {
   const auto refused = [](const std::string& op) { return "'" + op + "' cannot stand inside map_groups"; };
-  for (const char* op : {"join", "zip", "union", "write_parquet", "read_parquet", "random_shuffle", "distinct",
-                         "group_by", "repartition", "sample", "local_shuffle", "map_batches", "map_groups"}) {
+  for (const char* op :
+       {"join", "zip", "union", "write_parquet", "read_parquet", "random_shuffle", "distinct", "group_by",
+        "repartition", "sample", "local_shuffle", "map_batches", "map_groups"}) {
     EXPECT_THAT(ErrorOf(List(kFirst, Step(op))), IsUserError(refused(op), "map_groups"));
   }
   EXPECT_THAT(ErrorOf(Json::array()), IsUserError("expected a list of steps", "map_groups"));
   EXPECT_THAT(ErrorOf(List(Step("limt"))), IsUserError("did you mean 'limit'", "map_groups"));
-  EXPECT_THAT(ErrorOf(List(Step("sort", {{"by", "widht"}}))), IsUserError("did you mean 'width'", "map_groups"));
+  EXPECT_THAT(ErrorOf(List(Step("sort", {{"by", "widht"}}))),
+              IsUserError("did you mean 'width'", "map_groups"));
   EXPECT_THAT(ErrorOf(List(Step("sort", {{"by", "width"}, {"partitions", 3}}))),
               IsUserError("makes no partitions", "map_groups"));
   EXPECT_THAT(ErrorOf(List(Step("with_row_index", {{"name", "width"}}))),
               IsUserError("a second column 'width'", "map_groups"));
-  EXPECT_THAT(Grouped(List(kFirst), Json::array({"url", "nope"})).Compiled().status(), IsUserError("nope", "map_groups"));
+  EXPECT_THAT(Grouped(List(kFirst), Json::array({"url", "nope"})).Compiled(),
+              IsUserError("nope", "map_groups"));
 }
 
 TEST(GroupChain, StepsOrAFunction) {
@@ -120,10 +126,10 @@ TEST(GroupChain, StepsOrAFunction) {
   both.Parquet("rows")
       .Add("map_groups", {{"by", "url"}, {"steps", List(kFirst)}, {"fn", "a:b"}})
       .Add("write_parquet", {{"path", "out"}});
-  EXPECT_THAT(both.Compiled().status(), IsUserError("`steps` or a Python function", "map_groups"));
+  EXPECT_THAT(both.Compiled(), IsUserError("`steps` or a Python function", "map_groups"));
   TestPipeline outside;
   outside.Parquet("rows").Add("with_row_index").Add("write_parquet", {{"path", "out"}});
-  EXPECT_THAT(outside.Compiled().status(), IsUserError("inside map_groups alone", "with_row_index"));
+  EXPECT_THAT(outside.Compiled(), IsUserError("inside map_groups alone", "with_row_index"));
 }
 
 TEST(GroupChain, PoliciesForBadRowsGoToTheStepsInside) {
@@ -131,7 +137,8 @@ TEST(GroupChain, PoliciesForBadRowsGoToTheStepsInside) {
   own["on_error"] = "fail";
   TestPipeline test;
   test.Parquet("rows")
-      .Add("map_groups", {{"by", "url"}, {"steps", List(Step("cast", {{"columns", {{"url", "int64"}}}}), own)}})
+      .Add("map_groups",
+           {{"by", "url"}, {"steps", List(Step("cast", {{"columns", {{"url", "int64"}}}}), own)}})
       .OnErrors(OnError::kSkip)
       .Add("write_parquet", {{"path", "out"}});
   const Plan plan = test.MustCompile();
@@ -158,7 +165,8 @@ TEST(GroupChain, IsWrittenAsStepsOfAFile) {
   RegisterComponents();
   const std::string text =
       "steps:\n  - range: 5\n  - map_groups:\n      by: id\n      steps:\n        - filter: id > 1\n"
-      "          on_error: skip\n        - sort: {by: id, descending: true}\n        - with_columns: {b: id, a: id}\n"
+      "          on_error: skip\n        - sort: {by: id, descending: true}\n        - with_columns: {b: id, "
+      "a: id}\n"
       "        - with_row_index\n        - limit: 3\n  - write_csv: out\n";
   const Pipeline pipeline = ParsePipelineYaml(text, "p.yaml", {}).ValueOrDie();
   const Json steps = InnerSteps(pipeline);
@@ -175,11 +183,13 @@ TEST(GroupChain, IsWrittenAsStepsOfAFile) {
 TEST(GroupChain, ErrorsInAFileNameTheirLine) {
   RegisterComponents();
   const auto error = [](const std::string& steps) {
-    const std::string text = "steps:\n  - range: 5\n  - map_groups:\n      by: id\n      steps:" + steps + "\n";
+    const std::string text =
+        "steps:\n  - range: 5\n  - map_groups:\n      by: id\n      steps:" + steps + "\n";
     return ParsePipelineYaml(text, "p.yaml", {}).status().message();
   };
   const std::string item = "\n        - ";
-  EXPECT_THAT(error(item + "distinct: id"), StartsWith("p.yaml:6:11: 'distinct' cannot stand inside map_groups"));
+  EXPECT_THAT(error(item + "distinct: id"),
+              StartsWith("p.yaml:6:11: 'distinct' cannot stand inside map_groups"));
   EXPECT_THAT(error(item + "limt: 5"), HasSubstr("did you mean 'limit'"));
   EXPECT_THAT(error(item + "limit: five"), StartsWith("p.yaml:6:18: step 'limit', argument 'n'"));
   EXPECT_THAT(error(item + "{limit: 5, name: first}"), HasSubstr("has no 'name'"));

@@ -127,7 +127,7 @@ def test_keys_with_one_hash_are_groups_apart(workspace):
 
 def test_a_group_may_be_larger_than_memory(workspace):
     """One key has nearly all rows: they are ordered and numbered in less memory than they take."""
-    rows = int(1_500_000 * max(SCALE, 0.4))
+    rows = int(1_000_000 * max(SCALE, 0.8))
     random_ = np.random.default_rng(3)
     values = random_.permutation(rows)
     keys = np.where(np.arange(rows) % 1000 == 0, np.arange(rows) // 1000, -1)
