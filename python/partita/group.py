@@ -14,8 +14,8 @@ class Group(Transforms):
     """The rows of any one group: what the function `steps` of `map_groups` gets, once, when the pipeline is written.
 
     Its methods are those of a dataset. `sort`, `limit` and `with_row_index` mean the rows of the group; `filter`,
-    `select`, `with_columns`, `apply` and their like see one row after the other, as they do in a dataset. Steps that need
-    other rows or a Python function are refused.
+    `select`, `with_columns`, `apply` and their like see one row after the other, as they do in a dataset. Steps that
+    need other rows or a Python function are refused.
 
     Example:
         >>> def latest(group):
@@ -43,7 +43,9 @@ class Group(Transforms):
 
         Example:
             >>> ds = pt.from_pydict({"k": ["a", "b", "a"], "v": [9, 2, 5]})
-            >>> ranked = ds.group_by("k").map_groups(steps=lambda group: group.sort("v").with_row_index("rank", offset=1))
+            >>> def rank(group):
+            ...     return group.sort("v").with_row_index("rank", offset=1)
+            >>> ranked = ds.group_by("k").map_groups(steps=rank)
             >>> ranked.sort("k", "rank").take(9)
             [{'k': 'a', 'v': 5, 'rank': 1}, {'k': 'a', 'v': 9, 'rank': 2}, {'k': 'b', 'v': 2, 'rank': 1}]
         """

@@ -195,9 +195,7 @@ class FunctionSteps(ABC):
             what = "a function" if fn is not None else others[0]
             raise UserError(f"map_groups takes steps or a function: {what} has no meaning beside steps")
         args = {"by": keys, "steps": steps_of(steps)}
-        node = make_node(
-            "map_groups", args, (self._node,), on_error=options.get("on_error"), name=options.get("name")
-        )
+        node = make_node("map_groups", args, (self._node,), on_error=options.get("on_error"), name=options.get("name"))
         return self._from_node(node)
 
     def _function(

@@ -168,7 +168,6 @@ def test_steps_of_groups_are_those_of_a_dataset() -> None:
         {"rank": 1, "half": -2, "k": "b"},
     ]
     assert "map_groups(by=['k'], filter(v != 3) | " in repr(ranked)
-| " in repr(again)
     assert "each group by" in ranked.explain()
     assert ds.map_groups("k", steps=lambda group: group.limit(1), name="firsts").explain().count("firsts") > 0
 
@@ -192,7 +191,7 @@ def test_steps_of_groups_that_cannot_be() -> None:
     for both in ({"fn": len}, {"schema": {"k": "int64"}}, {"timeout": 3}):
         with pytest.raises(pt.UserError, match="has no meaning beside steps"):
             groups.map_groups(steps=lambda group: group.limit(1), **both)
-    with pytest.raises(pt.UserError, match="did you mean 'v'"):
+    with pytest.raises(pt.UserError, match="there is no column 'w'"):
         groups.map_groups(steps=lambda group: group.sort("w")).take(1)
 
 
