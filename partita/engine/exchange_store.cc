@@ -15,6 +15,7 @@
 #include "partita/exchange/sorted_source.h"
 #include "partita/exchange/state_source.h"
 #include "partita/exchange/zip_source.h"
+#include "partita/pipeline/group_steps.h"
 #include "partita/pipeline/join.h"
 #include "partita/runs/kept_rows.h"
 #include "partita/schedule/stage_graph.h"
@@ -32,6 +33,15 @@ constexpr double kKeptStatesShare = 1.0 / 32;
 constexpr double kUnevenShares = 1.25;  // how much larger than the mean a share may well be
 // What a kill may cost of tasks whose shares were in memory alone, for each thread.
 constexpr int64_t kMostRedoNs = int64_t{10} * 1000 * 1000 * 1000;
+
+// Of how many first rows of each group the only stage that reads an exchange makes use; -1: of all.
+int64_t GroupLimitOf(const Plan& plan, int exchange) {
+  const auto reads = [&](const PlanStage& stage) { return stage.Reads(exchange); };
+  const auto reader = std::find_if(plan.stages.begin(), plan.stages.end(), reads);
+  if (reader == plan.stages.end() || std::count_if(reader, plan.stages.end(), reads) > 1) return -1;
+  const auto rows = GroupRowsFromJson(reader->source.reduce);
+  return rows.ok() ? rows->limit : -1;
+}
 
 // The memory that a run with this budget leaves to the page cache: while it moves rows it seldom holds more
 // than half of what it may, and a guess that is too high costs some reclaimed pages, one that is too low
@@ -192,6 +202,7 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
   init.input_index = output.input_index;
   init.order_column = OrderColumnOf(*plan_, output.target);
   init.samples = exchange.partitions != 1 && HashJoinOf(*plan_, output.target) != nullptr;
+  init.group_limit = GroupLimitOf(*plan_, output.target);
   init.partition = partition;
   // Rows come in as blocks and leave as frames, both small: more of them may be held than of what a reader
   // joins and groups. Fewer, longer runs are read in longer pieces.

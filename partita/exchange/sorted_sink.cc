@@ -116,7 +116,8 @@ class SortedSink final : public Sink {
   }
 
  private:
-  Result<RowKeys> KeysOfBlock(const Block& block, arrow::MemoryPool* pool) const {
+  // `groups`: the keys that are hashed, where they are needed.
+  Result<RowKeys> KeysOfBlock(const Block& block, RowKeys* groups, arrow::MemoryPool* pool) const {
     if (init_.exchange->kind == PlanExchange::Kind::kShuffle) {
       std::vector<uint64_t> numbers(static_cast<size_t>(block.num_rows()));
       for (int64_t i = 0; i < block.num_rows(); ++i) {
@@ -127,6 +128,7 @@ class SortedSink final : public Sink {
     }
     ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block.batch, pool));
     if (init_.exchange->kind != PlanExchange::Kind::kHash) return keys;
+    if (init_.group_limit >= 0) *groups = keys;
     ARROW_ASSIGN_OR_RAISE(keys, HashKeys(keys, pool));
     if (order_encoder_) return OrderedKeys(*block.batch, keys, pool);
     if (init_.order_column >= 0)
@@ -149,14 +151,17 @@ class SortedSink final : public Sink {
     if (!cushion_.bytes()) {
       ARROW_ASSIGN_OR_RAISE(cushion_, ctx.pool->Reserve(CushionBytes()));
     }
-    ARROW_ASSIGN_OR_RAISE(auto keys, KeysOfBlock(block, ctx.pool.get()));
+    RowKeys groups;
+    ARROW_ASSIGN_OR_RAISE(auto keys, KeysOfBlock(block, &groups, ctx.pool.get()));
     ARROW_RETURN_NOT_OK(AddItems(keys, ctx.pool.get()));
     keys.prefixes.reset();  // the items have them
-    held_bytes_ += keys.size_bytes() + block.num_rows() * static_cast<int64_t>(sizeof(SortItem));
+    held_bytes_ +=
+        groups.size_bytes() + keys.size_bytes() + block.num_rows() * static_cast<int64_t>(sizeof(SortItem));
     for (const auto& column : block.batch->columns()) held_bytes_ += NewBytes(*column->data(), &seen_);
     held_.push_back(block);
     batches_.push_back(block.batch);
     keys_.push_back(std::move(keys));
+    if (init_.group_limit >= 0) groups_.push_back(std::move(groups));
     return Status::OK();
   }
 
@@ -186,6 +191,7 @@ class SortedSink final : public Sink {
     held_.clear();
     batches_.clear();
     keys_.clear();
+    groups_.clear();
     seen_.clear();
     cushion_.Release();  // items_memory_ is kept for the next run: fresh pages cost more than what is done in
                          // them
@@ -209,13 +215,13 @@ class SortedSink final : public Sink {
     if (held_.empty()) return Status::OK();
     if (!sorted_) Sort();
     cushion_.Release();
-    const auto rows = static_cast<double>(num_items_);
-    int64_t bytes = 0;
+    int64_t rows = 0, bytes = 0;  // also of those that are left out
     for (const auto& batch : batches_) {
       ARROW_ASSIGN_OR_RAISE(const int64_t b, LogicalBytes(*batch));
       bytes += b;
+      rows += batch->num_rows();
     }
-    const double row_bytes = std::max(1.0, static_cast<double>(bytes) / rows);
+    const double row_bytes = std::max(1.0, static_cast<double>(bytes) / static_cast<double>(rows));
     const auto per_frame =
         std::clamp<size_t>(static_cast<size_t>(static_cast<double>(FrameBytes(init_.hold_bytes)) / row_bytes),
                            1, size_t{64} << 10);
@@ -249,6 +255,29 @@ class SortedSink final : public Sink {
     if (init_.exchange->limit >= 0) {
       num_items_ = std::min(num_items_, static_cast<size_t>(init_.exchange->limit));
     }
+    if (init_.group_limit >= 0) KeepFirstOfGroups();
+  }
+
+  // The same of each group. Those of one hash may be mixed.
+  void KeepFirstOfGroups() {
+    struct Group {
+      SortItem first;
+      int64_t rows = 0;
+    };
+    std::vector<Group> open;
+    uint64_t hash = 0;
+    size_t kept = 0;
+    for (const SortItem item : items()) {
+      const uint64_t next = HashOf(*init_.exchange, item.key);
+      if (next != hash) open.clear();
+      hash = next;
+      auto group = std::find_if(open.begin(), open.end(), [&](const Group& other) {
+        return CompareKeys(groups_[other.first.batch], other.first.row, groups_[item.batch], item.row) == 0;
+      });
+      if (group == open.end()) group = open.insert(open.end(), {item, 0});
+      if (group->rows++ < init_.group_limit) items()[kept++] = item;
+    }
+    num_items_ = kept;
   }
 
   KeyPoint PointOfItem(const SortItem& item) const {
@@ -324,6 +353,7 @@ class SortedSink final : public Sink {
   std::vector<Block> held_;
   std::vector<std::shared_ptr<arrow::RecordBatch>> batches_;  // of held_
   std::vector<RowKeys> keys_;                                 // of held_, without their prefixes
+  std::vector<RowKeys> groups_;  // of held_, where groups have a limit: their keys
   std::unordered_set<const void*> seen_;
   Reservation cushion_;  // for what writing a frame needs
   int64_t held_bytes_ = 0;

@@ -23,6 +23,9 @@ struct SortedSinkInit {
   int64_t partition = 0;
   int order_column = -1;  // of a hash exchange, by which rows of one hash are ordered; -1: by their positions
   bool samples = false;   // of a hash exchange: a sample is kept with the runs, as always of a sort
+  // Of a hash exchange, of whose groups only so many first rows are wanted: others need not move. -1: all
+  // are.
+  int64_t group_limit = -1;
   int64_t hold_bytes = 64 << 20;
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
   int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
