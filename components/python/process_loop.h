@@ -14,6 +14,7 @@
 
 #include "components/python/fork_server.h"
 #include "components/python/process_pool.h"
+#include "components/python/worker_demand.h"
 #include "components/python/worker_process.h"
 #include "partita/base/env.h"
 #include "partita/base/json_fwd.h"
@@ -101,6 +102,7 @@ class ProcessLoop : public std::enable_shared_from_this<ProcessLoop> {
   std::deque<WorkerJob> queue_;
   std::deque<Worker> workers_;
   std::map<int64_t, std::string> stacks_;
+  WorkerDemand demand_;
   int fitting_workers_ = 1 << 20;
   int64_t next_worker_ = 1, next_job_ = 1;
   double batch_seconds_ = 0;

@@ -10,8 +10,8 @@
 namespace partita {
 namespace {
 
-constexpr double kIdleSeconds = 5;          // after which a worker beyond the least is ended
-constexpr double kIdleWantedSeconds = 0.2;  // the same, of one that holds what another step waits for
+// After which a worker is ended that holds what another step waits for, idle and beyond the least or not.
+constexpr double kIdleWantedSeconds = 0.2;
 constexpr int64_t kStackBytes = 256 << 10;
 
 // When a worker of any step could not start for want of a GPU or another resource.
@@ -21,18 +21,22 @@ std::atomic<int64_t> last_wanted_ns{0};
 
 void ProcessLoop::StartWorkers() {
   const auto alive = static_cast<int>(workers_.size());
-  int starting = 0, idle = 0;
+  int starting = 0, ready = 0;
+  auto unserved = static_cast<int>(queue_.size());  // batches beyond those that somebody begins at once
   for (const Worker& worker : workers_) {
     starting += worker.state == Worker::State::kForking || worker.state == Worker::State::kStarting;
-    idle += worker.state == Worker::State::kReady && worker.jobs.empty();
+    if (worker.state != Worker::State::kReady) continue;
+    ++ready;
+    unserved += static_cast<int>(worker.jobs.size()) - 1;
   }
+  unserved -= starting;
   if (queue_.empty() && !server_.is_started()) return;  // nothing was ever asked for
-  const auto waiting = static_cast<int>(queue_.size());
+  const int more = demand_.Wanted(Now(), unserved, ready > 0);
   // The first one may turn out to be what the others are forked from.
   if (std::any_of(workers_.begin(), workers_.end(), [](const Worker& w) { return w.may_share; })) return;
   if (template_claim_.bytes() > 0 && !server_.has_template()) template_claim_.Release();
-  int wanted = std::clamp(waiting - idle - starting, 0, most_workers() - alive);
-  wanted = std::max(wanted, std::min(options_.min_workers, most_workers()) - alive);
+  const int room = most_workers() - alive;
+  int wanted = std::min(room, std::max(more, options_.min_workers - alive));
   for (; wanted > 0 && broken_.ok(); --wanted) {
     auto started = StartWorker();
     if (!started.ok()) broken_ = started.status();
@@ -57,6 +61,7 @@ Result<bool> ProcessLoop::StartWorker() {
   }
   if (!server_.is_started()) ARROW_RETURN_NOT_OK(server_.Start());
   worker.id = next_worker_++;
+  worker.asked_ns = Now();
   worker.may_share =
       options_.shares_start && !server_.has_template() && most_workers() > 1 && workers_.empty();
   ARROW_ASSIGN_OR_RAISE(auto pair, MessagePair());
@@ -92,6 +97,7 @@ void ProcessLoop::HearServer() {
 
 void ProcessLoop::Ready(Worker* worker, int64_t private_bytes, bool shares) {
   worker->may_share = false;
+  demand_.Started(Since(Now(), worker->asked_ns));
   const int64_t bytes = private_bytes + (shares ? 0 : options_.memory_bytes);
   auto claim = options_.pool->Reserve(bytes);
   if (!claim.ok()) {
@@ -158,7 +164,7 @@ void ProcessLoop::EndIdle(int64_t now) {
                            Since(now, last_wanted_ns.load(std::memory_order_relaxed)) < kIdleWantedSeconds;
     if (!is_wanted && alive <= options_.min_workers) continue;
     if (worker.state != Worker::State::kReady || !worker.jobs.empty() || !queue_.empty()) continue;
-    if (Since(now, worker.idle_since_ns) < (is_wanted ? kIdleWantedSeconds : kIdleSeconds)) continue;
+    if (Since(now, worker.idle_since_ns) < (is_wanted ? kIdleWantedSeconds : demand_.idle_seconds())) continue;
     worker.state = Worker::State::kLeaving;
     (void)SendMessage(worker.socket, R"({"op":"exit"})", {}, /*wait=*/false);
     --alive;
