@@ -18,7 +18,8 @@ class LocalRun {
       : factory_(factory),
         context_(context),
         options_(options),
-        max_running_(MostRunningTasks(*context.plan, context.budget->limit_bytes(), context.threads)),
+        max_running_(std::min(MostRunningTasks(*context.plan, context.budget->limit_bytes(), context.threads),
+                              options.most_tasks)),
         running_limit_(max_running_),
         scheduler_(MakeStageGraph(*context.plan, factory->scan_partitions()),
                    {.max_running_tasks = max_running_, .max_attempts = options.max_attempts}) {}

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 
 #include "partita/engine/task_factory.h"
 
@@ -9,6 +10,7 @@ namespace partita {
 
 struct LocalEngineOptions {
   int max_attempts = 3;
+  int most_tasks = std::numeric_limits<int>::max();  // at once, where threads and budget allow more
   // Called about every 50 ms by the thread that runs the plan; non-OK cancels the run (Ctrl-C).
   std::function<Status()> poll;
   CancelToken cancel;

@@ -12,6 +12,9 @@ namespace {
 
 // Part of what a line is: changing it changes the order of every epoch.
 constexpr int64_t kChunkPlace = 1;  // the hash of a chunk; that of a row in its window has 0 there
+// The first windows of a shuffled epoch are an eighth of the others, a quarter, a half: the first batch waits for
+// little, and the next windows are read while the loop takes it.
+constexpr size_t kSmallWindows = 3;
 
 struct Window {
   size_t first_chunk = 0, last_chunk = 0;  // [first, last) of the chunks in their order
@@ -39,12 +42,15 @@ std::vector<Window> WindowsOf(const std::vector<Chunk>& chunks, const std::vecto
                               const EpochOrder& how) {
   std::vector<Window> windows;
   int64_t bytes = 0;
+  int halvings = 0;  // of the last window
   for (size_t i = 0; i < order.size(); ++i) {
     const Chunk& chunk = chunks[order[i]];
     const bool fits = !windows.empty() && how.shuffle != EpochShuffle::kLocal &&
-                      chunk.rows <= how.window_rows - windows.back().rows &&
-                      chunk.bytes <= how.window_bytes - bytes;
+                      chunk.rows <= (how.window_rows >> halvings) - windows.back().rows &&
+                      chunk.bytes <= (how.window_bytes >> halvings) - bytes;
     if (!fits) {
+      const bool is_small = how.shuffle == EpochShuffle::kGlobal && windows.size() < kSmallWindows;
+      halvings = is_small ? static_cast<int>(kSmallWindows - windows.size()) : 0;
       const int64_t first = windows.empty() ? 0 : windows.back().first_row + windows.back().rows;
       windows.push_back({i, i, first, 0});
       bytes = 0;

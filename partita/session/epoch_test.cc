@@ -67,6 +67,17 @@ TEST(Epoch, WindowsKeepBelowRowsAndBytesButForAChunkThatIsLarger) {
   }
 }
 
+TEST(Epoch, TheFirstWindowsOfAShuffledEpochAreSmall) {
+  const auto chunks = Chunks(std::vector<int64_t>(60, 10));
+  std::vector<int64_t> rows;
+  for (const auto& read : Reads(chunks, {3, 0, EpochShuffle::kGlobal, 160, 1 << 20}, {{0, 600}}))
+    rows.push_back(read.rows);
+  EXPECT_EQ(rows, (std::vector<int64_t>{20, 40, 80, 160, 160, 140}));
+  // Windows of a single chunk stay that.
+  for (const auto& read : Reads(chunks, {3, 0, EpochShuffle::kGlobal, 1, 1}, {{0, 600}}))
+    EXPECT_EQ(read.rows, 10);
+}
+
 TEST(Epoch, AnIntervalIsReadFromTheWindowsThatHoldIt) {
   const auto chunks = Chunks(std::vector<int64_t>(10, 10));
   const EpochOrder order{1, 0, EpochShuffle::kLocal, 1000, 1000};

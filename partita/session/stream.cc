@@ -1,6 +1,7 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "partita/base/json.h"
@@ -10,6 +11,22 @@
 
 namespace partita {
 namespace {
+
+// What is made ready before the loop of a training run takes it, beside the windows that are read: enough for
+// any loop, and no more than that however large the budget is.
+constexpr int64_t kWindowRowsAheadBytes = 64 << 20;
+
+// Tasks at once. A permuted window is in memory as a whole, and its blocks pass the steps on all threads: of large
+// ones few are read ahead.
+int MostTasks(const std::vector<WindowRead>& windows, int threads) {
+  int64_t largest_bytes = 0;
+  for (const auto& window : windows) {
+    int64_t bytes = 0;
+    for (const auto& chunk : window.chunks) bytes += window.permuted ? chunk.bytes : 0;
+    largest_bytes = std::max(largest_bytes, bytes);
+  }
+  return largest_bytes < kWindowRowsAheadBytes ? std::numeric_limits<int>::max() : 1 + (threads + 1) / 2;
+}
 
 // A run on a thread of its own whose rows the caller takes.
 class RunStream final : public RowStream {
@@ -50,8 +67,9 @@ class RunStream final : public RowStream {
     context_.budget = Budget::Make(options_.memory_bytes);
     control_.observer->memory_limit.store(options_.memory_bytes);
     control_.observer->started_us.store(env_->NowUnixMicros());
-    collector_ = std::make_shared<Collector>(sink.inputs, sink.limit,
-                                             std::max<int64_t>(1 << 20, options_.memory_bytes / 4));
+    int64_t ahead_bytes = std::max<int64_t>(1 << 20, options_.memory_bytes / 4);
+    if (windows_) ahead_bytes = std::min(ahead_bytes, kWindowRowsAheadBytes);
+    collector_ = std::make_shared<Collector>(sink.inputs, sink.limit, ahead_bytes);
     collector_->SetPoll(control_.poll);
     context_.collectors[0] = collector_;
     RunIdentity identity{compiled_.plan_hash, compiled_.snapshot_hash, ""};
@@ -62,6 +80,7 @@ class RunStream final : public RowStream {
     thread_ = std::thread([this] {
       LocalEngineOptions engine;
       engine.max_attempts = options_.max_attempts;
+      if (windows_) engine.most_tasks = MostTasks(*windows_, options_.threads);
       engine.cancel = stop_;
       engine.poll = [this] { return control_.cancel.Check(); };
       Status status = RunLocal(factory_.get(), context_, engine);

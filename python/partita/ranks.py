@@ -14,7 +14,7 @@ from .lines import Line
 from .options import RunOptions
 from .positions import Intervals, Leg, left_of
 
-STATE_VERSION = 1
+STATE_VERSION = 2  # 1: all windows of an epoch were of one size
 
 Convert = Callable[[pa.RecordBatch], Any]
 
