@@ -189,6 +189,29 @@ def test_nobody_is_left_when_who_forked_them_is_killed(whose: str, tmp_path: Pat
     assert driver.wait(120) == (-signal.SIGKILL if whose == "driver" else 0), "another is made, and nothing is lost"
 
 
+def test_workers_end_while_nobody_takes_rows_and_come_back(tmp_path: Path) -> None:
+    def grows(batch: dict[str, Any]) -> dict[str, Any]:
+        (tmp_path / str(os.getpid())).touch()
+        return {"id": batch["id"], "blob": np.zeros((len(batch["id"]), 1 << 16), np.uint8)}
+
+    def pids() -> set[int]:
+        return {int(path.name) for path in tmp_path.iterdir()}
+
+    schema = {"id": "int64", "blob": "fixed_size_list<uint8>[65536]"}
+    ds = pt.range(2000).map_batches(grows, batch_size=20, schema=schema, compute=pt.Actors(0, 3))
+    batches = ds.iter_batches(batch_size=20, memory="192MiB")  # 125 MiB, of which 48 MiB wait for the loop
+    found = next(batches)["id"].tolist()
+    deadline = time.monotonic() + 60
+    while any(alive(pid) for pid in pids()):
+        assert time.monotonic() < deadline, "workers that have nothing to do are still there"
+        time.sleep(0.1)
+    ended = pids()
+    for batch in batches:
+        found += batch["id"].tolist()
+    assert found == list(range(2000))
+    assert pids() - ended, "others did the rest"
+
+
 def grows_to(size: int) -> Any:
     def grows(batch: dict[str, Any], kept: list[Any] = []) -> dict[str, Any]:  # noqa: B006
         if not kept:
@@ -245,6 +268,20 @@ def most_at_once(table: Any) -> int:
     """Of calls with their begin and end."""
     begins, ends = sorted(table["begin"].to_pylist()), sorted(table["end"].to_pylist())
     return max(sum(b <= begin for b in begins) - sum(e <= begin for e in ends) for begin in begins)
+
+
+def test_workers_are_as_many_as_the_budget_has_room_for() -> None:
+    def told(batch: dict[str, Any]) -> dict[str, Any]:
+        begin = time.monotonic()
+        time.sleep(0.03)
+        rows = len(batch["id"])
+        return {"id": batch["id"], "begin": np.full(rows, begin), "end": np.full(rows, time.monotonic())}
+
+    schema = {"id": "int64", "begin": "double", "end": "double"}
+    ds = pt.range(20).map_batches(told, batch_size=1, schema=schema, concurrency=6, memory="150MiB")
+    table = ds.to_arrow(threads=4, memory="512MiB")
+    assert table["id"].to_pylist() == list(range(20))
+    assert most_at_once(table) <= 3, "each was promised 150 MiB"
 
 
 def test_resources_limit_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,6 +362,21 @@ def test_a_row_that_always_ends_its_worker_is_found() -> None:
     assert got == [i for i in range(40) if i not in (21, 22)]
 
 
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_row_for_which_memory_is_lacking_is_found_and_never_left_out(on_error: str) -> None:
+    def greedy(batch: dict[str, Any]) -> dict[str, Any]:
+        if 21 in batch["id"]:
+            np.ones(300 << 20, np.uint8)
+        return {"id": batch["id"]}
+
+    killed = pt.range(40).map_batches(dies_at(21, by=signal.SIGKILL), batch_size=10, schema=IDS, on_error=on_error)
+    fenced = pt.range(40).map_batches(greedy, batch_size=10, schema=IDS, memory="64MiB", on_error=on_error)
+    for ds, told in ((killed, "SIGKILL"), (fenced, "MemoryError")):
+        with pytest.raises(pt.ResourceError, match=told) as caught:
+            ids(ds)
+        assert caught.value.row == 21
+
+
 def test_a_worker_that_ends_once_costs_one_batch(tmp_path: Path) -> None:
     marker = str(tmp_path / "died")
 

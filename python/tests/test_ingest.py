@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-import re
 import subprocess
 import sys
 import threading
@@ -27,15 +26,6 @@ def shard(rows: int = 100, **given: Any) -> pt.Shard:
 
 def ids(batches: Any) -> list[int]:
     return [row for batch in batches for row in batch["id"].tolist()]
-
-
-def test_the_page_on_training() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
-    names: dict[str, object] = {}
-    blocks = [match.group(1) for match in re.finditer(r"^```python\n(.*?)^```", text, re.S | re.M)]
-    assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, "docs/training.md", "exec"), names)
 
 
 def test_batches_have_the_asked_for_size() -> None:

@@ -75,6 +75,23 @@ def test_collate_gets_arrays() -> None:
     assert next(found).ndim == 0
 
 
+def test_tensors_go_to_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+
+    def pinned(tensor: Any) -> Any:
+        calls.append("pinned")
+        return tensor
+
+    def moved(tensor: Any, device: Any, **how: Any) -> Any:
+        calls.append((device, how))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pinned)
+    monkeypatch.setattr(torch.Tensor, "to", moved)
+    next(shard().iter_torch_batches(10, device="cuda:1", prefetch_batches=0))
+    assert calls == ["pinned", ("cuda:1", {"non_blocking": True})] * 2, "each column"
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 def test_every_row_once_with_any_number_of_workers(workers: int) -> None:
     found = ids(DataLoader(shard().to_torch_iterable(20), batch_size=None, num_workers=workers))

@@ -216,3 +216,16 @@ def test_types_cross_unchanged(dtype: pa.DataType, values: list[Any]) -> None:
     back = pt.from_arrow(given).to_arrow()
     assert back.schema == given.schema
     assert back.equals(given)
+
+
+# What a dataset of theirs hands out may be a mapped file that it closes when it likes.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_hugging_face_datasets() -> None:
+    datasets = pytest.importorskip("datasets")
+    theirs = datasets.Dataset.from_dict({"id": list(range(100)), "text": [f"t{i}" for i in range(100)]})
+    whole = pt.from_arrow(theirs.data.table)
+    assert whole.filter("id >= 98").to_arrow()["text"].to_pylist() == ["t98", "t99"]
+    some = pt.from_arrow(theirs.select([5, 3]).with_format("arrow")[:])
+    assert some.to_arrow()["id"].to_pylist() == [5, 3]
+    back = datasets.Dataset(whole.with_columns(twice="id * 2").to_arrow())
+    assert back[7] == {"id": 7, "text": "t7", "twice": 14}
