@@ -32,6 +32,7 @@ from .from_memory import from_arrow, from_items, from_numpy, from_pandas, from_p
 from .group import Group
 from .grouping import GroupBy
 from .ingest import BatchIterator, Shard
+from .manifests import component
 from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
@@ -86,6 +87,7 @@ __all__ = [
     "WrittenFile",
     "__version__",
     "col",
+    "component",
     "components",
     "count",
     "describe",

@@ -14,7 +14,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypedDict
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ import pyarrow as pa
 from ._native import native
 from .errors import UserError
 from .expressions import TypeLike, type_text
+from .worker.component import Manifest
 from .worker.version import python_version
 
 OPS = ("map_batches", "map", "flat_map", "filter_rows", "map_groups")
@@ -109,6 +110,7 @@ class Program:
     Args:
         command: The program and its arguments.
         once: Whether it is started for each batch, and its input ends behind the stream.
+        manifest: Set by `pt.component`.
 
     Example:
         >>> cat = pt.Program(["cat"], once=True)
@@ -118,6 +120,7 @@ class Program:
 
     command: Sequence[str]
     once: bool = False
+    manifest: Manifest | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -249,9 +252,12 @@ def pack(fn: Callable[..., Any] | Program | str, options: FunctionOptions) -> tu
             hint="see pt.FunctionOptions",
         )
     if isinstance(fn, Program):
+        of_program: list[Any] = [list(fn.command), fn.once]
+        if fn.manifest is not None:
+            of_program += [list(fn.manifest.consumes), list(fn.manifest.produces)]
         given: dict[str, Any] = {
             "fn": _PROGRAM,
-            "fn_constructor_args": [list(fn.command), fn.once],
+            "fn_constructor_args": of_program,
             "batch_format": "arrow",
         }
         return given, Function(fn.command[0], None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from . import manifests
 from ._native import native, step_specs
 from .errors import UserError
 from .stats import Text
@@ -26,11 +27,11 @@ def components() -> str:
     return Text("\n".join(lines))
 
 
-def describe(component: str) -> str:
+def describe(component: Any) -> str:
     """A step's arguments, with meaning, unit and default.
 
     Args:
-        component: Its registered name.
+        component: Its registered name, or what `pt.component` made.
 
     Raises:
         UserError: There is no such step; the message has the nearest name.
@@ -40,6 +41,8 @@ def describe(component: str) -> str:
         limit: Keeps the first rows, in the order of the dataset.
           n  int, required  Number of rows.
     """
+    if not isinstance(component, str):
+        return Text(manifests.describe_own(component))
     spec = step_specs().get(component) or _by_alias(component)
     if spec is None:
         nearest = native.nearest_name(component, list(step_specs()))

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from . import manifests
+from ._functions import FunctionOptions
 from ._graph import Node, make_node, renamed
 from ._native import native, step_specs
 from .columns import named_columns, predicate
@@ -194,13 +196,25 @@ class Transforms(Rearranging):
         inputs = (self._node, *(other._node for other in others))
         return self._from_node(make_node("union", {}, inputs, on_error=on_error, name=name))
 
-    def apply(self, component: str, /, *, on_error: str | None = None, name: str | None = None, **args: Any) -> Self:
-        """A ready step by its registered name. `pt.components()` lists them, `pt.describe(name)` tells their arguments.
+    def apply(
+        self,
+        component: Any,
+        /,
+        *,
+        on_error: str | None = None,
+        name: str | None = None,
+        options: FunctionOptions | None = None,
+        **args: Any,
+    ) -> Self:
+        """A ready step by its registered name, or a component of your own.
+
+        `pt.components()` lists the ready ones, `pt.describe(…)` tells the arguments of both.
 
         Args:
-            component: `"resize_images"`, `"download_images"`, …
+            component: `"resize_images"`, `"download_images"`, …; or what `pt.component` made.
             on_error: What becomes of bad rows: `"fail"` (the run), `"skip"` or `"quarantine"`.
             name: The step's name.
+            options: How and where a component of your own runs, see `pt.FunctionOptions`.
             args: The component's arguments.
 
         Raises:
@@ -210,6 +224,11 @@ class Transforms(Rearranging):
             >>> pt.range(5).apply("limit", n=2).count()
             2
         """
+        if not isinstance(component, str):
+            given: FunctionOptions = {"on_error": on_error, "name": name, **(options or {})}
+            return manifests.apply_own(self, component, args, given)
+        if options is not None:
+            raise UserError("options are for components of your own", hint=f"leave them out for '{component}'")
         spec = step_specs().get(component)
         if spec is not None and spec["kind"] != "transform":
             word = "pt." if spec["kind"] == "source" else "ds."

@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import formats
+from . import component, formats
+from .component import Manifest
 from .errors import BadRowsError, WrongReturnError
 from .version import python_version
 
@@ -45,15 +46,15 @@ class Call:
     constructor_args: tuple[Any, ...] = ()
     constructor_kwargs: dict[str, Any] | None = None
 
-    def made(self) -> Callable[[Any], Any]:
-        """A callable of one batch or row; a class is constructed now."""
+    def made(self) -> tuple[Callable[[Any], Any], Manifest | None]:
+        """A callable of one batch or row, and its manifest if it is a component; a class is constructed now."""
         fn = self.fn
         if inspect.isclass(fn):
             fn = fn(*self.constructor_args, **(self.constructor_kwargs or {}))
         if not callable(fn):
             raise WrongReturnError(f"{type(fn).__name__} cannot be called: give its class a method __call__")
         args, kwargs = self.args, self.kwargs or {}
-        return lambda value: fn(value, *args, **kwargs)
+        return lambda value: fn(value, *args, **kwargs), component.manifest_of(fn)
 
 
 def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Function:
@@ -85,7 +86,10 @@ def load(setup: dict[str, Any], payload: bytes, schema: pa.Schema | None) -> Fun
             tuple(setup["fn_constructor_args"]),
             setup["fn_constructor_kwargs"],
         )
-    return ready(setup["kind"], call.made(), setup["batch_format"], schema, gathers=setup["keeps_going"])
+    fn, manifest = call.made()
+    if manifest is not None and setup["kind"] == "map_batches":
+        return _of_component(manifest, fn, setup["batch_format"], schema)
+    return ready(setup["kind"], fn, setup["batch_format"], schema, gathers=setup["keeps_going"])
 
 
 class _Unpickler(pickle.Unpickler):
@@ -146,6 +150,32 @@ def _of_batch(
     if isinstance(result, Iterator):
         return formats.joined([formats.taken(part, schema, converted) for part in result], schema)
     return formats.taken(result, schema, converted)
+
+
+def _of_component(
+    manifest: Manifest, fn: Callable[[Any], Any], batch_format: str, schema: pa.Schema | None
+) -> Function:
+    """What it produces stands beside all columns of its rows."""
+    wanted = None if schema is None else pa.schema([schema.field(name) for name in manifest.produces])
+
+    def of_batch(batch: pa.RecordBatch, view: memoryview | None, _: Sequence[int]) -> Rows:
+        given = batch.select(list(manifest.consumes))
+        made = _of_batch(fn, given, formats.Region(view), batch_format, wanted)
+        rows = 0 if made is None else made.num_rows
+        if made is None or rows != batch.num_rows:
+            raise WrongReturnError(f"a component makes a row of each row, and this one made {rows} of {batch.num_rows}")
+        if set(made.schema.names) != set(manifest.produces):
+            raise WrongReturnError(
+                f"the component returned the columns {made.schema.names}, and says that it produces "
+                f"{list(manifest.produces)}"
+            )
+        columns: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
+        columns.update({name: made.column(name) for name in manifest.produces})
+        if schema is None:
+            return Rows(pa.RecordBatch.from_pydict(columns))
+        return Rows(pa.RecordBatch.from_arrays([columns[field.name] for field in schema], schema=schema))
+
+    return of_batch
 
 
 def _map_groups(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from .component import Manifest
 from .errors import WrongReturnError
 
 
@@ -19,9 +20,18 @@ class Program:
     stream, or end. With `once` it is started for each batch, and its input ends behind the stream.
     """
 
-    def __init__(self, command: Sequence[str], once: bool = False) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        once: bool = False,
+        consumes: Sequence[str] | None = None,
+        produces: Sequence[str] = (),
+    ) -> None:
         self._command = list(command)
         self._once = once
+        # Types are the plan's business.
+        columns = [dict.fromkeys(names, "") for names in (consumes or (), produces)]
+        self.manifest = None if consumes is None else Manifest(consumes=columns[0], produces=columns[1])
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, batch: pa.RecordBatch) -> pa.Table:
