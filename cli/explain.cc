@@ -6,7 +6,7 @@
 #include "cli/load.h"
 #include "cli/verbs.h"
 #include "partita/base/json.h"
-#include "partita/engine/node_path.h"
+#include "partita/engine/exchange_places.h"
 
 namespace partita::cli {
 namespace {
@@ -22,7 +22,7 @@ VerbSpec Spec() {
   spec.flags = {
       SetFlag(),
       OnErrorFlag(),
-      {"exchange", "nodes", "tell also where rows between stages lie on a cluster with --exchange nodes"},
+      {"exchange", "WHERE", "as of `partita run`: where rows between stages lie is told for this choice"},
       {"json", "", "print it as one JSON object: hashes, least memory, stages, text"}};
   spec.examples = "  partita explain pipeline.yaml\n";
   return spec;
@@ -34,19 +34,20 @@ Status ExplainFile(const Arguments& arguments) {
   ARROW_ASSIGN_OR_RAISE(auto loaded, LoadAndCompile(&session, arguments.positional[0], arguments, &options));
   const auto& compiled = loaded.compiled;
   ARROW_ASSIGN_OR_RAISE(const auto text, partita::Explain(compiled.plan, compiled.snapshot));
-  const auto why = ExchangesOnStorage(compiled.plan);
+  if (arguments.Has("exchange"))
+    ARROW_RETURN_NOT_OK(SetOption(&options, "exchange", arguments.Get("exchange")));
+  ARROW_RETURN_NOT_OK(options.exchange.Check(compiled.plan));
+  const auto placed = PlaceExchanges(compiled.plan, compiled.snapshot, options.exchange);
   if (!arguments.Has("json")) {
     std::fputs(text.c_str(), stdout);
-    for (size_t x = 0; x < why.size() && arguments.Has("exchange"); ++x) {
-      std::printf("exchange %zu (%s): %s\n", x, compiled.plan.exchanges[x].step.c_str(),
-                  why[x].empty() ? "on the nodes" : ("on the storage of the run: " + why[x]).c_str());
-    }
+    std::fputs(DescribePlaces(compiled.plan, placed).c_str(), stdout);
     return Status::OK();
   }
   Json exchanges = Json::array();
-  for (size_t x = 0; x < why.size(); ++x)
-    exchanges.push_back(
-        {{"step", compiled.plan.exchanges[x].step}, {"on_nodes", why[x].empty()}, {"why_not", why[x]}});
+  for (size_t x = 0; x < placed.size(); ++x)
+    exchanges.push_back({{"step", compiled.plan.exchanges[x].step},
+                         {"on_nodes", placed[x].on_nodes},
+                         {"why", placed[x].why}});
   Json stages = Json::array();
   for (size_t i = 0; i < compiled.plan.stages.size(); ++i) {
     Json partitions;  // null: known once the exchange before it is

@@ -149,7 +149,7 @@ class FaultOutput final : public arrow::io::OutputStream {
 
 }  // namespace
 
-FaultEnv::FaultEnv(Env* base, Hook hook) : base_(base), state_(std::make_shared<State>()) {
+FaultEnv::FaultEnv(Env* base, Hook hook) : ForwardingEnv(base), state_(std::make_shared<State>()) {
   state_->hook = std::move(hook);
 }
 FaultEnv::~FaultEnv() = default;
@@ -192,81 +192,77 @@ bool FaultEnv::failed() const {
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> FaultEnv::OpenRead(const std::string& path,
                                                                         ReadOptions options) {
   ARROW_RETURN_NOT_OK(state_->Before("open_read", path));
-  ARROW_ASSIGN_OR_RAISE(auto file, base_->OpenRead(path, options));
+  ARROW_ASSIGN_OR_RAISE(auto file, base()->OpenRead(path, options));
   return std::make_shared<FaultReadFile>(state_, std::move(file), path);
 }
 
 Result<std::shared_ptr<arrow::io::OutputStream>> FaultEnv::OpenWrite(const std::string& path,
                                                                      WriteOptions options) {
   ARROW_RETURN_NOT_OK(state_->Before("open_write", path));
-  ARROW_ASSIGN_OR_RAISE(auto file, base_->OpenWrite(path, options));
+  ARROW_ASSIGN_OR_RAISE(auto file, base()->OpenWrite(path, options));
   return std::make_shared<FaultOutput>(state_, std::move(file), path);
 }
 
 Result<std::shared_ptr<arrow::io::OutputStream>> FaultEnv::OpenAppend(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("open_append", path));
-  ARROW_ASSIGN_OR_RAISE(auto file, base_->OpenAppend(path));
+  ARROW_ASSIGN_OR_RAISE(auto file, base()->OpenAppend(path));
   return std::make_shared<FaultOutput>(state_, std::move(file), path);
 }
 
 Result<FileStatus> FaultEnv::Stat(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("stat", path));
-  return base_->Stat(path);
+  return base()->Stat(path);
 }
 
 Result<std::vector<DirEntry>> FaultEnv::ListDir(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("list_dir", path));
-  return base_->ListDir(path);
+  return base()->ListDir(path);
 }
 
 Status FaultEnv::CreateDirs(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("create_dirs", path));
-  return base_->CreateDirs(path);
+  return base()->CreateDirs(path);
 }
 
 Status FaultEnv::Rename(const std::string& from, const std::string& to) {
   ARROW_RETURN_NOT_OK(state_->Before("rename", from));
-  return base_->Rename(from, to);
+  return base()->Rename(from, to);
 }
 
 Status FaultEnv::RemoveFile(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("remove_file", path));
-  return base_->RemoveFile(path);
+  return base()->RemoveFile(path);
 }
 
 Status FaultEnv::RemoveTree(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("remove_tree", path));
-  return base_->RemoveTree(path);
+  return base()->RemoveTree(path);
 }
 
 Status FaultEnv::SyncFiles(const std::vector<std::string>& paths,
                            const std::vector<std::string>& if_possible) {
   for (const auto& path : paths) ARROW_RETURN_NOT_OK(state_->Before("sync_file", path));
-  return base_->SyncFiles(paths, if_possible);
+  return base()->SyncFiles(paths, if_possible);
 }
 
 Status FaultEnv::SyncFileSystem(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("sync_file_system", path));
-  return base_->SyncFileSystem(path);
+  return base()->SyncFileSystem(path);
 }
 
 Result<std::shared_ptr<void>> FaultEnv::LockFile(const std::string& path) {
   ARROW_RETURN_NOT_OK(state_->Before("lock_file", path));
-  return base_->LockFile(path);
+  return base()->LockFile(path);
 }
-
-int64_t FaultEnv::NowUnixMicros() { return base_->NowUnixMicros(); }
-int64_t FaultEnv::MonotonicNanos() { return base_->MonotonicNanos(); }
-std::string FaultEnv::RandomHex(int bytes) { return base_->RandomHex(bytes); }
 
 Result<MachineLimits> FaultEnv::Limits() {
   ARROW_RETURN_NOT_OK(state_->Before("limits", ""));
-  return base_->Limits();
+  return base()->Limits();
 }
 
 Result<ProcessMemory> FaultEnv::Memory() {
   ARROW_RETURN_NOT_OK(state_->Before("memory", ""));
-  return base_->Memory();
+  return base()->Memory();
 }
 
 }  // namespace partita

@@ -18,11 +18,11 @@
 #include <string>
 #include <string_view>
 
-#include "partita/base/env.h"
+#include "partita/base/env_forwarding.h"
 
 namespace partita {
 
-class FaultEnv final : public Env {
+class FaultEnv final : public ForwardingEnv {
  public:
   // A status that is not OK is what the operation returns, without doing anything.
   using Hook = std::function<Status(std::string_view op, const std::string& path)>;
@@ -56,16 +56,12 @@ class FaultEnv final : public Env {
                    const std::vector<std::string>& if_possible) override;
   Status SyncFileSystem(const std::string& path) override;
   Result<std::shared_ptr<void>> LockFile(const std::string& path) override;
-  int64_t NowUnixMicros() override;
-  int64_t MonotonicNanos() override;
-  std::string RandomHex(int bytes) override;
   Result<MachineLimits> Limits() override;
   Result<ProcessMemory> Memory() override;
 
   struct State;  // shared with the open files
 
  private:
-  Env* const base_;
   const std::shared_ptr<State> state_;
 };
 

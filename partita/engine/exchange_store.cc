@@ -56,13 +56,14 @@ int64_t PageCacheLeft(const MachineLimits& limits, int64_t budget_bytes) {
 }  // namespace
 
 ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory,
-                             std::shared_ptr<Budget> budget, int threads, bool may_keep)
+                             std::shared_ptr<Budget> budget, int threads, StagePlaces places)
     : plan_(plan),
       env_(env),
       directory_(directory),
       budget_(std::move(budget)),
       pool_(budget_->root()->NewChild("exchange")),
       threads_(threads),
+      places_(std::move(places)),
       shares_in_(plan->exchanges.size()),
       node_blocks_(plan->exchanges.size()),
       states_(plan->exchanges.size()),
@@ -71,7 +72,7 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
       files_(plan->exchanges.size()) {
   const auto limits = env->Limits();
   cache_bytes_ = limits.ok() ? PageCacheLeft(*limits, budget_->limit_bytes()) : INT64_MAX;
-  if (!may_keep) return;
+  if (!places_.AnyInMemory()) return;
   memory_ = std::make_shared<ExchangeMemory>(
       env, pool_, JoinPath(directory->SpillDir(), "kept-" + env->RandomHex(4)),
       static_cast<int64_t>(kKeptShare * static_cast<double>(budget_->limit_bytes())),
@@ -116,7 +117,7 @@ std::string ExchangeStore::PathOf(int exchange, int input_index, int64_t partiti
 }
 
 std::string ExchangeStore::FolderFor(int stage, int exchange, bool on_storage) const {
-  if (node_folder_.empty() || on_storage || !MayStayOnNodes(*plan_, stage))
+  if (node_folder_.empty() || on_storage || !places_.OnNodes(stage))
     return directory_->ExchangeDir(exchange);
   return JoinPath(node_folder_, ExchangeFolderName(exchange));
 }
@@ -166,7 +167,7 @@ int64_t ExchangeStore::PartitionsOf(int exchange) const {
 // What cannot be made again, or is counted elsewhere as done, is written.
 std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
   const auto& stage = plan_->stages[static_cast<size_t>(index)];
-  const bool counts = stage.is_volatile || stage.source.on_error == OnError::kQuarantine ||
+  const bool counts = !places_.InMemory(index) || stage.is_volatile || stage.source.on_error == OnError::kQuarantine ||
                       std::any_of(stage.nodes.begin(), stage.nodes.end(),
                                   [](const PlanNode& n) { return n.on_error == OnError::kQuarantine; }) ||
                       std::any_of(stage.outputs.begin(), stage.outputs.end(),

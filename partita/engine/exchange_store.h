@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "partita/dataset/run_directory.h"
+#include "partita/engine/exchange_places.h"
 #include "partita/engine/plan_exchanges.h"
 #include "partita/operator/join_table.h"
 #include "partita/operator/operator.h"
@@ -29,14 +30,14 @@ struct ExchangeShare;
 
 class ExchangeStore {
  public:
-  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget. `may_keep`: what fits
-  // stays in this process's memory, where all readers are.
+  // `plan` and `directory` outlive it. `threads`: how many tasks share the budget. `places`: whose shares may
+  // stay in this process's memory, where all readers are, or in the node's folder; others are written to the
+  // run's storage.
   ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory, std::shared_ptr<Budget> budget,
-                int threads, bool may_keep = false);
+                int threads, StagePlaces places = {});
   ~ExchangeStore();
 
-  // `folder`: of this worker's node, where blocks go that may stay there (node_path.h). Before any sink is
-  // made.
+  // `folder`: of this worker's node, where blocks go that stay there (node_path.h). Before any sink is made.
   void SetNodeFolder(std::string folder) { node_folder_ = std::move(folder); }
   // `on_storage`: not to the node, whatever may stay there.
   Result<std::unique_ptr<Sink>> MakeSink(int stage, const PlanOutput& output, int64_t partition,
@@ -110,6 +111,7 @@ class ExchangeStore {
   std::shared_ptr<Budget> budget_;
   std::shared_ptr<BudgetPool> pool_;
   int threads_;
+  StagePlaces places_;
   int64_t cache_bytes_ = 0;                              // page cache for exchanged files
   mutable std::vector<std::atomic<int64_t>> shares_in_;  // by exchange; 0: not asked for yet
   std::shared_ptr<ExchangeMemory> memory_;               // null: everything is written

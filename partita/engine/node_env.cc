@@ -158,7 +158,7 @@ void NodeEnv::AddPlace(const NodePlace& place) {
 
 Result<std::shared_ptr<arrow::io::RandomAccessFile>> NodeEnv::OpenRead(const std::string& path,
                                                                        ReadOptions options) {
-  if (!NodePath::Is(path)) return env_->OpenRead(path, options);
+  if (!NodePath::Is(path)) return base()->OpenRead(path, options);
   ARROW_ASSIGN_OR_RAISE(auto parsed, NodePath::Parse(path));
   std::string root;
   {
@@ -166,7 +166,7 @@ Result<std::shared_ptr<arrow::io::RandomAccessFile>> NodeEnv::OpenRead(const std
     if (const auto found = roots_.find(parsed.at); found != roots_.end()) root = found->second;
   }
   if (!root.empty()) {  // by an address of this machine, but it may be another container's
-    auto file = env_->OpenRead(JoinPath(root, parsed.name), options);
+    auto file = base()->OpenRead(JoinPath(root, parsed.name), options);
     if (file.ok()) return file;
   }
   return std::make_shared<NodeFile>(client_, std::move(parsed),

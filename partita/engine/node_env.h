@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "partita/base/env.h"
+#include "partita/base/env_forwarding.h"
 #include "partita/engine/node_path.h"
 #include "partita/engine/node_server.h"
 
@@ -38,43 +38,18 @@ class NodeClient {
   std::map<std::string, Status> lost_;                      // by NodePlace::at
 };
 
-class NodeEnv final : public Env {
+class NodeEnv final : public ForwardingEnv {
  public:
   // `host`: where this worker's own server is reached; `env` outlives it and its files.
   NodeEnv(Env* env, const std::string& host, std::string token)
-      : env_(env), host_(host), client_(std::make_shared<NodeClient>(env, std::move(token))) {}
+      : ForwardingEnv(env), host_(host), client_(std::make_shared<NodeClient>(env, std::move(token))) {}
   // Blocks are there, also where they were not found before; those on this machine are read from its disk.
   void AddPlace(const NodePlace& place);
 
   Result<std::shared_ptr<arrow::io::RandomAccessFile>> OpenRead(const std::string& path,
                                                                 ReadOptions options = {}) override;
-  Result<std::shared_ptr<arrow::io::OutputStream>> OpenWrite(const std::string& path,
-                                                             WriteOptions options = {}) override {
-    return env_->OpenWrite(path, options);
-  }
-  Result<std::shared_ptr<arrow::io::OutputStream>> OpenAppend(const std::string& path) override {
-    return env_->OpenAppend(path);
-  }
-  Result<FileStatus> Stat(const std::string& path) override { return env_->Stat(path); }
-  Result<std::vector<DirEntry>> ListDir(const std::string& path) override { return env_->ListDir(path); }
-  Status CreateDirs(const std::string& path) override { return env_->CreateDirs(path); }
-  Status Rename(const std::string& from, const std::string& to) override { return env_->Rename(from, to); }
-  Status RemoveFile(const std::string& path) override { return env_->RemoveFile(path); }
-  Status RemoveTree(const std::string& path) override { return env_->RemoveTree(path); }
-  Status SyncFiles(const std::vector<std::string>& paths,
-                   const std::vector<std::string>& if_possible = {}) override {
-    return env_->SyncFiles(paths, if_possible);
-  }
-  Status SyncFileSystem(const std::string& path) override { return env_->SyncFileSystem(path); }
-  Result<std::shared_ptr<void>> LockFile(const std::string& path) override { return env_->LockFile(path); }
-  int64_t NowUnixMicros() override { return env_->NowUnixMicros(); }
-  int64_t MonotonicNanos() override { return env_->MonotonicNanos(); }
-  std::string RandomHex(int bytes) override { return env_->RandomHex(bytes); }
-  Result<MachineLimits> Limits() override { return env_->Limits(); }
-  Result<ProcessMemory> Memory() override { return env_->Memory(); }
 
  private:
-  Env* env_;
   const std::string host_;
   std::shared_ptr<NodeClient> client_;  // files may outlive this
   std::mutex mutex_;

@@ -53,16 +53,4 @@ std::string_view WhyOnStorage(const Plan& plan, int index) {
   return "";
 }
 
-std::vector<std::string> ExchangesOnStorage(const Plan& plan) {
-  std::vector<std::string> why(plan.exchanges.size());
-  for (size_t s = 0; s < plan.stages.size(); ++s) {
-    for (const auto& output : plan.stages[s].outputs) {
-      if (output.kind != PlanOutput::Kind::kExchange) continue;
-      auto& known = why[static_cast<size_t>(output.target)];
-      if (known.empty()) known = WhyOnStorage(plan, static_cast<int>(s));
-    }
-  }
-  return why;
-}
-
 }  // namespace partita

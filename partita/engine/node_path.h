@@ -4,7 +4,6 @@
 
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "partita/base/error.h"
 #include "partita/plan/plan.h"
@@ -36,8 +35,5 @@ std::string ExchangeFolderName(int exchange);  // of a place
 // stay on the nodes. A task that leaves anything else beside is never done twice.
 std::string_view WhyOnStorage(const Plan& plan, int stage);
 inline bool MayStayOnNodes(const Plan& plan, int stage) { return WhyOnStorage(plan, stage).empty(); }
-
-// By exchange: "", or why it goes to the run's storage, of all or of some of the tasks that write it.
-std::vector<std::string> ExchangesOnStorage(const Plan& plan);
 
 }  // namespace partita

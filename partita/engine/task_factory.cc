@@ -13,7 +13,7 @@ Result<std::unique_ptr<TaskFactory>> TaskFactory::Make(RunContext context) {
   auto& c = factory->context_;
   factory->attempt_ = c.env->RandomHex(4);
   factory->exchanges_ =
-      std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads, c.may_keep_exchanges);
+      std::make_unique<ExchangeStore>(c.plan, c.env, c.directory, c.budget, c.threads, c.places);
   factory->exchanges_->SetNodeFolder(c.node_folder);
   for (size_t s = 0; s < c.plan->stages.size(); ++s) {
     StageProgram::Init init;

@@ -34,8 +34,7 @@ struct RunContext {
   std::shared_ptr<Delivery>
       delivery;  // instead of collectors, of tasks that are executed for another process
   int threads = 1;
-  // Exchanged rows may stay in memory: all tasks run in this process.
-  bool may_keep_exchanges = false;
+  StagePlaces places;       // see ExchangeStore; in memory only where all tasks run in this process
   std::string node_folder;  // ExchangeStore::SetNodeFolder
   // Of a plan of one stage that scans: the partitions to read instead of its own. Outlives the run.
   const std::vector<WindowRead>* windows = nullptr;

@@ -135,7 +135,11 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
   context.tables = std::move(tables);
   context.threads = options.threads;
   context.delivery = runner->delivery_;
-  if (runner->server_) context.node_folder = runner->server_->place().root;
+  if (runner->server_) {
+    runner->places_.on_nodes = options.on_nodes;
+    context.places = runner->places_;
+    context.node_folder = runner->server_->place().root;
+  }
   runner->slots_ = MostRunningTasks(*plan, options.memory_bytes, options.threads);
   ARROW_ASSIGN_OR_RAISE(runner->factory_, TaskFactory::Make(std::move(context)));
 
@@ -229,7 +233,7 @@ void TaskRunner::NameBlocks(TaskEnd* end) const {
 
 bool TaskRunner::MayTurnToStorage(TaskId task, const Status& status) const {
   return server_ != nullptr && has_storage_ && KindOf(status) == ErrorKind::kResource && status.IsIOError() &&
-         MayStayOnNodes(*plan_, task.stage);
+         places_.OnNodes(task.stage);
 }
 
 Result<TaskReport> TaskRunner::Run(TaskId task, const CancelToken& cancel) {

@@ -37,9 +37,10 @@ struct TaskRunnerOptions {
   std::string scratch_dir;  // local to this machine
   std::string work_dir;     // shared: RunDirectory::Options
   std::string run_folder;   // of a run without datasets; "": it needs none, for no rows change partition
-  // Exchange blocks that may stay on this node do, and others read them there: the address by which they
-  // reach it, and the run's secret. "": all go to the run's storage.
+  // Exchange blocks of the stages `on_nodes` stay on this node, and others read them there: the address by
+  // which they reach it, and the run's secret. "": all go to the run's storage.
   std::string node_host, node_token;
+  std::vector<bool> on_nodes;
 };
 
 class TaskRunner {
@@ -85,6 +86,7 @@ class TaskRunner {
   std::unique_ptr<NodeEnv> node_env_;  // both, or none
   std::unique_ptr<NodeServer> server_;
   bool has_storage_ = true;  // of the run, that all workers see
+  StagePlaces places_;
   std::unique_ptr<RunDirectory> directory_;
   std::shared_ptr<Delivery> delivery_ = std::make_shared<Delivery>();
   std::unique_ptr<TaskFactory> factory_;

@@ -88,20 +88,14 @@ std::vector<OptionSpec> MakeSpecs() {
        },
        [](const RunOptions& o) { return o.engine; }});
   specs.push_back(
-      {"exchange", "WHERE", "memory",
-       "memory: rows between stages stay there where they fit and cost seconds to make again; disk: all "
-       "are written beside the output, and after a kill none of their tasks is done again; nodes: on a "
-       "cluster they stay on the disks of the nodes that made them, and what is lost with a node is made again",
-       [](RunOptions* o, const std::string& v) {
-         if (v != "memory" && v != "disk" && v != "nodes")
-           return UserError("'" + v + "' is no place for exchanged rows", "use memory, disk or nodes");
-         o->exchange_in_memory = v != "disk";
-         o->exchange_on_nodes = v == "nodes";
-         return Status::OK();
-       },
-       [](const RunOptions& o) {
-         return std::string(o.exchange_on_nodes ? "nodes" : o.exchange_in_memory ? "memory" : "disk");
-       }});
+      {"exchange", "WHERE", "auto",
+       "where rows between stages lie, of all exchanges and of those of a step (\"auto,sort=disk\"). memory: there "
+       "where they fit and cost seconds to make again; disk: all are written beside the output, and after a kill "
+       "none of their tasks is done again; nodes: on a cluster they stay on the disks of the nodes that made them, "
+       "and what is lost with a node is made again; auto: memory, and nodes on a cluster where little is read to "
+       "make them again and no Python function is called. `partita explain` tells",
+       [](RunOptions* o, const std::string& v) { return ExchangeChoice::Parse(v).Value(&o->exchange); },
+       [](const RunOptions& o) { return o.exchange.Text(); }});
   specs.push_back({"on-error", "POLICY", "as the steps say (fail)",
                    "fail, skip or quarantine: bad rows of steps that name no policy",
                    [](RunOptions* o, const std::string& v) {

@@ -12,6 +12,7 @@
 #include "partita/base/env.h"
 #include "partita/base/error.h"
 #include "partita/base/json_fwd.h"
+#include "partita/engine/exchange_places.h"
 
 namespace partita {
 
@@ -23,8 +24,7 @@ struct RunOptions {
   std::string storage_options;  // storage/storage_options.h; of the whole process once set
   std::string resources;        // operator/resources.h
   std::string engine = "local";
-  bool exchange_in_memory = true;  // exchanged rows may stay in the budget; false: all are written
-  bool exchange_on_nodes = false;  // on clusters they stay on the disks of the nodes; false: the run's storage
+  ExchangeChoice exchange;         // where rows lie between stages
   std::string on_error;            // "": as the steps say; else the policy of every step that names none
   std::string quarantine;          // "": <first output>/_quarantine; fixed when the pipeline is compiled
   int max_attempts = 3;            // of a task that fails for reasons outside the data

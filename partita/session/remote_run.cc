@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "partita/engine/node_path.h"
+#include "partita/engine/exchange_places.h"
 #include "partita/operator/resources.h"
 #include "partita/schedule/stage_graph.h"
 #include "partita/session/conclude.h"
@@ -26,13 +26,13 @@ std::string ScratchDir(const RunOptions& options) {
 
 Status WritesNothing() { return UserError("the pipeline writes nothing", "add a write step"); }
 
-// Which exchanges are on storage though they were to stay on the nodes.
-void TellPlaces(Env* env, const Plan& plan, Observer* observer) {
-  const auto why = ExchangesOnStorage(plan);
-  for (size_t x = 0; x < why.size(); ++x) {
-    if (why[x].empty()) continue;
+// Where each exchange lies, and why: the run record keeps it.
+void TellPlaces(Env* env, const Plan& plan, const std::vector<PlacedExchange>& placed, Observer* observer) {
+  for (size_t x = 0; x < placed.size(); ++x) {
     observer->Emit({EventKind::kNotice, env->NowUnixMicros(), -1, -1, plan.exchanges[x].step,
-                    "its rows go through the storage of the run: " + why[x]});
+                    std::string(placed[x].on_nodes ? "its rows stay on the nodes: "
+                                                   : "its rows go through the storage of the run: ") +
+                        placed[x].why});
   }
 }
 
@@ -46,9 +46,9 @@ bool HandsOver(const Plan& plan) {
 std::string RemoteRun::folder() const {
   const Plan& plan = compiled_.plan;
   if (!HandsOver(plan) || plan.exchanges.empty()) return "";
-  const auto why = ExchangesOnStorage(plan);
-  const bool on_nodes = options_.exchange_on_nodes &&
-                        std::all_of(why.begin(), why.end(), [](const auto& text) { return text.empty(); });
+  const auto placed = PlaceExchanges(plan, compiled_.snapshot, options_.exchange);
+  const bool on_nodes =
+      std::all_of(placed.begin(), placed.end(), [](const auto& exchange) { return exchange.on_nodes; });
   return on_nodes ? "" : directory_->books();
 }
 
@@ -60,6 +60,7 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
   run->options_ = given;
   run->observer_ = observer != nullptr ? observer : &run->own_;
   const Plan& plan = run->compiled_.plan;
+  ARROW_RETURN_NOT_OK(given.exchange.Check(plan));
   auto datasets = DatasetsOf(plan).datasets;
   if (datasets.empty() && !HandsOver(plan)) return WritesNothing();
   if (!datasets.empty() && HandsOver(plan))
@@ -73,7 +74,7 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
                                                             IdentityOf(run->compiled_), scratch, options));
   if (!run->folder().empty()) ARROW_RETURN_NOT_OK(env_->CreateDirs(run->folder()));
   run->observer_->started_us.store(env_->NowUnixMicros());
-  if (given.exchange_on_nodes) TellPlaces(env_, plan, run->observer_);
+  TellPlaces(env_, plan, PlaceExchanges(plan, run->compiled_.snapshot, given.exchange), run->observer_);
   ARROW_ASSIGN_OR_RAISE(run->coordinator_,
                         Coordinator::Make(env_, &plan, &run->compiled_.snapshot, run->directory_.get(),
                                           run->observer_, given.max_attempts));
@@ -110,10 +111,13 @@ Result<std::unique_ptr<RemoteWorker>> Session::OpenWorker(CompiledPlan compiled,
     tables = tables_;
   }
   TaskRunnerOptions runner{
-      options.memory_bytes, options.threads, ScratchDir(options), options.work_dir, run_folder, {}, {}};
-  if (options.exchange_on_nodes && !plan.exchanges.empty()) {
+      options.memory_bytes, options.threads, ScratchDir(options), options.work_dir, run_folder, {}, {}, {}};
+  const auto& snapshot = worker->compiled_.snapshot;
+  const auto places = PlaceStages(plan, PlaceExchanges(plan, snapshot, options.exchange));
+  if (places.AnyOnNodes()) {
     runner.node_host = node_host;
     runner.node_token = node_token;
+    runner.on_nodes = places.on_nodes;
   }
   ARROW_ASSIGN_OR_RAISE(worker->runner_,
                         TaskRunner::Make(env_, &plan, &worker->compiled_.snapshot,

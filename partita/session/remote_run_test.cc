@@ -227,7 +227,7 @@ TEST_F(RemoteRunTest, ReportsOfFilesElsewhereAreRefused) {
 
 // Two workers that keep what they exchange; the first is lost with it once its rows are needed.
 TEST_F(RemoteRunTest, RowsThatGoWithAWorkerAreMadeAgain) {
-  options_.exchange_on_nodes = true;
+  options_.exchange.all = ExchangePlace::kNodes;
   const std::string steps = "  - sort: {by: k}\n  - random_shuffle: {seed: 3, partitions: 3}\n";
   Observer observer;
   const auto open = [&] {
@@ -269,7 +269,7 @@ TEST_F(RemoteRunTest, RowsThatGoWithAWorkerAreMadeAgain) {
 }
 
 TEST_F(RemoteRunTest, BlocksOfNobodyAreRefused) {
-  options_.exchange_on_nodes = true;
+  options_.exchange.all = ExchangePlace::kNodes;
   auto run = session_.OpenRun(Compile("out"), options_, nullptr);
   auto worker = session_.OpenWorker(Compile("out"), options_, "", "127.0.0.1", std::string(32, 'x'));
   ASSERT_TRUE(run.ok() && worker.ok());

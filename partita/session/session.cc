@@ -139,7 +139,9 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
   }
   context.threads = options.threads;
   ARROW_RETURN_NOT_OK(SetResources(options.resources));
-  context.may_keep_exchanges = options.exchange_in_memory;
+  ARROW_RETURN_NOT_OK(options.exchange.Check(compiled.plan));
+  context.places.in_memory =
+      PlaceStages(compiled.plan, PlaceExchanges(compiled.plan, compiled.snapshot, options.exchange)).in_memory;
   observer->memory_limit.store(options.memory_bytes);
   observer->started_us.store(env_->NowUnixMicros());
   ARROW_ASSIGN_OR_RAISE(auto factory, TaskFactory::Make(context));

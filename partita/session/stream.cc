@@ -51,7 +51,8 @@ class RunStream final : public RowStream {
     context_.observer = control_.observer;
     context_.tables = std::move(tables);
     context_.threads = options_.threads;
-    context_.may_keep_exchanges = options_.exchange_in_memory;
+    const auto placed = PlaceExchanges(compiled_.plan, compiled_.snapshot, options_.exchange);
+    context_.places.in_memory = PlaceStages(compiled_.plan, placed).in_memory;
   }
 
   ~RunStream() override {

@@ -12,7 +12,7 @@ from ._functions import Function
 from ._graph import Node, plan_lines
 from ._native import native, schema_of, session
 from .errors import UserError
-from .options import RunOptions
+from .options import RunOptions, options
 from .stats import RunStats, Text
 from .to_clusters import ToClusters
 from .training import Training
@@ -78,7 +78,7 @@ class Dataset(Transforms, Writes, Training, ToClusters):
             True
         """
         pipeline, _ = _execute.built(self._node, {})
-        return Text(session.explain(pipeline.native))
+        return Text(session.explain(pipeline.native, options.pairs({})))
 
     def stats(self) -> RunStats:
         """Counters of the last run that was started from this object; as text a small table.

@@ -33,7 +33,7 @@ class RunOptions(TypedDict, total=False):
     storage_options: str | Mapping[str, Any]
     resources: str | Mapping[str, float]
     engine: str
-    exchange: str
+    exchange: str | Mapping[str, str]
     on_error: str
     quarantine: str | os.PathLike[str]
     max_attempts: int

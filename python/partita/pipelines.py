@@ -11,7 +11,7 @@ from ._graph import Node, nodes_of, plan_lines, step_text
 from ._native import native, session, step_specs
 from .dataset import Dataset, yaml_text
 from .errors import UserError
-from .options import RunOptions
+from .options import RunOptions, options
 from .runs import RunResult, Sink, run
 from .stats import Text
 
@@ -69,7 +69,7 @@ class Pipeline:
 
     def explain(self) -> str:
         """The plan as text."""
-        return Text(session.explain(self._native()))
+        return Text(session.explain(self._native(), options.pairs({})))
 
     def to_yaml(self) -> str:
         """The pipeline file, for `partita run` and `pt.from_yaml`."""

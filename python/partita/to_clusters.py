@@ -40,12 +40,13 @@ class ToClusters:
 
         Args:
             folder: On storage that all nodes mount, for rows that change partition on their way (sort, shuffle, …);
-                nothing is left there. None: no rows do, or `exchange="nodes"`.
+                nothing is left there. None: they stay
+                on the nodes, as far as they can be made again.
             options: Run options, see `pt.options`. `engine` is `"ray"` (the default here), an address of a cluster,
                 or `"local"`: then this process computes the rows and puts them in the store.
 
         Raises:
-            UserError: Rows change partition and no folder is given; a step quarantines rows.
+            UserError: Rows that cannot be made again change partition and no folder is given; a step quarantines rows.
 
         Example:
             >>> import ray  # doctest: +SKIP
@@ -73,12 +74,13 @@ class ToClusters:
             dtype_backend: `"pyarrow"`: columns keep their types. `"numpy"`: NumPy's where pandas has them; integers
                 with nulls become floats.
             folder: On storage that all workers mount, for rows that change partition on their way (sort, shuffle, join,
-                …); nothing is left there. None: no rows do, or `exchange="nodes"`.
+                …); nothing is left there. None: they stay
+                on the nodes, as far as they can be made again.
             options: Run options, see `pt.options`. `engine` is `"dask"` (the default where there is a client) or
                 `"local"`: then this process computes the rows.
 
         Raises:
-            UserError: Rows change partition and no folder is given; a step quarantines rows.
+            UserError: Rows that cannot be made again change partition and no folder is given; a step quarantines rows.
 
         Example:
             >>> frame = pt.range(10).filter("id > 6").to_dask()

@@ -349,6 +349,12 @@ void BindEngines(nb::module_& m) {
         return ValueOrThrow(MakeRunOptions(plan.options, given)).engine;
       },
       nb::arg("plan"), nb::arg("options"));
+  m.def(
+      "exchange_of",
+      [](const CompiledPlan& plan, const OptionPairs& given) {
+        return ValueOrThrow(MakeRunOptions(plan.options, given)).exchange.Text();
+      },
+      nb::arg("plan"), nb::arg("options"));
   m.def("tables_of", &TablesOf, nb::arg("plan"));
   m.def("table_bytes", &TableBytes, nb::arg("session"), nb::arg("id"));
 }

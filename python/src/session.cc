@@ -74,7 +74,7 @@ int64_t CountRows(const PySession& self, const Pipeline& pipeline, const std::st
 }
 
 // Also of a pipeline that writes nothing: then as if its rows were handed to the caller.
-std::string ExplainPipeline(const PySession& self, const Pipeline& pipeline) {
+std::string ExplainPipeline(const PySession& self, const Pipeline& pipeline, const OptionPairs& given) {
   nb::gil_scoped_release release;
   bool writes = false;
   for (const PipelineStep& step : pipeline.steps) {
@@ -83,7 +83,10 @@ std::string ExplainPipeline(const PySession& self, const Pipeline& pipeline) {
   }
   const Pipeline whole = writes ? pipeline : ValueOrThrow(CollectPipeline(pipeline, "", -1));
   const CompiledPlan compiled = ValueOrThrow(self.session->CompilePipeline(whole));
-  return ValueOrThrow(Explain(compiled.plan, compiled.snapshot));
+  const RunOptions options = ValueOrThrow(MakeRunOptions(pipeline.options, given));
+  Check(options.exchange.Check(compiled.plan));
+  return ValueOrThrow(Explain(compiled.plan, compiled.snapshot)) +
+         DescribePlaces(compiled.plan, PlaceExchanges(compiled.plan, compiled.snapshot, options.exchange));
 }
 
 nb::capsule SchemaOf(const PySession& self, const Pipeline& pipeline, const std::string& step) {
@@ -132,7 +135,7 @@ void BindSession(nb::module_& m) {
            nb::arg("observer"), nb::arg("on_poll").none(), nb::rv_policy::take_ownership)
       .def("count", &CountRows, nb::arg("pipeline"), nb::arg("step"), nb::arg("options"), nb::arg("observer"),
            nb::arg("on_poll").none())
-      .def("explain", &ExplainPipeline, nb::arg("pipeline"))
+      .def("explain", &ExplainPipeline, nb::arg("pipeline"), nb::arg("options"))
       .def("schema", &SchemaOf, nb::arg("pipeline"), nb::arg("step"));
 }
 

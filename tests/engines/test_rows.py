@@ -144,7 +144,7 @@ ds = given(tables([40, 60, 50])).sort("text", descending=True)
 same = handed(ds, folder="scratch").equals(ds.to_arrow())
 import os
 try:
-    handed(ds)
+    handed(ds, exchange="disk")
     said = "nothing"
 except pt.UserError as error:
     said = str(error)
@@ -156,10 +156,10 @@ answer([same, os.listdir("scratch"), said])
 
 
 def test_rows_change_partition_without_shared_storage(programs):
-    """They stay on the nodes: no folder is needed."""
+    """By themselves they stay on the nodes: no folder is needed."""
     assert programs.run("""
 ds = given(tables([40, 60, 50])).sort("text", descending=True).random_shuffle(seed=1).sort("id")
-answer(handed(ds, exchange="nodes").equals(ds.to_arrow()))
+answer(handed(ds).equals(ds.to_arrow()))
 """)
 
 

@@ -83,6 +83,19 @@ def setup_for(plan: native.CompiledPlan, pairs: list[tuple[str, str]], engine: s
     }
 
 
+def _placed(
+    plan: native.CompiledPlan, pairs: list[tuple[str, str]], folder: str | None = None
+) -> list[tuple[str, str]]:
+    """With the place of exchanged rows as it holds here: workers have another environment.
+
+    Who names a folder for rows that are handed over wants them there, unless he says otherwise.
+    """
+    where = native.exchange_of(plan, pairs)
+    if where == "auto" and folder is not None:
+        where = "disk"
+    return [*(pair for pair in pairs if pair[0] != "exchange"), ("exchange", where)]
+
+
 def _gpus_of(plan: dict[str, Any]) -> list[tuple[float, int]]:
     given = [node["args"] for stage in plan["stages"] for node in stage["nodes"] if node["args"].get("num_gpus")]
     return [(float(args["num_gpus"]), int(args.get("concurrency") or 0)) for args in given]
@@ -96,6 +109,7 @@ def run(
     engine: str | Engine,
 ) -> native.Finished:
     """Runs a plan on an engine."""
+    pairs = _placed(plan, pairs)
     setup = setup_for(plan, pairs, engine.partition(":")[0] if isinstance(engine, str) else engine.name)
     driven = native.open_run(session, plan, pairs, observer)
     if isinstance(engine, str):
@@ -119,14 +133,15 @@ def hand_over(
 
     `folder`: on storage that all workers see, for rows that change partition. Nothing is left there.
     """
+    pairs = _placed(plan, pairs, folder)
     setup = setup_for(plan, pairs, engine.name)
     kept = [pair for pair in pairs if pair[0] != "spill-dir"]
     driven = native.open_run(session, plan, kept if folder is None else [*kept, ("spill-dir", folder)], observer)
     setup["folder"] = driven.folder()
     if setup["folder"] and folder is None:
         error = UserError(
-            "rows change partition on their way, and the cluster's nodes have no folder for them",
-            hint="name one on storage that all of them mount: folder='/shared/scratch'; or exchange='nodes'",
+            "some rows that change partition on their way cannot stay on the nodes, and there is no folder for them",
+            hint="name one on storage that all nodes mount: folder='/shared/scratch'",
         )
         driven.finish(status_text(error))
         raise error
