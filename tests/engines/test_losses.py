@@ -166,6 +166,19 @@ def test_a_worker_of_another_version(clustered, workspace):
     assert workspace.dataset("out").commit_lines() == []
 
 
+def test_a_package_that_functions_import_is_missing_on_a_node(clustered, slow):
+    """It is on the head's own disk, and the driver finds it: the other node is named, not the function blamed."""
+    workspace, cluster = slow[0], clustered.cluster
+    site = cluster.head.disk / "site"
+    cluster.head.run(["sh", "-c", f"mkdir -p {site} && echo 'FACTOR = 2' > {site}/shiny.py"])
+    workspace.write("slowly.py", "import shiny\n" + SLOWLY)
+    finished = clustered.run_bad(workspace, env={"PYTHONPATH": f"{site}:{package_folder() or ''}"})
+    cluster.head.run(["rm", "-r", str(site)])
+    assert finished.stderr.startswith("environment error in step 'map_batches'")
+    assert f"the node {cluster.others[0].name} has no package shiny" in finished.stderr
+    assert "install shiny" in finished.stderr
+
+
 # A package of the same code that says to be another build.
 OTHER_VERSION = """
 import importlib.abc, importlib.util, sys

@@ -24,6 +24,7 @@ from ..errors import PartitaError, ResourceError, RunEnvironmentError, UserError
 from . import open_engine
 from .blocks import form_of
 from .contract import PROTOCOL, Ended, Engine, Event, Lost, Setup, Submission, TaskId, build, first_line
+from .missing import ENVIRONMENT, blamed
 
 WAIT_SECONDS = 0.05  # between looks at the clock, at signals and at the progress
 BATCH_SECONDS = 1.0  # of work in a submission of small tasks
@@ -343,7 +344,7 @@ class _Driver:
                 if rows and self._needed(task):  # of an attempt that failed: what the next one gives replaces it
                     for (_, sink_input), found in zip(self._stages[task[0]].hands_over, rows, strict=True):
                         self.handed[sink_input, task[1]] = found
-                self._carry(self._driven.report(report))
+                self._carry(self._driven.report(blamed(report)))
             tasks = tasks[len(event.reports) :]
         for task in tasks:
             self._abandoned(task, event)
@@ -377,7 +378,7 @@ def _not_needed() -> str:
     return json.dumps({"code": 8, "message": "not needed any more"})
 
 
-_CODES = {"user": 4, "data": 4, "resource": 1, "environment": 5, "bug": 9}  # arrow::StatusCode
+_CODES = {"user": 4, "data": 4, "resource": 1, "environment": ENVIRONMENT, "bug": 9}  # arrow::StatusCode
 
 
 def status_text(error: PartitaError) -> str:

@@ -15,6 +15,7 @@ from .._native import native, session
 from ..errors import RunEnvironmentError
 from .blocks import opened
 from .contract import Setup, TaskId, check_build
+from .missing import with_node
 
 
 class _Stream:
@@ -78,7 +79,7 @@ class Worker:
 
     def run(self, tasks: Sequence[TaskId]) -> list[bytes]:
         """Runs them in turn; their reports. An error of a task is in its report."""
-        return [self._native.run(stage, partition) for stage, partition in tasks]
+        return [with_node(self._native.run(stage, partition)) for stage, partition in tasks]
 
     def take(self, task: TaskId, output: int) -> pa.Table:
         """The rows that a task handed over at an output, out of the budget; once. Of one that failed: none."""
