@@ -51,6 +51,9 @@ std::vector<Instruction> Coordinator::Start(int capacity) {
 
 std::vector<Instruction> Coordinator::OnReport(TaskReport report) {
   report.counted.AddTo(observer_);
+  if (report.end.status.ok() && report.end.stage >= 0 &&
+      report.end.stage < static_cast<int>(plan_->stages.size()))
+    shown_.Ended(report.end);
   const TaskId task{report.end.stage, report.end.partition};
   if (!live_.contains(task)) {
     if (committer_.Check(report.end, report.place).ok()) committer_.Discard(report.end);

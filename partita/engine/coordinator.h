@@ -24,6 +24,7 @@
 #include "partita/engine/committer.h"
 #include "partita/engine/node_ledger.h"
 #include "partita/engine/task_report.h"
+#include "partita/engine/under_way.h"
 #include "partita/schedule/scheduler.h"
 
 namespace partita {
@@ -58,6 +59,9 @@ class Coordinator {
   bool IsReady(int stage) const { return scheduler_->IsReady(stage); }
   // Is this task started, not ended, and its output still wanted?
   bool IsNeeded(TaskId task) const { return live_.contains(task) && !unneeded_.contains(task); }
+  // See RowsShown::Show. `ShowNothing`: before the run's numbers are taken down.
+  Status ShowUnderWay(std::string_view texts) { return shown_.Show(texts); }
+  void ShowNothing() { shown_.Clear(); }
   const Committer& committer() const { return committer_; }
 
  private:
@@ -67,6 +71,7 @@ class Coordinator {
         directory_(directory),
         observer_(observer),
         committer_(plan, env, directory),
+        shown_(plan, observer),
         editions_(plan->exchanges.size(), 0) {}
   void Restore();
   Result<MadeRows> Commit(TaskReport report);
@@ -81,6 +86,7 @@ class Coordinator {
   RunDirectory* directory_;
   Observer* observer_;
   Committer committer_;
+  RowsShown shown_;
   std::unique_ptr<Scheduler> scheduler_;
   std::set<TaskId> live_;
   std::set<TaskId> unneeded_;  // live, but cancelled

@@ -211,6 +211,7 @@ Status TaskRunner::Check(TaskId task) const {
 }
 
 TaskReport TaskRunner::Report(TaskEnd end) {
+  if (end.status.ok()) under_way_.Ended(end);
   NameBlocks(&end);
   TaskReport report{std::move(end), counted_.Next(), {}};
   if (server_) report.place = server_->place();
@@ -277,6 +278,11 @@ Result<TaskReport> TaskRunner::Run(TaskId task, const CancelToken& cancel) {
   TaskReport report = Report(std::move(end));
   changed_.notify_all();
   return report;
+}
+
+std::string TaskRunner::UnderWay() {
+  std::lock_guard lock(mutex_);
+  return under_way_.ToText();
 }
 
 void TaskRunner::Cancel(TaskId task) {

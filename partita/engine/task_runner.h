@@ -22,6 +22,7 @@
 #include "partita/engine/node_server.h"
 #include "partita/engine/task_factory.h"
 #include "partita/engine/task_report.h"
+#include "partita/engine/under_way.h"
 
 namespace partita {
 
@@ -65,6 +66,8 @@ class TaskRunner {
   Delivery::Batches Take(TaskId task, int output) { return delivery_->Take(task, output); }
   // Ends a task that runs here; its report says cancelled. No task: nothing happens.
   void Cancel(TaskId task);
+  // See RowsUnderWay::ToText.
+  std::string UnderWay();
 
  private:
   struct Running {
@@ -72,7 +75,7 @@ class TaskRunner {
     std::optional<TaskEnd> end;
   };
 
-  TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_) {}
+  TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_), under_way_(plan, &observer_) {}
   Status Check(TaskId task) const;  // [locked]
   TaskReport Report(TaskEnd end);   // [locked]
   void NameBlocks(TaskEnd* end) const;
@@ -94,6 +97,7 @@ class TaskRunner {
   std::mutex mutex_;
   std::condition_variable changed_;
   CountedReader counted_;
+  RowsUnderWay under_way_;
   std::map<TaskId, Running> running_;
   std::mutex adding_;                 // before mutex_
   std::map<int, int64_t> exchanges_;  // their editions; written under both

@@ -82,6 +82,7 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
 }
 
 Result<RunResult> RemoteRun::Finish(const Status& status) {
+  if (coordinator_) coordinator_->ShowNothing();
   if (HandsOver(compiled_.plan)) {
     observer_->finished_us.store(env_->NowUnixMicros());
     directory_->Close();

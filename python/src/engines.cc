@@ -96,6 +96,8 @@ class Driver {
     return new Finished{ValueOrThrow(std::move(result))};
   }
 
+  void Show(const std::string& texts) { Check(run_->coordinator()->ShowUnderWay(texts)); }
+
   std::string folder() const { return run_->folder(); }
 
   // By stage: the steps it fuses, the exchanges that it reads, and where it hands rows over: [output, input
@@ -176,6 +178,10 @@ class Worker {
       text = ValueOrThrow(worker_->runner()->Run({stage, partition})).ToText();
     }
     return nb::bytes(text.data(), text.size());
+  }
+  std::string UnderWay() {
+    nb::gil_scoped_release release;
+    return worker_->runner()->UnderWay();
   }
   void Cancel(int stage, int64_t partition) {
     nb::gil_scoped_release release;
@@ -310,6 +316,8 @@ void BindEngines(nb::module_& m) {
       .def("is_needed", &Driver::IsNeeded, nb::arg("stage"), nb::arg("partition"))
       .def("describe", &Driver::Describe, nb::arg("exchange"),
            "What a worker must know of a complete exchange.")
+      .def("show", &Driver::Show, nb::arg("texts"),
+           "What workers are at: a JSON list of what under_way gave, instead of the last one.")
       .def("folder", &Driver::folder, "For open_worker.")
       .def("stages", &Driver::Stages, "By stage: its steps, and the exchanges it reads, as JSON.")
       .def("finish", &Driver::Finish, nb::arg("error") = "", nb::rv_policy::take_ownership,
@@ -324,6 +332,7 @@ void BindEngines(nb::module_& m) {
       .def("add_exchange", &Worker::AddExchange, nb::arg("exchange"), nb::arg("description"))
       .def("run", &Worker::Run, nb::arg("stage"), nb::arg("partition"), "Blocks; returns the report.")
       .def("cancel", &Worker::Cancel, nb::arg("stage"), nb::arg("partition"))
+      .def("under_way", &Worker::UnderWay, "Rows of tasks that run, by step, for Driver.show.")
       .def("take", &Worker::Take, nb::arg("stage"), nb::arg("partition"), nb::arg("output"),
            "The rows that a task handed over, as an arrow_array_stream capsule; once.")
       .def_prop_ro("slots", &Worker::slots)
