@@ -50,6 +50,9 @@ class Nothing:
         ended, self.waiting = self.waiting, []
         return [Ended(s.key, [report(*task) for task in s.tasks]) for s in ended]
 
+    def under_way(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 

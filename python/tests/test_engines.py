@@ -77,6 +77,9 @@ class Threads:
             found.append(self.events.get())
         return found
 
+    def under_way(self) -> list[str]:
+        return [worker.under_way() for worker in self.workers]
+
     def close(self) -> None:
         self.closed = True
 

@@ -123,8 +123,19 @@ class Engine(Protocol):
     def wait(self, seconds: float) -> list[Event]:
         """What happened since; waits for the first news, not longer than `seconds`."""
 
+    def under_way(self) -> Sequence[str]:
+        """What `Worker.under_way` said last, of each worker: for the progress. Asked for about once a second.
+
+        It may be some seconds old, and must not be waited for. An engine that cannot tell gives nothing.
+        """
+
     def close(self) -> None:
         """Ends all workers and what they do. Called once, also after an error, also when open failed."""
+
+
+def look_seconds(workers: int) -> float:
+    """How often each of so many workers is asked what it does: all together some hundred times a second."""
+    return min(3.0, max(1.0, workers / 200))
 
 
 def first_line(error: BaseException | None) -> str:

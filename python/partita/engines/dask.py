@@ -31,7 +31,7 @@ from distributed.protocol.pickle import dumps
 
 from ..errors import RunEnvironmentError, UserError
 from . import dask_plugins
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds
 from .dask_plugins import RunPlugin, SweepPlugin
 
 REACH_SECONDS = 15.0  # for the scheduler to answer
@@ -51,6 +51,7 @@ class _Worker:
 
     slots: int
     running: set[int] = field(default_factory=set)
+    under_way: str = "[]"
 
 
 @dataclass
@@ -92,7 +93,8 @@ class Dask:
         self._client.subscribe_topic(self._run, self._hear)
         self._client.register_plugin(SweepPlugin(self._run, self._client.id), name=self._run)
         paths = [os.path.abspath(path) for path in sys.path]  # "" is the folder the driver is in
-        plugin = RunPlugin(self._run, dict(setup), paths)
+        seconds = look_seconds(len(self._ask(self._client.scheduler.ncores(), REACH_SECONDS)))
+        plugin = RunPlugin(self._run, dict(setup), paths, seconds)
         # Not waited for: workers tell themselves when they are ready, and one that is lost would hold the others up.
         registered = self._later(
             self._client.scheduler.register_worker_plugin(plugin=dumps(plugin), name=self._run, idempotent=False)
@@ -160,6 +162,9 @@ class Dask:
             while True:
                 keys.append(self._done.get_nowait())
         return self._end([key for key in keys if key in self._running])
+
+    def under_way(self) -> list[str]:
+        return [worker.under_way for worker in self._workers.values()]
 
     def close(self) -> None:
         if self._client is None:
@@ -258,6 +263,9 @@ class Dask:
             if worker := self._workers.pop(address, None):
                 for key in worker.running:
                     self._running[key].address = None  # Dask gives it to another
+        elif news["what"] == "under way":
+            if worker := self._workers.get(address):
+                worker.under_way = news["text"]
         elif news["what"] == "problem":
             self._problems[address] = news["text"]
         elif not wanted or address in wanted or news["name"] in wanted:

@@ -21,10 +21,11 @@ READY_SECONDS = 60.0
 class RunPlugin(WorkerPlugin):  # type: ignore[misc]
     """Opens a run's worker in each worker of Dask, those that join later too, and tells the driver how that went."""
 
-    def __init__(self, run: str, setup: dict[str, Any], paths: list[str]) -> None:
+    def __init__(self, run: str, setup: dict[str, Any], paths: list[str], look_seconds: float) -> None:
         self.run = run
         self.run_setup = setup
         self.paths = paths  # where the driver finds modules: functions that steps name, on shared storage
+        self.look_seconds = look_seconds  # between words of what is under way
 
     async def setup(self, worker: Worker) -> None:
         self.worker: Any = None
@@ -37,6 +38,7 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]
         try:
             self.worker = await asyncio.to_thread(self._open, worker)
             self._tell(worker, "ready", slots=min(worker.state.nthreads, self.worker.slots))
+            self.telling = asyncio.ensure_future(self._tell_progress(worker))
         except ModuleNotFoundError as missing:
             self.problem = f"the package {missing.name} is not installed there"
         except Exception as error:  # it is the driver's to judge; this worker goes on with other work
@@ -68,6 +70,18 @@ class RunPlugin(WorkerPlugin):  # type: ignore[misc]
     def _tell(self, worker: Worker, what: str, **more: Any) -> None:
         with contextlib.suppress(Exception):
             worker.log_event(self.run, {"what": what, "worker": worker.address, "name": str(worker.name), **more})
+
+    async def _tell_progress(self, worker: Worker) -> None:
+        """Rows of tasks that run, while they change."""
+        told = "[]"
+        while True:
+            await asyncio.sleep(self.look_seconds)
+            held = self.worker
+            if held is None:
+                return
+            if (text := held.under_way()) != told:
+                told = text
+                self._tell(worker, "under way", text=text)
 
     def wait(self) -> Any:
         """The run's worker, for a task that came before it was ready."""

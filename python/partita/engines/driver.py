@@ -35,6 +35,7 @@ COPY_AFTER_SECONDS = 2.0  # no copy of what is younger
 COPY_AFTER_MEDIANS = 3.0
 COPY_KNOWN = 3  # … once so many of its stage have ended
 NO_WORKER_SECONDS = 120.0  # without any worker the run fails
+SHOW_SECONDS = 1.0  # between looks at what running tasks have done
 TABLE_MOST_BYTES = 256 << 20
 
 
@@ -169,6 +170,7 @@ class _Driver:
         self._capacity = 1
         self._ended = False
         self._alive = time.monotonic()  # when there was a worker last
+        self._shown = 0.0
 
     def run(self) -> native.Finished:
         failure: BaseException | None = None
@@ -206,8 +208,15 @@ class _Driver:
             for event in self._engine.wait(WAIT_SECONDS):
                 self._take(event)
             self._carry(self._driven.tick())
+            self._show()
             if self._poll is not None:
                 self._poll()
+
+    def _show(self) -> None:
+        """Rows of tasks that run: progress and stats are looked at meanwhile."""
+        if (now := time.monotonic()) > self._shown + SHOW_SECONDS:
+            self._shown = now
+            self._driven.show(f"[{','.join(self._engine.under_way())}]")
 
     # -- what the coordinator says ----
 

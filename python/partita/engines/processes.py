@@ -33,6 +33,8 @@ class _Process:
     running: int | None = None  # the key
     ready: bool = False
     knows: set[int] = field(default_factory=set)
+    asked: bool = False  # what is under way
+    under_way: str = "[]"
 
 
 class Processes:
@@ -86,6 +88,14 @@ class Processes:
         ready = connection.wait([worker.pipe for worker in self._workers], seconds)
         return [event for worker in list(self._workers) if worker.pipe in ready for event in self._receive(worker)]
 
+    def under_way(self) -> list[str]:
+        for worker in self._workers:
+            if worker.ready and not worker.asked:
+                with contextlib.suppress(OSError):
+                    worker.pipe.send(("look", {}, ()))
+                    worker.asked = True
+        return [worker.under_way for worker in self._workers]
+
     def close(self) -> None:
         for worker in self._workers:
             worker.popen.kill()
@@ -119,6 +129,9 @@ class Processes:
             return []
         if isinstance(message, PartitaError):
             raise message
+        if isinstance(message, tuple):
+            worker.asked, (worker.under_way,) = False, message
+            return []
         key, worker.running = worker.running, None
         if key is None:
             return []
@@ -178,7 +191,9 @@ def _serve(fd: int, parent: int) -> None:
             os._exit(0)
         for number, description in news.items():
             worker.add_exchange(number, description)
-        if action == "cancel":
+        if action == "look":
+            send((worker.under_way(),))
+        elif action == "cancel":
             worker.cancel(tasks)
         else:
             threading.Thread(target=run, args=(tasks,), daemon=True).start()

@@ -22,7 +22,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ..errors import PartitaError, RunEnvironmentError
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds
 from .ray_places import places
 
 LOOK_SECONDS = 2.0  # between looks for nodes that joined
@@ -33,7 +33,6 @@ MOST_STARTS = 8  # of a node's worker: one that dies again and again is not star
 CLIENT_PORT = 10001
 CLIENT_TRIES = 3  # Ray Client's server gives a process for each client half a minute to start, and it may be busy
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
-PING_SECONDS = 3.0
 SILENT_SECONDS = 15.0  # a worker that hears no ping for so long ends: its driver is dead, or cannot be reached
 
 
@@ -44,6 +43,7 @@ class NodeWorker:
         self._lock = threading.Lock()
         self._known: set[int] = set()
         self._heard = time.monotonic()
+        self._worker: Any = None
 
     def open(self, setup: Setup, cpus: int, memory_bytes: int) -> int:
         # What Ray says of the node is weaker than any option that a user gave.
@@ -56,8 +56,10 @@ class NodeWorker:
         threading.Thread(target=self._watch, name="partita-watch", daemon=True).start()
         return self._worker.slots
 
-    def ping(self) -> None:
+    def ping(self) -> str:
+        """The driver lives; what is under way here."""
         self._heard = time.monotonic()
+        return self._worker.under_way() if self._worker is not None else "[]"
 
     def _watch(self) -> None:
         """Ray ends the actors of a dead driver, but lets what they are at go on for half a minute and more."""
@@ -97,6 +99,8 @@ class _Node:
     opening: Any  # the reference to `open`'s result; None once it is there
     slots: int = 0
     running: set[int] = field(default_factory=set)
+    ping: Any = None  # one that is not answered yet
+    under_way: str = "[]"
 
     @property
     def free(self) -> int:
@@ -206,10 +210,21 @@ class Ray:
 
     def _ping(self) -> None:
         """From a thread of its own: a commit may take long."""
-        while not self._closing.wait(PING_SECONDS):
+        while not self._closing.wait(look_seconds(len(self._nodes))):
             for node in list(self._nodes.values()):
                 with contextlib.suppress(RayError):
-                    node.actor.ping.remote()
+                    ping = node.actor.ping.remote()
+                    if node.ping is None:
+                        node.ping = ping
+
+    def under_way(self) -> list[str]:
+        asked = {node.ping: node for node in self._nodes.values() if node.ping is not None and node.slots > 0}
+        if asked:
+            answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=0)
+            for reference in answered:
+                with contextlib.suppress(RayError):  # who lost it finds out elsewhere
+                    asked[reference].ping, asked[reference].under_way = None, ray.get(reference)
+        return [node.under_way for node in self._nodes.values()]
 
     def close(self) -> None:
         self._closing.set()

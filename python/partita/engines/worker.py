@@ -85,6 +85,11 @@ class Worker:
         """The rows that a task handed over at an output, out of the budget; once. Of one that failed: none."""
         return pa.table(_Stream(self._native.take(*task, output)))
 
+    def under_way(self) -> str:
+        """What tasks that run have done so far, for `Engine.under_way`."""
+        held = self._held
+        return "[]" if held is None else held.under_way()
+
     def cancel(self, tasks: Iterable[TaskId]) -> None:
         for stage, partition in tasks:
             self._native.cancel(stage, partition)
