@@ -1,11 +1,13 @@
 """Progress moves while a task runs, wherever it runs; what is counted in the end is what was written."""
 
 import json
+import subprocess
 import sys
 
 from binary import Workspace
+from clusters.cluster import environment
 from programs import ANSWER
-from under_test import Driver, Engine
+from under_test import Engine
 
 # One task of some seconds, in sixteen batches.
 PROGRAM = (
@@ -42,18 +44,13 @@ answer([sorted(seen), last])
 
 def run(engine: Engine, workspace: Workspace):
     workspace.write("program.py", PROGRAM)
-    pipes = {"stdout": -1, "stderr": -2}
     command = [sys.executable, "program.py", engine.address]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     if engine.cluster is not None:
         process = engine.cluster.start(command, cwd=workspace.path, **pipes)
     else:
-        import subprocess
-
-        from clusters.cluster import environment
-
         process = subprocess.Popen(command, cwd=workspace.path, env=environment(), **pipes)
-    finished = Driver(command, process, engine.cluster)
-    output, _ = finished.process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output.decode()
     return json.loads((workspace.path / "answer.json").read_text())
 

@@ -133,6 +133,14 @@ class Engine(Protocol):
         """Ends all workers and what they do. Called once, also after an error, also when open failed."""
 
 
+def patience(first_seconds: float) -> float:
+    """How long the others are waited for, once the first worker took so long to begin: half as long again.
+
+    One that is busy or far slower joins later; one that refuses to work says so about as soon as the first begins.
+    """
+    return min(10.0, max(3.0, first_seconds / 2))
+
+
 def look_seconds(workers: int) -> float:
     """How often each of so many workers is asked what it does: all together some hundred times a second."""
     return min(3.0, max(1.0, workers / 200))

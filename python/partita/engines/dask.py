@@ -31,13 +31,13 @@ from distributed.protocol.pickle import dumps
 
 from ..errors import RunEnvironmentError, UserError
 from . import dask_plugins
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds, patience
 from .dask_plugins import RunPlugin, SweepPlugin
 
 REACH_SECONDS = 15.0  # for the scheduler to answer
 OPEN_SECONDS = 60.0  # for the first of its workers
-JOIN_SECONDS = 10.0  # for the others, once one is ready
-CLOSE_SECONDS = 15.0  # for the workers to give up what they hold
+CLOSE_SECONDS = 15.0  # for rows that are handed over to be apart from what they were made with
+LEAVE_SECONDS = 5.0  # for the workers to give up what they hold
 GATHER_SECONDS = 10.0  # a worker that dies with results is waited for elsewhere
 PORT = 8786
 
@@ -177,10 +177,9 @@ class Dask:
             self._client.cancel([running.future for running in self._running.values()], force=True)
         self._running.clear()
         self._descriptions.clear()
-        scheduler = self._client.scheduler
-        for remove in (scheduler.unregister_worker_plugin, scheduler.unregister_scheduler_plugin):
-            with contextlib.suppress(Exception):  # SweepPlugin does it when this client is gone
-                self._ask(remove(name=self._run), CLOSE_SECONDS)
+        # A slow worker is not waited for long: the client goes on with it, or SweepPlugin when the client is gone.
+        with contextlib.suppress(Exception):
+            self._later(self._leave()).result(LEAVE_SECONDS)
         with contextlib.suppress(Exception):
             self._client.unsubscribe_topic(self._run)
         if self._own:
@@ -213,6 +212,12 @@ class Dask:
                 hint="check the address; `dask scheduler` prints it when it starts",
             ) from None
 
+    async def _leave(self) -> None:
+        scheduler = self._client.scheduler
+        for remove in (scheduler.unregister_worker_plugin, scheduler.unregister_scheduler_plugin):
+            with contextlib.suppress(Exception):
+                await remove(name=self._run)
+
     def _is_adaptive(self) -> bool:
         return getattr(self._client.cluster, "_adaptive", None) is not None
 
@@ -233,7 +238,7 @@ class Dask:
             now = time.monotonic()
             if first is None and self._workers:
                 first = now
-            if first is not None and now > first + JOIN_SECONDS:
+            if first is not None and now > first + patience(first - began):
                 return  # the others come when they can
             if not known and now > began + REACH_SECONDS:
                 raise RunEnvironmentError(f"the Dask cluster at {self._address} has no workers", hint="start some")

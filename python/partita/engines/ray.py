@@ -22,13 +22,12 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from ..errors import PartitaError, RunEnvironmentError
-from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds
+from .contract import Ended, Event, Lost, Setup, Submission, TaskId, by_task, first_line, look_seconds, patience
 from .ray_places import places
 
 LOOK_SECONDS = 2.0  # between looks for nodes that joined
 REACH_SECONDS = 10.0  # for the head to answer at all
 OPEN_SECONDS = 30.0  # for the first worker, before a word is said; a busy cluster is waited for
-JOIN_SECONDS = 10.0  # for all of them; work starts with those that are there
 MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
 CLIENT_PORT = 10001
 CLIENT_TRIES = 3  # Ray Client's server gives a process for each client half a minute to start, and it may be busy
@@ -150,12 +149,14 @@ class Ray:
     def _wait_for_workers(self) -> None:
         """For all of them for a while, for one as long as the cluster has other work."""
         began = time.monotonic()
+        first: float | None = None  # when a worker was ready
         warned = False
         while any(node.opening is not None for node in self._nodes.values()):
             self._greet(0.1, strict=True)
             seconds = time.monotonic() - began
             if self.slots() > 0:
-                if seconds > JOIN_SECONDS:
+                first = first or seconds
+                if seconds > first + patience(first):
                     return
             elif seconds > OPEN_SECONDS and not warned:
                 warned = True
