@@ -73,8 +73,11 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::Attach(Env* env, std::vector
     if (!owner.exists) return not_seen(dataset.path, mount_it);
     ARROW_ASSIGN_OR_RAISE(const FileStatus temporary, env->Stat(run->TemporaryDir(i)));
     if (!temporary.exists) {
-      return not_seen(run->books_[i],
-                      "name a folder that every worker mounts at the same path with --work-dir");
+      if (!IsObjectStore(dataset.path)) return not_seen(run->books_[i], mount_it);
+      run->carries_ = true;
+      run->shares_books_ = run->shares_books_ && i > 0;
+      run->books_[i] = JoinPath(run->spill_dir_, "staged-" + std::to_string(i));
+      ARROW_RETURN_NOT_OK(env->CreateDirs(run->TemporaryDir(i)));
     }
     if (owner.plan_hash != identity.plan_hash || owner.snapshot_hash != identity.snapshot_hash) {
       return UserError("the folder '" + dataset.path + "' belongs to the run of another plan",

@@ -52,6 +52,7 @@ class RunDirectory {
   // A worker's view of a run that another process owns: the same folders, a log in memory of what it is told.
   // It claims, locks and removes nothing but its own spill folder, below `scratch_dir` (must not be shared).
   // `run_folder`: books() of a run without datasets, where rows change partition; else "".
+  // Where the books of outputs on object stores are not seen from here, they are not needed: see `carries`.
   // Errors: the run's folder is not seen from here (environment), or is another plan's (user).
   static Result<std::unique_ptr<RunDirectory>> Attach(Env* env, std::vector<Dataset> datasets,
                                                       const RunIdentity& identity,
@@ -60,6 +61,10 @@ class RunDirectory {
                                                       const std::string& run_folder = "");
   ~RunDirectory();
 
+  // Of a worker: what is staged must travel to the committer (TakeStaged), for it does not see this folder.
+  bool carries() const { return carries_; }
+  // Are books() those of the run? Else exchanges have no storage here.
+  bool shares_books() const { return shares_books_; }
   CommitLog* log() { return log_.get(); }
   // True when every dataset has the manifest of this plan and snapshot: nothing is left to do.
   bool complete() const { return complete_; }
@@ -112,6 +117,7 @@ class RunDirectory {
   std::vector<std::string> books_;  // by dataset; without datasets: the temporary folder
   std::string spill_dir_;
   bool temporary_ = false;
+  bool carries_ = false, shares_books_ = true;
   bool complete_ = false;
   std::shared_ptr<void> lock_;
   std::unique_ptr<CommitLog> log_;

@@ -103,6 +103,40 @@ const std::string& Committer::StepOf(int stage, int node) const {
   return node < 0 ? plan_stage.source.step : plan_stage.nodes[static_cast<size_t>(node)].step;
 }
 
+Result<std::string> Committer::FolderOf(int stage_index, int output) const {
+  const auto& stage = plan_->stages[static_cast<size_t>(stage_index)];
+  if (output >= kQuarantineOutput) {
+    const int node = output - kQuarantineOutput - 1;
+    if (datasets_.quarantine < 0 || node < -1 || node >= static_cast<int>(stage.nodes.size()))
+      return BugError("a quarantine that the plan does not have");
+    return directory_->TemporaryDir(static_cast<size_t>(datasets_.quarantine));
+  }
+  if (output < 0 || output >= static_cast<int>(stage.outputs.size()))
+    return BugError("an output that the stage does not have");
+  const auto& target = stage.outputs[static_cast<size_t>(output)];
+  if (target.kind == PlanOutput::Kind::kExchange) return directory_->ExchangeDir(target.target);
+  const int dataset = datasets_.dataset_of_sink[static_cast<size_t>(target.target)];
+  return dataset < 0 ? std::string() : directory_->TemporaryDir(static_cast<size_t>(dataset));
+}
+
+Status Committer::PutDown(const std::vector<CarriedFile>& carried, TaskEnd* end) const {
+  if (end->stage < 0 || end->stage >= static_cast<int>(plan_->stages.size()))
+    return BugError("a report of a stage that the plan does not have");
+  for (const auto& one : carried) {
+    const auto output = std::find_if(end->outputs.begin(), end->outputs.end(),
+                                     [&](const TaskOutput& known) { return known.output == one.output; });
+    if (output == end->outputs.end() || one.file >= output->files.size())
+      return BugError("a report carries a file that it does not name");
+    ARROW_ASSIGN_OR_RAISE(const std::string folder, FolderOf(end->stage, one.output));
+    auto& file = output->files[one.file];
+    const std::string name(BaseName(file.temporary));
+    if (folder.empty() || !IsSafeRelativePath(name)) return BugError("a report carries a file of nobody");
+    file.temporary = JoinPath(folder, name);
+    ARROW_RETURN_NOT_OK(PutStaged(env_, file.temporary, one.taken));
+  }
+  return Status::OK();
+}
+
 Status Committer::Check(const TaskEnd& end, const NodePlace& place) const {
   const auto wrong = [&](const std::string& what) {
     return BugError("the report of stage " + std::to_string(end.stage) + ", partition " +
@@ -113,24 +147,10 @@ Status Committer::Check(const TaskEnd& end, const NodePlace& place) const {
   std::set<int> seen;
   for (const auto& output : end.outputs) {
     if (!seen.insert(output.output).second) return wrong("an output twice");
-    std::string folder;
-    if (output.output >= kQuarantineOutput) {
-      const int node = output.output - kQuarantineOutput - 1;
-      if (datasets_.quarantine < 0 || node < -1 || node >= static_cast<int>(stage.nodes.size()))
-        return wrong("a quarantine that the plan does not have");
-      folder = directory_->TemporaryDir(static_cast<size_t>(datasets_.quarantine));
-    } else if (output.output < 0 || output.output >= static_cast<int>(stage.outputs.size())) {
-      return wrong("an output that the stage does not have");
-    } else {
-      const auto& plan_output = stage.outputs[static_cast<size_t>(output.output)];
-      if (plan_output.kind == PlanOutput::Kind::kExchange) {
-        folder = directory_->ExchangeDir(plan_output.target);
-      } else {
-        const int dataset = datasets_.dataset_of_sink[static_cast<size_t>(plan_output.target)];
-        if (dataset < 0 && !output.files.empty()) return wrong("files of rows that are handed over");
-        if (dataset >= 0) folder = directory_->TemporaryDir(static_cast<size_t>(dataset));
-      }
-    }
+    auto found = FolderOf(end.stage, output.output);
+    if (!found.ok()) return wrong(MessageOf(found.status()));
+    const std::string folder = std::move(*found);
+    if (folder.empty() && !output.files.empty()) return wrong("files of rows that are handed over");
     const bool on_node = IsOnNode(output);
     if (on_node && (output.output >= static_cast<int>(stage.outputs.size()) || output.files.size() != 1 ||
                     stage.outputs[static_cast<size_t>(output.output)].kind != PlanOutput::Kind::kExchange ||

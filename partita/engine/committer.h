@@ -13,6 +13,7 @@
 #include "partita/dataset/run_directory.h"
 #include "partita/engine/exchange_store.h"
 #include "partita/engine/node_path.h"
+#include "partita/engine/task_report.h"
 #include "partita/execute/task.h"
 #include "partita/observe/observe.h"
 
@@ -52,6 +53,8 @@ class Committer {
   // What stands before the paths of a step's files in the quarantine.
   static std::string QuarantinePrefix(const std::string& step) { return "__step=" + step + "/"; }
 
+  // What a worker staged in a folder that is not seen here is put in the run's own. Before `Check`.
+  Status PutDown(const std::vector<CarriedFile>& carried, TaskEnd* end) const;
   // Is this what a task of this plan may leave: outputs it has, files of the run's own folders, or, of what
   // may stay on nodes, blocks of `place`? Of ends that were made elsewhere; the error is a bug's.
   Status Check(const TaskEnd& end, const NodePlace& place = {}) const;
@@ -65,6 +68,8 @@ class Committer {
   std::vector<Manifest> Manifests(const std::string& plan_hash, const std::string& snapshot_hash) const;
 
  private:
+  // Where the files of an output wait; "" of rows that are handed over.
+  Result<std::string> FolderOf(int stage, int output) const;
   std::set<CommitLog::Key> BeyondLimits() const;
 
   const Plan* plan_;

@@ -54,6 +54,8 @@ std::vector<Instruction> Coordinator::OnReport(TaskReport report) {
   if (report.end.status.ok() && report.end.stage >= 0 &&
       report.end.stage < static_cast<int>(plan_->stages.size()))
     shown_.Ended(report.end);
+  if (report.end.status.ok() && !report.carried.empty())
+    report.end.status = committer_.PutDown(report.carried, &report.end);
   const TaskId task{report.end.stage, report.end.partition};
   if (!live_.contains(task)) {
     if (committer_.Check(report.end, report.place).ok()) committer_.Discard(report.end);

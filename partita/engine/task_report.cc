@@ -1,5 +1,7 @@
 #include "partita/engine/task_report.h"
 
+#include <arrow/util/base64.h>
+
 #include <algorithm>
 #include <exception>
 
@@ -219,6 +221,8 @@ CountedSince CountedReader::Next() {
 std::string TaskReport::ToText() const {
   Json json = {{"end", EndToJson(end)}, {"counted", CountedToJson(counted)}};
   if (!place.at.empty()) json["place"] = {{"at", place.at}, {"root", place.root}};
+  for (const auto& one : carried)
+    json["carried"].push_back({one.output, one.file, arrow::util::base64_encode(one.taken)});
   return CanonicalJson(json);
 }
 
@@ -231,6 +235,10 @@ Result<TaskReport> TaskReport::FromText(std::string_view text) {
     if (json.contains("place")) {
       report.place = {json.at("place").at("at").get<std::string>(),
                       json.at("place").at("root").get<std::string>()};
+    }
+    for (const auto& one : json.value("carried", Json::array())) {
+      ARROW_ASSIGN_OR_RAISE(auto taken, arrow::util::base64_decode(one.at(2).get<std::string>()));
+      report.carried.push_back({one.at(0).get<int>(), one.at(1).get<size_t>(), std::move(taken)});
     }
     ARROW_RETURN_NOT_OK(StatusFromJson(json.at("end").at("status"), &report.end.status));
   } catch (const std::exception& error) {

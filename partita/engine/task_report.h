@@ -47,10 +47,18 @@ class CountedReader {
   size_t events_ = 0;
 };
 
+// A staged file that travels with the report of its task: of an output, the file at this place.
+struct CarriedFile {
+  int output = 0;
+  size_t file = 0;
+  std::string taken;  // storage/staged_file.h
+};
+
 struct TaskReport {
   TaskEnd end;  // never preempted: the worker tried again itself
   CountedSince counted;
   NodePlace place;  // of the worker's blocks, where its end names some
+  std::vector<CarriedFile> carried;  // where the coordinator does not see what was staged: Committer::PutDown
 
   std::string ToText() const;
   // Everything is checked that does not need the plan; see Committer::Check for the rest.

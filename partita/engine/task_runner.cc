@@ -7,6 +7,7 @@
 #include "partita/base/json.h"
 #include "partita/engine/local_engine.h"
 #include "partita/schedule/stage_graph.h"
+#include "partita/storage/staged_file.h"
 
 namespace partita {
 namespace {
@@ -123,6 +124,7 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
   ARROW_ASSIGN_OR_RAISE(runner->directory_,
                         RunDirectory::Attach(env, DatasetsOf(*plan).datasets, identity, options.scratch_dir,
                                              options.work_dir, options.run_folder));
+  ARROW_RETURN_NOT_OK(runner->CheckStorage(options));
   runner->budget_ = Budget::Make(options.memory_bytes);
   runner->observer_.memory_limit.store(options.memory_bytes);
   RunContext context;
@@ -157,6 +159,25 @@ Result<std::unique_ptr<TaskRunner>> TaskRunner::Make(Env* env, const Plan* plan,
   };
   runner->pool_ = std::make_unique<WorkerPool>(std::move(pool));
   return runner;
+}
+
+// Without the run's books exchanges have no storage that others see.
+Status TaskRunner::CheckStorage(const TaskRunnerOptions& options) {
+  if (directory_->shares_books()) return Status::OK();
+  has_storage_ = false;
+  for (size_t s = 0; s < plan_->stages.size(); ++s) {
+    const bool on_nodes = server_ != nullptr && s < options.on_nodes.size() && options.on_nodes[s];
+    for (const auto& output : plan_->stages[s].outputs) {
+      if (on_nodes || output.kind != PlanOutput::Kind::kExchange) continue;
+      return EnvironmentError(
+          "this worker does not see the folder of the run, through which rows of step '" +
+              plan_->exchanges[static_cast<size_t>(output.target)].step + "' go",
+          "name a folder that every worker mounts at the same path with --work-dir; `partita explain` tells why "
+          "rows do not stay on the nodes",
+          /*retriable=*/false);
+    }
+  }
+  return Status::OK();
 }
 
 TaskRunner::~TaskRunner() {
@@ -237,6 +258,21 @@ bool TaskRunner::MayTurnToStorage(TaskId task, const Status& status) const {
          places_.OnNodes(task.stage);
 }
 
+// What is staged in a folder that the coordinator does not see goes with the report.
+Result<std::vector<CarriedFile>> TaskRunner::Carry(const TaskEnd& end) const {
+  std::vector<CarriedFile> carried;
+  if (!directory_->carries() || !end.status.ok()) return carried;
+  for (const auto& output : end.outputs) {
+    for (size_t i = 0; i < output.files.size(); ++i) {
+      const auto& path = output.files[i].temporary;
+      if (!IsStagedUpload(path)) continue;
+      ARROW_ASSIGN_OR_RAISE(auto taken, TakeStaged(env_, path));
+      carried.push_back({output.output, i, std::move(taken)});
+    }
+  }
+  return carried;
+}
+
 Result<TaskReport> TaskRunner::Run(TaskId task, const CancelToken& cancel) {
   std::unique_lock lock(mutex_);
   ARROW_RETURN_NOT_OK(Check(task));
@@ -272,10 +308,15 @@ Result<TaskReport> TaskRunner::Run(TaskId task, const CancelToken& cancel) {
   if (end.preempted && end.status.ok()) end.status = NotNeeded();
   end.stage = task.stage;
   end.partition = task.partition;
+  lock.unlock();
+  auto carried = Carry(end);
+  lock.lock();
+  if (!carried.ok()) end.status = carried.status();
   if (!end.status.ok()) delivery_->Drop(task);
   running_.erase(task);
   ++ended_;
   TaskReport report = Report(std::move(end));
+  if (carried.ok()) report.carried = std::move(*carried);
   changed_.notify_all();
   return report;
 }

@@ -77,6 +77,8 @@ class TaskRunner {
 
   TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_), under_way_(plan, &observer_) {}
   Status Check(TaskId task) const;  // [locked]
+  Status CheckStorage(const TaskRunnerOptions& options);
+  Result<std::vector<CarriedFile>> Carry(const TaskEnd& end) const;
   TaskReport Report(TaskEnd end);   // [locked]
   void NameBlocks(TaskEnd* end) const;
   // Where `task` finds its node's disk full, it may write to the run's storage instead.

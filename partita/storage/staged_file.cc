@@ -29,6 +29,18 @@ Status PublishStaged(Env* env, const std::string& path, const std::string& locat
   return env->Rename(path, location);
 }
 
+bool IsStagedUpload(const std::string& path) { return path.ends_with(kUploadEnding); }
+
+Result<std::string> TakeStaged(Env* env, const std::string& path) {
+  if (!IsStagedUpload(path)) return BugError("'" + path + "' is no upload");
+  return TakeS3Upload(env, path);
+}
+
+Status PutStaged(Env* env, const std::string& path, const std::string& taken) {
+  if (!IsStagedUpload(path)) return BugError("'" + path + "' is no upload");
+  return PutS3Upload(env, path, taken);
+}
+
 Status DiscardStaged(Env* env, const std::string& path, bool alone) {
   if (path.ends_with(kUploadEnding)) return DiscardS3Upload(env, path, alone);
   return env->RemoveFile(path);

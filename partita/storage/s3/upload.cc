@@ -3,6 +3,7 @@
 #include <arrow/io/interfaces.h>
 
 #include <algorithm>
+#include <charconv>
 #include <vector>
 
 #include "partita/base/json.h"
@@ -184,6 +185,31 @@ Status PublishS3Upload(Env* env, const std::string& document, const std::string&
   }
   ARROW_RETURN_NOT_OK(env->RemoveFile(BlockOf(document)));
   return env->RemoveFile(document);
+}
+
+// "<bytes of the document>\n", the document, the block.
+Result<std::string> TakeS3Upload(Env* env, const std::string& document) {
+  ARROW_ASSIGN_OR_RAISE(const std::string text, ReadSmallFile(env, document, kMostDocumentBytes));
+  std::string taken = std::to_string(text.size()) + "\n" + text;
+  ARROW_ASSIGN_OR_RAISE(const FileStatus status, env->Stat(BlockOf(document)));
+  if (status.exists) {
+    ARROW_ASSIGN_OR_RAISE(const std::string block, ReadSmallFile(env, BlockOf(document), kSmallBytes));
+    taken += block;
+  }
+  ARROW_RETURN_NOT_OK(env->RemoveFile(BlockOf(document)));
+  ARROW_RETURN_NOT_OK(env->RemoveFile(document));
+  return taken;
+}
+
+Status PutS3Upload(Env* env, const std::string& document, const std::string& taken) {
+  size_t size = 0;
+  const char* end = taken.data() + taken.size();
+  const auto [last, error] = std::from_chars(taken.data(), end, size);
+  if (error != std::errc() || last == end || *last != '\n' || size > static_cast<size_t>(end - last - 1))
+    return BugError("what tells of an upload is torn");
+  const std::string_view rest(last + 1, static_cast<size_t>(end - last - 1));
+  ARROW_RETURN_NOT_OK(WriteFileAtomically(env, BlockOf(document), rest.substr(size)));
+  return WriteFileAtomically(env, document, rest.substr(0, size));
 }
 
 Status DiscardS3Upload(Env* env, const std::string& document, bool alone) {

@@ -24,6 +24,8 @@ Result<std::shared_ptr<arrow::io::OutputStream>> StageS3Upload(Env* env, const s
                                                                const std::string& location, BudgetPool* pool,
                                                                const CancelToken& cancel);
 Status PublishS3Upload(Env* env, const std::string& document, const std::string& location);
+Result<std::string> TakeS3Upload(Env* env, const std::string& document);
+Status PutS3Upload(Env* env, const std::string& document, const std::string& taken);
 Status DiscardS3Upload(Env* env, const std::string& document, bool alone);
 
 }  // namespace partita
