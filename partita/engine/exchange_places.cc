@@ -85,7 +85,8 @@ class Placing {
   Cost CostOf(int index) {
     const auto& stage = plan_.stages[static_cast<size_t>(index)];
     Cost cost;
-    if (stage.source.kind == PlanSource::Kind::kScan) cost.source_bytes = BytesOf(snapshot_, stage.source.step);
+    if (stage.source.kind == PlanSource::Kind::kScan)
+      cost.source_bytes = BytesOf(snapshot_, stage.source.step);
     for (const int exchange : ExchangesReadBy(plan_, index)) {
       PlaceOne(exchange);
       const Cost before = CostOfExchange(exchange);
@@ -95,7 +96,8 @@ class Placing {
         cost.function = before.function;
     }
     for (const auto& node : stage.nodes) {
-      if (cost.function.empty() && node.args.is_object() && node.args.contains("fn")) cost.function = node.step;
+      if (cost.function.empty() && node.args.is_object() && node.args.contains("fn"))
+        cost.function = node.step;
     }
     return cost;
   }

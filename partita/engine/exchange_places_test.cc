@@ -26,7 +26,8 @@ TEST(ExchangeChoiceTest, TextForms) {
 }
 
 TEST(ExchangeChoiceTest, WrongTexts) {
-  for (const char* text : {"", "node", "sort", "sort=", "nodes,", "sort=disk,,", "{\"sort\": 1}", "{", "=x"}) {
+  for (const char* text :
+       {"", "node", "sort", "sort=", "nodes,", "sort=disk,,", "{\"sort\": 1}", "{", "=x"}) {
     const auto choice = ExchangeChoice::Parse(text);
     ASSERT_FALSE(choice.ok()) << text;
     EXPECT_NE(KindOf(choice.status()), ErrorKind::kBug) << text;

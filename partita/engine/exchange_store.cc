@@ -117,8 +117,7 @@ std::string ExchangeStore::PathOf(int exchange, int input_index, int64_t partiti
 }
 
 std::string ExchangeStore::FolderFor(int stage, int exchange, bool on_storage) const {
-  if (node_folder_.empty() || on_storage || !places_.OnNodes(stage))
-    return directory_->ExchangeDir(exchange);
+  if (node_folder_.empty() || on_storage || !places_.OnNodes(stage)) return directory_->ExchangeDir(exchange);
   return JoinPath(node_folder_, ExchangeFolderName(exchange));
 }
 
@@ -167,7 +166,8 @@ int64_t ExchangeStore::PartitionsOf(int exchange) const {
 // What cannot be made again, or is counted elsewhere as done, is written.
 std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
   const auto& stage = plan_->stages[static_cast<size_t>(index)];
-  const bool counts = !places_.InMemory(index) || stage.is_volatile || stage.source.on_error == OnError::kQuarantine ||
+  const bool counts = !places_.InMemory(index) || stage.is_volatile ||
+                      stage.source.on_error == OnError::kQuarantine ||
                       std::any_of(stage.nodes.begin(), stage.nodes.end(),
                                   [](const PlanNode& n) { return n.on_error == OnError::kQuarantine; }) ||
                       std::any_of(stage.outputs.begin(), stage.outputs.end(),

@@ -57,7 +57,7 @@ struct CarriedFile {
 struct TaskReport {
   TaskEnd end;  // never preempted: the worker tried again itself
   CountedSince counted;
-  NodePlace place;  // of the worker's blocks, where its end names some
+  NodePlace place;                   // of the worker's blocks, where its end names some
   std::vector<CarriedFile> carried;  // where the coordinator does not see what was staged: Committer::PutDown
 
   std::string ToText() const;

@@ -169,12 +169,12 @@ Status TaskRunner::CheckStorage(const TaskRunnerOptions& options) {
     const bool on_nodes = server_ != nullptr && s < options.on_nodes.size() && options.on_nodes[s];
     for (const auto& output : plan_->stages[s].outputs) {
       if (on_nodes || output.kind != PlanOutput::Kind::kExchange) continue;
-      return EnvironmentError(
-          "this worker does not see the folder of the run, through which rows of step '" +
-              plan_->exchanges[static_cast<size_t>(output.target)].step + "' go",
-          "name a folder that every worker mounts at the same path with --work-dir; `partita explain` tells why "
-          "rows do not stay on the nodes",
-          /*retriable=*/false);
+      return EnvironmentError("this worker does not see the folder of the run, through which rows of step '" +
+                                  plan_->exchanges[static_cast<size_t>(output.target)].step + "' go",
+                              "name a folder that every worker mounts at the same path with --work-dir; "
+                              "`partita explain` tells why "
+                              "rows do not stay on the nodes",
+                              /*retriable=*/false);
     }
   }
   return Status::OK();

@@ -75,11 +75,12 @@ class TaskRunner {
     std::optional<TaskEnd> end;
   };
 
-  TaskRunner(Env* env, const Plan* plan) : env_(env), plan_(plan), counted_(&observer_), under_way_(plan, &observer_) {}
+  TaskRunner(Env* env, const Plan* plan)
+      : env_(env), plan_(plan), counted_(&observer_), under_way_(plan, &observer_) {}
   Status Check(TaskId task) const;  // [locked]
   Status CheckStorage(const TaskRunnerOptions& options);
   Result<std::vector<CarriedFile>> Carry(const TaskEnd& end) const;
-  TaskReport Report(TaskEnd end);   // [locked]
+  TaskReport Report(TaskEnd end);  // [locked]
   void NameBlocks(TaskEnd* end) const;
   // Where `task` finds its node's disk full, it may write to the run's storage instead.
   bool MayTurnToStorage(TaskId task, const Status& status) const;

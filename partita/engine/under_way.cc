@@ -16,7 +16,8 @@ void ForEachStep(const Plan& plan, const TaskEnd& end, Visit visit) {
     if (!step.empty()) visit(step, StepRows{end.steps[i].rows_in, end.steps[i].rows_out});
   }
   for (const auto& output : end.outputs) {
-    if (output.output < 0 || output.output >= static_cast<int>(stage.outputs.size())) continue;  // a quarantine
+    if (output.output < 0 || output.output >= static_cast<int>(stage.outputs.size()))
+      continue;  // a quarantine
     const auto& target = stage.outputs[static_cast<size_t>(output.output)];
     if (target.kind != PlanOutput::Kind::kSink) continue;
     visit(plan.sinks[static_cast<size_t>(target.target)].step, StepRows{output.rows, output.rows});

@@ -1,5 +1,6 @@
 // Rows of tasks that have not ended, told now and then by workers, so that progress moves while a task runs.
-// They are shown, never counted: once a task is committed its own report counts, and a run that ends has none.
+// They are shown, never counted: once a task is committed its own report counts, and a run that ends has
+// none.
 #pragma once
 
 #include <map>

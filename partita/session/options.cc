@@ -29,6 +29,11 @@ Result<bool> ParseSwitch(const std::string& text) {
   return UserError("'" + text + "' is neither true nor false");
 }
 
+std::string HintOf(const Status& status) {
+  const auto* detail = DetailOf(status);
+  return detail == nullptr ? "" : detail->context.hint;
+}
+
 std::vector<OptionSpec> MakeSpecs() {
   std::vector<OptionSpec> specs;
   specs.push_back({"memory", "BYTES", "the smaller of 70 % of the limit and 85 % of what is free",
@@ -89,10 +94,14 @@ std::vector<OptionSpec> MakeSpecs() {
        [](const RunOptions& o) { return o.engine; }});
   specs.push_back(
       {"exchange", "WHERE", "auto",
-       "where rows between stages lie, of all exchanges and of those of a step (\"auto,sort=disk\"). memory: there "
-       "where they fit and cost seconds to make again; disk: all are written beside the output, and after a kill "
-       "none of their tasks is done again; nodes: on a cluster they stay on the disks of the nodes that made them, "
-       "and what is lost with a node is made again; auto: memory, and nodes on a cluster where little is read to "
+       "where rows between stages lie, of all exchanges and of those of a step (\"auto,sort=disk\"). memory: "
+       "there "
+       "where they fit and cost seconds to make again; disk: all are written beside the output, and after a "
+       "kill "
+       "none of their tasks is done again; nodes: on a cluster they stay on the disks of the nodes that made "
+       "them, "
+       "and what is lost with a node is made again; auto: memory, and nodes on a cluster where little is "
+       "read to "
        "make them again and no Python function is called. `partita explain` tells",
        [](RunOptions* o, const std::string& v) { return ExchangeChoice::Parse(v).Value(&o->exchange); },
        [](const RunOptions& o) { return o.exchange.Text(); }});
@@ -138,7 +147,7 @@ Status SetOption(RunOptions* options, std::string_view name, const std::string& 
     if (spec.name == dashed) {
       Status status = spec.set(options, value);
       if (status.ok()) return status;
-      return UserError("option " + dashed + ": " + MessageOf(status));
+      return UserError("option " + dashed + ": " + MessageOf(status), HintOf(status));
     }
     names.push_back(spec.name);
   }
@@ -155,7 +164,7 @@ Status ApplyEnvironment(RunOptions* options,
       variable += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
     if (const char* value = get_variable(variable)) {
       Status status = spec.set(options, value);
-      if (!status.ok()) return UserError("variable " + variable + ": " + MessageOf(status));
+      if (!status.ok()) return UserError("variable " + variable + ": " + MessageOf(status), HintOf(status));
     }
   }
   return Status::OK();

@@ -17,18 +17,18 @@
 namespace partita {
 
 struct RunOptions {
-  int64_t memory_bytes = 0;  // the budget; 0: DefaultBudgetBytes
-  int threads = 0;           // 0: the processors this process may use
-  std::string spill_dir;     // "": beside the first output
-  std::string work_dir;      // books of runs that write to object stores; "": the user's cache
+  int64_t memory_bytes = 0;     // the budget; 0: DefaultBudgetBytes
+  int threads = 0;              // 0: the processors this process may use
+  std::string spill_dir;        // "": beside the first output
+  std::string work_dir;         // books of runs that write to object stores; "": the user's cache
   std::string storage_options;  // storage/storage_options.h; of the whole process once set
   std::string resources;        // operator/resources.h
   std::string engine = "local";
-  ExchangeChoice exchange;         // where rows lie between stages
-  std::string on_error;            // "": as the steps say; else the policy of every step that names none
-  std::string quarantine;          // "": <first output>/_quarantine; fixed when the pipeline is compiled
-  int max_attempts = 3;            // of a task that fails for reasons outside the data
-  bool fresh = false;              // start over: remove an earlier output of Partita at the same place
+  ExchangeChoice exchange;  // where rows lie between stages
+  std::string on_error;     // "": as the steps say; else the policy of every step that names none
+  std::string quarantine;   // "": <first output>/_quarantine; fixed when the pipeline is compiled
+  int max_attempts = 3;     // of a task that fails for reasons outside the data
+  bool fresh = false;       // start over: remove an earlier output of Partita at the same place
 };
 
 struct OptionSpec {

@@ -110,6 +110,7 @@ Result<RunResult> Session::Run(const CompiledPlan& compiled, const RunOptions& g
                      "start it from Python, or with the command `partita run`");
   }
   ARROW_ASSIGN_OR_RAISE(auto options, ResolveOptions(given, env_));
+  ARROW_RETURN_NOT_OK(options.exchange.Check(compiled.plan));
   ARROW_RETURN_NOT_OK(CheckBudget(compiled.plan, options.memory_bytes));
   RunIdentity identity{compiled.plan_hash, compiled.snapshot_hash, compiled.ToText()};
   RunDirectory::Options directory_options;
@@ -139,9 +140,9 @@ Result<RunResult> Session::RunIn(RunDirectory* directory, const CompiledPlan& co
   }
   context.threads = options.threads;
   ARROW_RETURN_NOT_OK(SetResources(options.resources));
-  ARROW_RETURN_NOT_OK(options.exchange.Check(compiled.plan));
   context.places.in_memory =
-      PlaceStages(compiled.plan, PlaceExchanges(compiled.plan, compiled.snapshot, options.exchange)).in_memory;
+      PlaceStages(compiled.plan, PlaceExchanges(compiled.plan, compiled.snapshot, options.exchange))
+          .in_memory;
   observer->memory_limit.store(options.memory_bytes);
   observer->started_us.store(env_->NowUnixMicros());
   ARROW_ASSIGN_OR_RAISE(auto factory, TaskFactory::Make(context));

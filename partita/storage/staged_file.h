@@ -29,8 +29,8 @@ Result<StagedFile> StageFile(Env* env, const std::string& temporary, const std::
                              BudgetPool* pool, const CancelToken& cancel);
 // Makes a staged file, whose stream was closed, the file at `location`, in place of what is there.
 Status PublishStaged(Env* env, const std::string& path, const std::string& location);
-// A staged file of an object store as bytes, and back: for a committer who does not see the folder that it was
-// staged in. Taking it away removes it there. O(parts), and of files of up to a MiB their bytes.
+// A staged file of an object store as bytes, and back: for a committer who does not see the folder that it
+// was staged in. Taking it away removes it there. O(parts), and of files of up to a MiB their bytes.
 Result<std::string> TakeStaged(Env* env, const std::string& path);
 Status PutStaged(Env* env, const std::string& path, const std::string& taken);
 bool IsStagedUpload(const std::string& path);  // else it is the file itself, which stays where it is

@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 from test_nodes import blocks_left, commits, expect, scratch
+from under_test import Engine
 
 # A small sort that may be made again, a shuffle of what a Python function made, a join of two others.
 STEPS = """
@@ -105,6 +106,6 @@ def test_rows_lie_where_they_were_told_to(driven, places):
 
 def test_the_local_engine_follows_too(places):
     """Rows of a step that were told to be on disk are in files; the others stay in memory."""
-    places.run_ok("p.yaml", exchange="by_k=disk")
+    Engine().run_ok(places, exchange="by_k=disk")
     named = {line["s"] for line in commits(places) for output in line["out"] if output["d"] < 0 and output["f"]}
     assert named == {0}
