@@ -15,16 +15,42 @@ Status CheckBudget(const Plan& plan, int64_t budget_bytes) {
 
 namespace {
 
+constexpr size_t kMostNotices = 100;
+
+// Where rows lay between stages, on a cluster.
+Json PlacesOf(const CompiledPlan& compiled, const ExchangeChoice& choice) {
+  Json places = Json::array();
+  const auto placed = PlaceExchanges(compiled.plan, compiled.snapshot, choice);
+  for (size_t x = 0; x < placed.size(); ++x) {
+    places.push_back({{"step", compiled.plan.exchanges[x].step},
+                      {"on_nodes", placed[x].on_nodes},
+                      {"why", placed[x].why}});
+  }
+  return places;
+}
+
+Json NoticesOf(const Observer& observer) {
+  Json notices = Json::array();
+  size_t cursor = 0;
+  for (const auto& event : observer.EventsSince(&cursor)) {
+    if (event.kind == EventKind::kNotice && notices.size() < kMostNotices) notices.push_back(event.message);
+  }
+  return notices;
+}
+
 Json RecordOf(const CompiledPlan& compiled, const RunOptions& options, const Observer& observer,
               const Status& status) {
   Json values = Json::object();
   for (const auto& spec : RunOptionSpecs()) values[spec.name] = spec.get(options);
-  return {{"build", BuildVersion()},
-          {"plan", compiled.plan_hash},
-          {"snapshot", compiled.snapshot_hash},
-          {"options", std::move(values)},
-          {"stats", observer.ToJson()},
-          {"status", status.ok() ? "ok" : RenderError(status)}};
+  Json record = {{"build", BuildVersion()},
+                 {"plan", compiled.plan_hash},
+                 {"snapshot", compiled.snapshot_hash},
+                 {"options", std::move(values)},
+                 {"stats", observer.ToJson()},
+                 {"notices", NoticesOf(observer)},
+                 {"status", status.ok() ? "ok" : RenderError(status)}};
+  if (options.engine != "local") record["exchanges"] = PlacesOf(compiled, options.exchange);
+  return record;
 }
 
 }  // namespace

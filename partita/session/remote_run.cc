@@ -26,16 +26,6 @@ std::string ScratchDir(const RunOptions& options) {
 
 Status WritesNothing() { return UserError("the pipeline writes nothing", "add a write step"); }
 
-// Where each exchange lies, and why: the run record keeps it.
-void TellPlaces(Env* env, const Plan& plan, const std::vector<PlacedExchange>& placed, Observer* observer) {
-  for (size_t x = 0; x < placed.size(); ++x) {
-    observer->Emit({EventKind::kNotice, env->NowUnixMicros(), -1, -1, plan.exchanges[x].step,
-                    std::string(placed[x].on_nodes ? "its rows stay on the nodes: "
-                                                   : "its rows go through the storage of the run: ") +
-                        placed[x].why});
-  }
-}
-
 bool HandsOver(const Plan& plan) {
   return std::any_of(plan.sinks.begin(), plan.sinks.end(),
                      [](const PlanSink& sink) { return sink.op == "collect"; });
@@ -74,7 +64,6 @@ Result<std::unique_ptr<RemoteRun>> Session::OpenRun(CompiledPlan compiled, const
                                                             IdentityOf(run->compiled_), scratch, options));
   if (!run->folder().empty()) ARROW_RETURN_NOT_OK(env_->CreateDirs(run->folder()));
   run->observer_->started_us.store(env_->NowUnixMicros());
-  TellPlaces(env_, plan, PlaceExchanges(plan, run->compiled_.snapshot, given.exchange), run->observer_);
   ARROW_ASSIGN_OR_RAISE(run->coordinator_,
                         Coordinator::Make(env_, &plan, &run->compiled_.snapshot, run->directory_.get(),
                                           run->observer_, given.max_attempts));

@@ -100,8 +100,8 @@ def test_rows_lie_where_they_were_told_to(driven, places):
         named = {line["s"] for line in commits(places) for output in line["out"] if output["d"] < 0 and output["f"]}
         assert named == stored, where
         assert blocks_left(driven, places) == []
-    notices = [event["message"] for event in places.dataset("out").records()[-1]["events"] if event["kind"] == "notice"]
-    assert any("stay on the nodes" in text for text in notices), "the record tells"
+    placed = places.dataset("out").records()[-1]["exchanges"]
+    assert [(one["step"], one["on_nodes"]) for one in placed] == [("by_k", True), ("mixed", True)], "the record tells"
 
 
 def test_the_local_engine_follows_too(places):
