@@ -15,6 +15,7 @@ class RayCluster(Cluster):
     kind = "ray"
     object_store_bytes = 160 * MIB
     gpus = 0  # that nodes say they have, beside the head
+    dashboard = False  # what jobs are submitted to, at port 8265; needs ray[default]
 
     @property
     def gcs(self) -> str:
@@ -39,6 +40,7 @@ class RayCluster(Cluster):
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
             "RAY_raylet_start_wait_time_s": str(_START_SECONDS),  # a busy machine
             "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": str(_START_SECONDS),
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(_START_SECONDS),
             # The hosts' own groups limit memory; Ray sees the machine's.
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_DEDUP_LOGS": "0",
@@ -53,7 +55,10 @@ class RayCluster(Cluster):
         self._daemon(host, "ray", command, "Ray runtime started", _START_SECONDS)
 
     def _start_head(self, host: Host) -> None:
-        self._ray(host, "--head", f"--port={_PORT}", "--include-dashboard=false")
+        self._ray(
+            host, "--head", f"--port={_PORT}", f"--include-dashboard={str(self.dashboard).lower()}",
+            f"--dashboard-host={host.address}",
+        )  # fmt: skip
 
     def _start_node(self, host: Host) -> None:
         self._ray(host, f"--address={self.gcs}", f"--num-gpus={self.gpus}")

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+from clusters.hosts import MIB
 
 PROGRAM = """
 import json, sys
@@ -84,6 +85,35 @@ with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None, mem
 """,
     )
     assert hosts(workspace, "out") == {"head"}
+
+
+def test_more_rows_than_the_memory_of_a_worker_holds(dask_cluster, workspace):
+    """600 MB handed over to a worker that may have 800: Dask spills, and they are read back from there."""
+    dask_cluster.memory_limit = "800MB"
+    try:
+        node = dask_cluster.add_node("small", disk_bytes=1536 * MIB)
+    finally:
+        del dask_cluster.memory_limit
+    output = run(
+        dask_cluster,
+        workspace,
+        f"""
+client = Client({dask_cluster.scheduler!r})
+text = pt.sql("repeat('0123456789', 100000)")
+with dask.annotate(workers=[{node.name!r}]):
+    frame = pt.range(600, rows_per_partition=12).with_columns(text=text).to_dask(memory="256MiB")
+def spilled(dask_worker):
+    return len(dask_worker.data.disk)
+names = client.run(lambda dask_worker: dask_worker.name)
+there = client.run(spilled, workers=[w for w in names if names[w] == {node.name!r}])
+back = pt.from_dask(frame).with_columns(size="length(text)").select("id", "size")
+back.write_parquet("sizes", engine="dask")
+sizes = pt.read_parquet("sizes").to_arrow()
+kept = sizes["id"].to_pylist() == list(range(600))
+print("FOUND", sum(there.values()) > 0, set(sizes["size"].to_pylist()), kept)
+""",
+    )
+    assert "FOUND True {1000000} True" in output, output
 
 
 @pytest.mark.parametrize("text", ["dask", "dask:no such thing", "dask://localhost:4"])

@@ -128,3 +128,37 @@ def test_a_bucket_is_the_shared_storage(clustered, workspace, server):
     expected = workspace.digests("out")
     del expected["_manifest.json"], found["_manifest.json"]  # they name the plan, and it the folder
     assert found == expected
+
+
+# What needs no folder that nodes share: rows that change partition stay where they are made.
+NATIVE = """
+steps:
+  - read_csv: {path: "s3://rows/in/*.csv", partition_bytes: 2000}
+  - with_columns: {text: "repeat('0123456789', 20)"}
+  - random_shuffle: {seed: 3, partitions: 6}
+  - write_csv: {path: "%s", rows_per_file: 300}
+"""
+
+
+def test_a_bucket_is_the_only_storage(clustered, workspace, server):
+    """The books are on the head's own disk: what other nodes stage is published with the reports of their tasks."""
+    server.ask("fill")
+    workspace.write("p.yaml", NATIVE % "s3://rows/out")
+    books = clustered.cluster.head.disk / "books"
+    finished = clustered.run(workspace, **{**server.options, "work_dir": books})
+    assert finished.exit_code == 0, str(finished)
+    found, uploads = server.ask("look")
+    assert uploads == 0, "an upload that nobody will end"
+    workspace.write("local.yaml", NATIVE % "out")
+    local = Engine()
+    local.cluster = clustered.cluster
+    local.run_ok(workspace, "local.yaml", storage_options=server.options["storage_options"])
+    expected = workspace.digests("out")
+    del expected["_manifest.json"], found["_manifest.json"]
+    assert found == expected
+
+    workspace.write("p.yaml", NATIVE % "s3://rows/other")
+    finished = clustered.run_bad(workspace, exchange="disk", **{**server.options, "work_dir": books})
+    assert "does not see the folder of the run" in finished.stderr
+    assert "--work-dir" in finished.stderr
+
