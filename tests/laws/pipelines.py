@@ -160,6 +160,20 @@ steps:
   - filter: n > 1
   - write_parquet: out/a
 """,
+    "map_groups": """
+steps:
+  - read_parquet: {path: in/parquet, rows_per_partition: 300}
+  - map_groups:
+      by: [lang]
+      steps:
+        - filter: width % 3 != 0
+        - sort: {by: [score, width], descending: [true, false]}
+        - with_row_index: {name: rank, offset: 1}
+        - limit: 40
+        - filter: rank % 2 = 0
+        - limit: 15
+  - write_parquet: out/a
+""",
     "repartition_by_key": """
 steps:
   - read_parquet: {path: in/parquet, rows_per_partition: 600}

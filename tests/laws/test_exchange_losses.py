@@ -20,6 +20,7 @@ STEPS = {
     "group_by": "  - group_by: {by: k, aggregates: {n: count(), s: sum(v), texts: list(text)}}\n    input: left\n",
     "join": "  - join: {on: k, how: full, strategy: hash, partitions: 6}\n    input: [left, right]\n",
     "join_asof": "  - join_asof: {on: v, by: k, strategy: hash, partitions: 6}\n    input: [left, right]\n",
+    "map_groups": "  - map_groups: {by: k, steps: [{sort: v}, with_row_index]}\n    input: left\n",
 }
 
 # What else moves rows, for the tests that take a second.
@@ -28,7 +29,6 @@ MORE_STEPS = STEPS | {
     "distinct": "  - distinct: {by: k}\n    input: left\n",
     "repartition": "  - repartition: {n: 6}\n    input: left\n",
     "repartition_by": "  - repartition: {n: 6, by: k}\n    input: left\n",
-    "map_groups": "  - map_groups: {by: k, steps: [{sort: v}, with_row_index]}\n    input: left\n",
 }
 
 
