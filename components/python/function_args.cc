@@ -178,7 +178,8 @@ StepSpec FunctionSpec(FunctionKind kind) {
       break;
     case FunctionKind::kMapGroups:
       what =
-          "Runs native steps on each group of rows with equal keys: `sort`, `limit` and `with_row_index` mean "
+          "Runs native steps on each group of rows with equal keys: `sort`, `limit` and `with_row_index` "
+          "mean "
           "the rows of a group, and steps of one row after the other what they mean outside. Or a Python "
           "function, in worker processes; for that the rows must stand together: behind repartition with the "
           "same `by`.";
@@ -203,8 +204,9 @@ StepSpec FunctionSpec(FunctionKind kind) {
                          .doc = "Key columns. Nulls are equal to each other."});
     spec.args.push_back({.name = "steps",
                          .type = ArgType::kSteps,
-                         .doc = "Steps that run on each group, instead of a function; `by` alone stands beside "
-                                "them."});
+                         .doc =
+                             "Steps that run on each group, instead of a function; `by` alone stands beside "
+                             "them."});
   } else {
     spec.args.push_back({.name = "batch_size",
                          .type = ArgType::kJson,

@@ -141,7 +141,8 @@ std::string GroupRowsText(const Json& reduce) {
   for (const auto& number : rows->numbers) names.push_back(number.name);
   std::string out = "of each group";
   if (rows->limit >= 0) out += " keeps the first " + Plural(rows->limit, "row");
-  if (!names.empty()) out += std::string(rows->limit >= 0 ? " and" : "") + " numbers the rows: " + Joined(names);
+  if (!names.empty())
+    out += std::string(rows->limit >= 0 ? " and" : "") + " numbers the rows: " + Joined(names);
   return out;
 }
 

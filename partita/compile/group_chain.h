@@ -1,7 +1,7 @@
 // A map_groups of native steps, as steps of the graph. Rows that a step sees one by one need no group: such
 // steps stay what they are, before an exchange or behind it. What sees groups (sort, limit, with_row_index)
-// becomes exchanges that bring the rows of each group together in the order that is asked for, and do the rest
-// as the rows leave: nothing holds a group. Internal to the room.
+// becomes exchanges that bring the rows of each group together in the order that is asked for, and do the
+// rest as the rows leave: nothing holds a group. Internal to the room.
 //
 // [filter, sort, limit, with_columns] is one exchange, with the filter before it. A second one is made only
 // where the steps need it: for a sort of what a limit left, or a limit of what a filter left.

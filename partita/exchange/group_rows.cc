@@ -15,8 +15,8 @@
 namespace partita {
 namespace {
 
-// The place of each row in its group, in a stream of rows that are ordered by the hash of their key. Groups of
-// one hash may be mixed: those of the newest hash are open.
+// The place of each row in its group, in a stream of rows that are ordered by the hash of their key. Groups
+// of one hash may be mixed: those of the newest hash are open.
 class GroupPlaces {
  public:
   void Fill(const GroupKeys& keys, const uint64_t* hashes, int64_t* places) {
@@ -61,7 +61,8 @@ class GroupRowsSource final : public Source {
         schema_(std::move(schema)),
         rows_(std::move(rows)) {}
 
-  // A refused allocation may come at any point: a block that was read, and places that were counted, are kept.
+  // A refused allocation may come at any point: a block that was read, and places that were counted, are
+  // kept.
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     while (true) {
       ARROW_RETURN_NOT_OK(ctx.cancel.Check());
@@ -161,11 +162,10 @@ Result<std::unique_ptr<Source>> MakeGroupRowsSource(const PlanExchange& exchange
   for (const auto& key : exchange.keys) key_columns.push_back(exchange.schema->GetFieldIndex(key.column));
   const auto& schema = *source.schema;
   const int passed = schema.num_fields() - static_cast<int>(what.numbers.size());
-  for (int i = 0; i < passed; ++i)
-    columns.push_back(exchange.schema->GetFieldIndex(schema.field(i)->name()));
+  for (int i = 0; i < passed; ++i) columns.push_back(exchange.schema->GetFieldIndex(schema.field(i)->name()));
   ARROW_ASSIGN_OR_RAISE(auto keys, GroupKeys::Make(*exchange.schema, key_columns, pool));
-  return std::make_unique<GroupRowsSource>(std::move(keys), std::move(what), std::move(columns), source.schema,
-                                           std::move(rows));
+  return std::make_unique<GroupRowsSource>(std::move(keys), std::move(what), std::move(columns),
+                                           source.schema, std::move(rows));
 }
 
 }  // namespace partita

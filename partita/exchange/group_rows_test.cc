@@ -1,4 +1,5 @@
-// Rows of groups, numbered and cut as they leave: whatever the blocks, also where keys collide, in little memory.
+// Rows of groups, numbered and cut as they leave: whatever the blocks, also where keys collide, in little
+// memory.
 #include "partita/exchange/group_rows.h"
 
 #include <arrow/api.h>
@@ -28,8 +29,9 @@ std::vector<Row> Rows(uint64_t seed, int hashes) {
     const uint64_t keys = 1 + random() % 3, count = 1 + random() % 60;
     for (uint64_t i = 0; i < count; ++i) {
       const bool is_long = hash % 2 == 0;
-      rows.push_back({static_cast<uint64_t>(hash), (is_long ? "a key of more than sixteen bytes " : "k") +
-                                                       std::to_string(random() % keys) + std::to_string(hash),
+      rows.push_back({static_cast<uint64_t>(hash),
+                      (is_long ? "a key of more than sixteen bytes " : "k") +
+                          std::to_string(random() % keys) + std::to_string(hash),
                       static_cast<int64_t>(rows.size())});
     }
   }
@@ -84,7 +86,8 @@ std::vector<Found> Through(const std::vector<Row>& rows, const GroupRows& what, 
   source.schema = *GroupRowsSchema(what, *exchange.schema);
   auto wide = Budget::Make(256 * kMiB);
   auto tight = Budget::Make(tight_bytes);
-  auto made = MakeGroupSource(exchange, source, nullptr, std::make_unique<GivenRows>(rows, block_rows), wide->root());
+  auto made =
+      MakeGroupSource(exchange, source, nullptr, std::make_unique<GivenRows>(rows, block_rows), wide->root());
   EXPECT_TRUE(made.ok()) << made.status();
   OperatorContext ctx;
   ctx.env = Env::Default();

@@ -31,8 +31,8 @@ Result<KeyEncoder> EncoderOf(const PlanExchange& exchange) {
   return KeyEncoder::Make(*exchange.schema, std::move(columns));
 }
 
-// Of a hash exchange whose groups have an order: the hash, which stands in the last column of a run, then what
-// groups are ordered by.
+// Of a hash exchange whose groups have an order: the hash, which stands in the last column of a run, then
+// what groups are ordered by.
 Result<KeyEncoder> OrderEncoderOf(const PlanExchange& exchange) {
   std::vector<KeyColumn> columns = {{exchange.schema->num_fields(), false, false}};
   for (const auto& key : exchange.order) {

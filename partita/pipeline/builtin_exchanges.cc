@@ -119,7 +119,8 @@ Result<StepBinding> BindAsof(const Json& args, const SchemaPtr& left, const Sche
   return binding;
 }
 
-Result<StepBinding> NumberRows(const GroupRows& rows, const SchemaPtr& input, std::vector<std::string> reads) {
+Result<StepBinding> NumberRows(const GroupRows& rows, const SchemaPtr& input,
+                               std::vector<std::string> reads) {
   StepBinding binding;
   ARROW_ASSIGN_OR_RAISE(binding.output, GroupRowsSchema(rows, *input));
   binding.reads = std::move(reads);
@@ -285,14 +286,15 @@ StepSpec WithRowIndex() {
 }
 
 StepSpec GroupRowsStep() {
-  StepSpec spec = Exchange("group_rows", "The rows of each group, ordered, numbered and cut.",
-                           {By(true, "Key columns."),
-                            {.name = "order",
-                             .type = ArgType::kJson,
-                             .default_json = "[]",
-                             .doc = "Order inside a group: a list of {column, descending, nulls_first}."},
-                            {.name = "rows", .type = ArgType::kJson, .required = true, .doc = "GroupRowsToJson."}},
-                           BindGroupRows);
+  StepSpec spec =
+      Exchange("group_rows", "The rows of each group, ordered, numbered and cut.",
+               {By(true, "Key columns."),
+                {.name = "order",
+                 .type = ArgType::kJson,
+                 .default_json = "[]",
+                 .doc = "Order inside a group: a list of {column, descending, nulls_first}."},
+                {.name = "rows", .type = ArgType::kJson, .required = true, .doc = "GroupRowsToJson."}},
+               BindGroupRows);
   spec.is_internal = true;
   return spec;
 }

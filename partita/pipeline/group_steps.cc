@@ -121,7 +121,8 @@ Json GroupRowsToJson(const GroupRows& rows) {
 
 Result<GroupRows> GroupRowsFromJson(const Json& value) {
   const auto bad = [](const std::string& why) { return DataError("rows of groups " + why); };
-  if (!value.is_object() || value.size() != 3 || !value.contains("numbers") || value.value("op", Json()) != "rows")
+  if (!value.is_object() || value.size() != 3 || !value.contains("numbers") ||
+      value.value("op", Json()) != "rows")
     return bad("are not described as they must be");
   GroupRows rows;
   ARROW_ASSIGN_OR_RAISE(rows.limit, GetInt(value, "limit"));

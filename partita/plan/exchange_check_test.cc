@@ -145,22 +145,23 @@ void ExpectRefused(const Plan& plan, const std::vector<std::pair<const char*, Js
 
 TEST(PlanExchange, RefusesHostileGroups) {
   const Json number = Json::array({"index", 1});
-  ExpectRefused(OrderedGroups(), {{"/exchanges/0/order/0/column", "nope"},
-                                  {"/exchanges/0/order/0/column", "tags"},
-                                  {"/exchanges/0/order/0/descending", 1},
-                                  {"/exchanges/0/order", "v"},
-                                  {"/exchanges/0/order/1", {{"column", "v"}, {"descending", false}, {"nulls_first", false}}},
-                                  {"/exchanges/0/keys", Json::array()},
-                                  {"/stages/1/source/reduce/op", "distinct"},
-                                  {"/stages/1/source/reduce/limit", -2},
-                                  {"/stages/1/source/reduce/limit", "2"},
-                                  {"/stages/1/source/reduce/extra", 2},
-                                  {"/stages/1/source/reduce/numbers", Json::array()},
-                                  {"/stages/1/source/reduce/numbers", Json::array({number, number})},
-                                  {"/stages/1/source/reduce/numbers", Json::array({"index"})},
-                                  {"/stages/1/source/reduce/numbers/0/0", "k"},
-                                  {"/stages/1/source/reduce/numbers/0/1", 1.5},
-                                  {"/stages/1/source/reduce", Json()}});
+  ExpectRefused(OrderedGroups(),
+                {{"/exchanges/0/order/0/column", "nope"},
+                 {"/exchanges/0/order/0/column", "tags"},
+                 {"/exchanges/0/order/0/descending", 1},
+                 {"/exchanges/0/order", "v"},
+                 {"/exchanges/0/order/1", {{"column", "v"}, {"descending", false}, {"nulls_first", false}}},
+                 {"/exchanges/0/keys", Json::array()},
+                 {"/stages/1/source/reduce/op", "distinct"},
+                 {"/stages/1/source/reduce/limit", -2},
+                 {"/stages/1/source/reduce/limit", "2"},
+                 {"/stages/1/source/reduce/extra", 2},
+                 {"/stages/1/source/reduce/numbers", Json::array()},
+                 {"/stages/1/source/reduce/numbers", Json::array({number, number})},
+                 {"/stages/1/source/reduce/numbers", Json::array({"index"})},
+                 {"/stages/1/source/reduce/numbers/0/0", "k"},
+                 {"/stages/1/source/reduce/numbers/0/1", 1.5},
+                 {"/stages/1/source/reduce", Json()}});
   PlanExchange sorted = Sort();
   sorted.order = {{"v", false, false}};
   EXPECT_NE(ErrorOf(With(sorted).ToJson()), "no error") << "only groups have an order inside";

@@ -265,15 +265,15 @@ Result<PlanOrderKey> OrderKeyFromJson(const Json& value) {
 
 Json ToJson(const PlanExchange& exchange) {
   Json out = {{"kind", std::string(ExchangeKindName(exchange.kind))},
-          {"step", exchange.step},
-          {"schema", SchemaJson(exchange.schema)},
-          {"inputs", exchange.inputs},
-          {"limit", exchange.limit},
-          {"rows_per_partition", exchange.rows_per_partition},
-          {"keys", ListToJson(exchange.keys)},
-          {"seed", exchange.seed},
-          {"partitions", exchange.partitions},
-          {"partition_bytes", exchange.partition_bytes}};
+              {"step", exchange.step},
+              {"schema", SchemaJson(exchange.schema)},
+              {"inputs", exchange.inputs},
+              {"limit", exchange.limit},
+              {"rows_per_partition", exchange.rows_per_partition},
+              {"keys", ListToJson(exchange.keys)},
+              {"seed", exchange.seed},
+              {"partitions", exchange.partitions},
+              {"partition_bytes", exchange.partition_bytes}};
   // Only where there is one: plans without it are what they were before there was any.
   if (!exchange.order.empty()) out["order"] = ListToJson(exchange.order);
   return out;
@@ -282,8 +282,9 @@ Json ToJson(const PlanExchange& exchange) {
 Result<PlanExchange> ExchangeFromJson(const Json& value) {
   PlanExchange out;
   using Kind = PlanExchange::Kind;
-  std::vector<std::string_view> keys = {"kind",  "step",       "schema",        "inputs", "limit", "rows_per_partition",
-                                        "keys",  "seed",       "partitions",    "partition_bytes"};
+  std::vector<std::string_view> keys = {
+      "kind", "step", "schema",     "inputs",         "limit", "rows_per_partition",
+      "keys", "seed", "partitions", "partition_bytes"};
   const bool has_order = value.is_object() && value.contains("order");
   if (has_order) keys.push_back("order");
   ObjectReader in(value, "an exchange", std::move(keys));
