@@ -252,7 +252,7 @@ class Explainer {
       const int depth = source.right_exchange >= 0 ? 1 : 2;
       if (source.reduce.is_object()) Line(depth, ReduceText(source));
       if (SplitsKeys(source))
-        Line(depth + 1, "a key that is worth several partitions is split between its left rows");
+        Line(depth + 1, "a key that is worth several partitions is split between its rows");
     } else {
       std::string line = source.step;
       if (source.step != source.op) line += " (" + source.op + ")";

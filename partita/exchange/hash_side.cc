@@ -69,6 +69,7 @@ Result<HashSide> HashSide::Make(Env* env, const PlanExchange& exchange, std::vec
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*exchange.schema, std::move(columns)));
   side.matcher_ = std::make_shared<const KeyMatcher>(std::move(matcher));
   side.end_ = range.last;
+  side.done_ = range.first > range.last;
   for (const auto& slice : slices) {
     int64_t longest = 0;
     for (const auto& frame : slice.index->runs[slice.run]) longest = std::max(longest, frame.length);

@@ -5,9 +5,15 @@
 namespace partita {
 
 HotJoin::HotJoin(JoinGives gives, HashSide* left, HashSide* right, HashSide* all_left, uint64_t hash,
-                 int64_t keep_bytes, JoinRows* rows)
-    : gives_(gives), left_(left, hash, 0), right_(right, hash, keep_bytes), rows_(rows) {
+                 int64_t keep_bytes, JoinRows* rows, HotPart part)
+    : gives_(gives),
+      left_(left, hash, 0),
+      right_(right, hash, keep_bytes),
+      rows_(rows),
+      begins_(part.begins),
+      ends_(part.ends) {
   if (all_left != nullptr) unseen_.emplace(all_left, hash, 0);
+  if (part.right != nullptr) part_.emplace(part.right, hash, 0);
 }
 
 Result<bool> HotJoin::Run(int64_t target_bytes, const OperatorContext& ctx) {
@@ -20,8 +26,7 @@ Result<bool> HotJoin::Run(int64_t target_bytes, const OperatorContext& ctx) {
       continue;
     }
     if (!now_.frame || row_ == now_.end) {
-      ARROW_ASSIGN_OR_RAISE(now_, left_.Next(pool));
-      row_ = now_.begin;
+      ARROW_RETURN_NOT_OK(ReadLeft(pool));
       if (!now_.frame) {
         right_.Rewind();
         other_ = {};
@@ -29,10 +34,19 @@ Result<bool> HotJoin::Run(int64_t target_bytes, const OperatorContext& ctx) {
         continue;
       }
     }
-    ARROW_ASSIGN_OR_RAISE(const bool done, MatchLeftRow(target_bytes, pool));
+    ARROW_ASSIGN_OR_RAISE(const bool last, IsLast(pool));
+    if (part_ && !last && !begins_) {
+      ++row_;
+      continue;
+    }
+    ARROW_ASSIGN_OR_RAISE(const bool done, MatchLeftRow(last ? &*part_ : &right_, target_bytes, pool));
     if (!done) return false;
+    const bool is_whole = !last || ends_;
+    if (last && ends_ && gives_.lone_left && !found_) {
+      ARROW_ASSIGN_OR_RAISE(found_, MatchesAny(pool));
+    }
     if (found_) Remember();
-    if (found_ ? gives_.semi : gives_.lone_left) rows_->AddLeft(now_.frame, row_);
+    if (is_whole && (found_ ? gives_.semi : gives_.lone_left)) rows_->AddLeft(now_.frame, row_);
     ++row_;
     right_.Rewind();
     other_ = {};
@@ -41,12 +55,46 @@ Result<bool> HotJoin::Run(int64_t target_bytes, const OperatorContext& ctx) {
   return false;
 }
 
+// The next left rows.
+Status HotJoin::ReadLeft(arrow::MemoryPool* pool) {
+  if (next_) {
+    now_ = std::move(*next_);
+    next_.reset();
+  } else {
+    ARROW_ASSIGN_OR_RAISE(now_, left_.Next(pool));
+  }
+  row_ = now_.begin;
+  return Status::OK();
+}
+
+// Is the current left row the last one, and the right rows shared out?
+Result<bool> HotJoin::IsLast(arrow::MemoryPool* pool) {
+  if (!part_ || row_ + 1 < now_.end) return false;
+  if (!next_) {
+    ARROW_ASSIGN_OR_RAISE(next_, left_.Next(pool));
+  }
+  return !next_->frame;
+}
+
+// Has the last left row a partner among the right rows of other partitions? As a rule each of them is one.
+Result<bool> HotJoin::MatchesAny(arrow::MemoryPool* pool) {
+  if (now_.frame->keys.HasNull(row_)) return false;
+  while (true) {
+    ARROW_ASSIGN_OR_RAISE(const auto range, right_.Next(pool));
+    if (!range.frame) return false;
+    for (int64_t row = range.begin; row < range.end; ++row) {
+      const auto& keys = range.frame->keys;
+      if (!keys.HasNull(row) && KeysMatch(now_.frame->keys, row_, keys, row)) return true;
+    }
+  }
+}
+
 // False: the block is full.
-Result<bool> HotJoin::MatchLeftRow(int64_t target_bytes, arrow::MemoryPool* pool) {
+Result<bool> HotJoin::MatchLeftRow(HashStream* right, int64_t target_bytes, arrow::MemoryPool* pool) {
   if (now_.frame->keys.HasNull(row_)) return true;
   while (true) {
     if (!other_.frame || other_row_ == other_.end) {
-      ARROW_ASSIGN_OR_RAISE(other_, right_.Next(pool));
+      ARROW_ASSIGN_OR_RAISE(other_, right->Next(pool));
       other_row_ = other_.begin;
       if (!other_.frame) return true;
     }

@@ -14,8 +14,9 @@ constexpr uint64_t kMostWorth = uint64_t{1} << 53;
 
 struct FrequentKey {
   uint64_t hash = 0;
-  int64_t first = 0, count = 0;  // its rows in the left sample
-  uint64_t bytes = 0;            // of its left rows
+  int64_t first = 0, count = 0;  // its rows in the sample
+  bool of_right = false;         // in that of the right side; else of the left one
+  uint64_t bytes = 0;            // of its rows of that side
   uint64_t worth = 0;            // the same with what they are joined to
 };
 
@@ -55,12 +56,40 @@ std::vector<FrequentKey> KeysOf(const JoinSample& left, const JoinSample& right,
     while (end < sampled && left.sampled[static_cast<size_t>(end)].hash == row.hash) ++end;
     // The last hash has none behind it, where another partition could begin.
     if (end - first < kLeastSampled || row.hash == UINT64_MAX) continue;
-    FrequentKey key{row.hash, first, end - first, 0, 0};
+    FrequentKey key{row.hash, first, end - first};
     key.bytes = std::min(ShareOf(left.bytes, key.count, sampled), kMostWorth);
     key.worth = gives_pairs && !row.has_null ? WorthOf(key, left, right) : key.bytes;
     keys.push_back(key);
   }
   return keys;
+}
+
+// May the left side have a row or two of a key that its sample has so often?
+bool MayBeFew(int64_t count, const JoinSample& left) {
+  const auto sampled = std::ssize(left.sampled);
+  return count > 0 ? static_cast<Wide>(count) * static_cast<Wide>(left.rows) <= 2 * static_cast<Wide>(sampled)
+                   : sampled < left.rows;
+}
+
+// Keys that the right sample shows often, but of which the left side has a row or two, as far as is known.
+void AddRightKeys(const JoinSample& left, const JoinSample& right, std::vector<FrequentKey>* keys) {
+  const auto less = [](const JoinSample::Row& row, uint64_t value) { return row.hash < value; };
+  const auto sampled = std::ssize(right.sampled);
+  for (int64_t first = 0, end = 0; first < sampled; first = end) {
+    const auto& row = right.sampled[static_cast<size_t>(first)];
+    while (end < sampled && right.sampled[static_cast<size_t>(end)].hash == row.hash) ++end;
+    if (end - first < kLeastSampled || row.hash == UINT64_MAX || row.has_null) continue;
+    const auto of_left = std::lower_bound(left.sampled.begin(), left.sampled.end(), row.hash, less);
+    const auto past = std::find_if(of_left, left.sampled.end(),
+                                   [&](const JoinSample::Row& other) { return other.hash != row.hash; });
+    if (!MayBeFew(past - of_left, left)) continue;
+    FrequentKey key{row.hash, first, end - first, true};
+    // A pair for each of its rows is what rows of other keys make, too.
+    key.worth = key.bytes = std::min(ShareOf(right.bytes, key.count, sampled), kMostWorth);
+    keys->push_back(key);
+  }
+  std::sort(keys->begin(), keys->end(),
+            [](const FrequentKey& a, const FrequentKey& b) { return a.hash < b.hash; });
 }
 
 // What is not of these keys, spread evenly over the hash.
@@ -83,6 +112,7 @@ std::vector<JoinCut> CutsOfJoin(const JoinSample& left, const JoinSample& right,
   const auto parts = static_cast<Wide>(std::max<int64_t>(partitions, 1));
   std::vector<FrequentKey> keys;
   if (partitions > 1) keys = KeysOf(left, right, gives_pairs);
+  if (partitions > 1 && gives_pairs) AddRightKeys(left, right, &keys);
   const Wide seen = EvenBytes(keys, left, right) + WorthOfAll(keys);
   std::erase_if(keys, [&](const FrequentKey& key) { return 2 * parts * key.worth < seen; });
   const Wide even = EvenBytes(keys, left, right), all = even + WorthOfAll(keys);
@@ -92,7 +122,7 @@ std::vector<JoinCut> CutsOfJoin(const JoinSample& left, const JoinSample& right,
   Wide before = 0;  // what the keys before it are worth
   for (Wide p = 1; p < parts; ++p) {
     if (keys.empty()) {  // exactly so, whatever the bytes
-      cuts.push_back({static_cast<uint64_t>((p << 64) / parts), -1});
+      cuts.push_back({static_cast<uint64_t>((p << 64) / parts)});
       continue;
     }
     const Wide target = all * p / parts;
@@ -104,13 +134,13 @@ std::vector<JoinCut> CutsOfJoin(const JoinSample& left, const JoinSample& right,
           static_cast<int64_t>((target - begin_of(key)) * static_cast<Wide>(key.count) / key.worth);
       // No partition ends before the first hash.
       const int64_t row = std::max<int64_t>(at, key.hash == 0 ? 1 : 0);
-      cuts.push_back({key.hash, row > 0 ? key.first + row : -1});
+      cuts.push_back(row > 0 ? JoinCut{key.hash, key.first + row, key.of_right} : JoinCut{key.hash});
       continue;
     }
     const Wide least = k > 0 ? static_cast<Wide>(keys[k - 1].hash) + 1 : Wide{1};
     const Wide most = k < keys.size() ? keys[k].hash : UINT64_MAX;
     const Wide at = ((target - std::min(target, before)) << 64) / even;
-    cuts.push_back({static_cast<uint64_t>(std::max(least, std::min(at, most))), -1});
+    cuts.push_back({static_cast<uint64_t>(std::max(least, std::min(at, most)))});
   }
   return cuts;
 }

@@ -86,6 +86,24 @@ TEST(JoinCuts, CountWhatAKeyIsJoinedTo) {
   EXPECT_EQ(CutsIn(CutsOfJoin(null_left, null_right, true, 16), kHot), 0) << "null matches nothing";
 }
 
+TEST(JoinCuts, SplitAKeyOfTheRightSide) {
+  const auto right = SampleOf({{kHot, kSample / 2}});
+  const auto cuts = CutsOfJoin(SampleOf({}), right, true, 16);
+  ASSERT_EQ(cuts.size(), 15U);
+  EXPECT_GE(CutsIn(cuts, kHot), 3);
+  EXPECT_LE(CutsIn(cuts, kHot), 4);
+  for (const auto& cut : cuts) {
+    EXPECT_EQ(cut.of_right, cut.row >= 0);
+    if (cut.of_right) {
+      EXPECT_EQ(right.sampled[static_cast<size_t>(cut.row)].hash, kHot);
+    }
+  }
+  EXPECT_EQ(CutsIn(CutsOfJoin(SampleOf({}), right, false, 16), kHot), 0) << "a semi join stops at the first";
+  EXPECT_EQ(CutsIn(CutsOfJoin(SampleOf({{kHot, 5}}), right, true, 16), kHot), 0)
+      << "only pairs of the last left row are shared";
+  EXPECT_EQ(CutsIn(CutsOfJoin(SampleOf({}), SampleOf({{kHot, kSample / 2}}, true), true, 16), kHot), 0);
+}
+
 TEST(JoinCuts, OfOneKeyAndOfKeysAtTheEnds) {
   for (const uint64_t hash : {uint64_t{0}, uint64_t{1}, kHot, UINT64_MAX - 1, UINT64_MAX}) {
     for (const int64_t count : {kSample / 9, kSample}) {

@@ -144,7 +144,9 @@ class JoinSource final : public Source {
         window_bytes_(std::clamp(init_.hold_bytes / 4, kMinWindowBytes, kMaxWindowBytes)),
         ahead_bytes_(window_bytes_ / 4),
         begun_(init_.left->HashCutAt(init_.partition)),
-        unended_(init_.left->HashCutAt(init_.partition + 1)) {}
+        unended_(init_.left->HashCutAt(init_.partition + 1)),
+        begun_part_(init_.right->RightCutAt(init_.partition)),
+        unended_part_(init_.right->RightCutAt(init_.partition + 1)) {}
 
   Result<std::optional<Block>> Next(const OperatorContext& ctx) override {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
@@ -158,7 +160,7 @@ class JoinSource final : public Source {
   }
 
  private:
-  enum class State { kLoading, kTaking, kWindow, kHot, kDone };
+  enum class State { kLoading, kTaking, kWindow, kHot, kPart, kDone };
 
   Result<HashSide> SideOf(const PlanExchange& exchange, const SortedShares& shares, const std::string& name,
                           std::unique_ptr<RunGroups>* groups, std::vector<RunSlice>* slices,
@@ -185,7 +187,30 @@ class JoinSource final : public Source {
     right_ = std::make_unique<HashSide>(std::move(right));
     window_ = std::make_unique<WindowJoin>(gives_, left_.get(), right_.get(), unended_, &rows_);
     if (gives_.lone_right && begun_ && begun_ != unended_) ARROW_RETURN_NOT_OK(EndHash(*begun_));
+    if (begun_part_) ARROW_RETURN_NOT_OK(BeginPart(*begun_part_));
     opened_ = true;
+    return Status::OK();
+  }
+
+  // A hash whose right rows are shared out among partitions.
+  Status BeginPart(uint64_t hash) {
+    const HashRange range{hash, hash};
+    const auto make = [&](const PlanExchange& exchange, std::vector<RunSlice> slices,
+                          std::unique_ptr<HashSide>* out) -> Status {
+      ARROW_ASSIGN_OR_RAISE(auto side, HashSide::Make(init_.env, exchange, std::move(slices), range));
+      *out = std::make_unique<HashSide>(std::move(side));
+      return Status::OK();
+    };
+    ARROW_RETURN_NOT_OK(make(*init_.left_exchange, init_.left->SlicesOfHash(hash), &all_left_));
+    ARROW_RETURN_NOT_OK(make(*init_.right_exchange, init_.right->SlicesOfHash(hash), &all_right_));
+    ARROW_RETURN_NOT_OK(make(*init_.right_exchange, init_.right->PartOfHash(hash, init_.partition), &part_));
+    const HotPart part{part_.get(), hash != begun_part_, hash != unended_part_};
+    JoinGives gives = gives_;
+    if (!part.ends) gives.lone_right = false;
+    HashSide* keys = gives.lone_right ? all_left_.get() : nullptr;
+    hot_ = std::make_unique<HotJoin>(gives, all_left_.get(), all_right_.get(), keys, hash, window_bytes_,
+                                     &rows_, part);
+    state_ = State::kPart;
     return Status::OK();
   }
 
@@ -226,6 +251,13 @@ class JoinSource final : public Source {
           state_ = State::kLoading;
           break;
         }
+        case State::kPart: {
+          ARROW_ASSIGN_OR_RAISE(const bool done, hot_->Run(ctx.target_block_bytes, ctx));
+          if (!done) return Status::OK();
+          hot_.reset();
+          state_ = State::kLoading;
+          break;
+        }
         case State::kDone:
           return Status::OK();
       }
@@ -239,6 +271,10 @@ class JoinSource final : public Source {
     arrow::MemoryPool* pool = ctx.pool.get();
     uint64_t low = 0, other = 0;
     const bool any_left = left_->LeastHash(&low), any_right = right_->LeastHash(&other);
+    if (!any_left && !any_right && unended_part_ && !last_begun_ && unended_part_ != begun_part_) {
+      last_begun_ = true;
+      return BeginPart(*unended_part_);
+    }
     if (!any_left && !any_right) {
       state_ = State::kDone;
       Count(ctx.counters);
@@ -312,9 +348,11 @@ class JoinSource final : public Source {
 
   // Once, when all rows have left.
   void Count(StepCounters* counters) const {
-    if (counters == nullptr || !(begun_ || unended_)) return;
+    if (counters == nullptr || !(begun_ || unended_ || begun_part_ || unended_part_)) return;
     counters->AddDetail("partitions_of_split_keys", 1);
-    if (unended_ && unended_ != begun_) counters->AddDetail("split_keys", 1);
+    const bool left_goes_on = unended_ && unended_ != begun_;
+    const bool right_goes_on = unended_part_ && unended_part_ != begun_part_;
+    if (left_goes_on || right_goes_on) counters->AddDetail("split_keys", 1);
   }
 
   JoinSourceInit init_;
@@ -324,11 +362,15 @@ class JoinSource final : public Source {
   int64_t ahead_bytes_;  // of a side, that the disk reads meanwhile
   // Hashes that the partition has a part of: others began with one, and go on with one.
   std::optional<uint64_t> begun_, unended_;
+  // The same of hashes whose right rows are shared out; both sides are without them.
+  std::optional<uint64_t> begun_part_, unended_part_;
+  bool last_begun_ = false;  // unended_part_, behind all windows
   bool opened_ = false;
   std::unique_ptr<RunGroups> left_groups_, right_groups_;
   std::vector<RunSlice> left_slices_, right_slices_;
   std::unique_ptr<HashSide> left_, right_;
-  std::unique_ptr<HashSide> all_left_;  // of the hash that ends here, where its right rows need them
+  std::unique_ptr<HashSide> all_left_;          // of the hash that ends here, where its right rows need them
+  std::unique_ptr<HashSide> all_right_, part_;  // of a hash whose right rows are shared out
   std::unique_ptr<WindowJoin> window_;
   std::unique_ptr<HotJoin> hot_;
   State state_ = State::kLoading;

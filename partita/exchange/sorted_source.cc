@@ -173,35 +173,41 @@ void SortedShares::CutJoin(SortedShares* left, int64_t left_bytes, SortedShares*
                                left->partitions_);
   left->bounds_.clear();
   right->bounds_.clear();
-  for (const auto& [hash, row] : cuts) {
-    Bound bound{{{hash, 0}, {}}};
-    right->bounds_.push_back(bound);
-    if (row >= 0) {
-      const auto& [sampled, share] = left->sample_[static_cast<size_t>(row)];
-      right->bounds_.back().shared = true;
-      bound = {bound.point, true, share, sampled.run, sampled.rank, earlier_rows};
+  for (const auto& cut : cuts) {
+    Bound of_left{{{cut.hash, 0}, {}}}, of_right = of_left;
+    if (cut.row >= 0) {
+      const SortedShares* side = cut.of_right ? right : left;
+      const auto& [sampled, share] = side->sample_[static_cast<size_t>(cut.row)];
+      Bound& bound = cut.of_right ? of_right : of_left;
+      bound = {bound.point, !cut.of_right, share, sampled.run, sampled.rank};
+      of_left.apart = of_right.apart = cut.of_right;
+      of_left.shared = earlier_rows || cut.of_right;
+      of_right.shared = true;
     }
-    left->bounds_.push_back(std::move(bound));
+    left->bounds_.push_back(std::move(of_left));
+    right->bounds_.push_back(std::move(of_right));
   }
   left->sample_ = {};
   right->sample_ = {};
 }
 
-// The bound at the beginning of `partition`, as run `run` of `share` sees it. `shared_tie`: of rows that
-// partitions share.
+// A bound at a row, as run `run` of `share` sees it.
+RunBound SortedShares::AtRow(const Bound& bound, size_t share, size_t run) {
+  const auto here = std::pair(share, static_cast<int64_t>(run)), row = std::pair(bound.share, bound.run);
+  return {bound.point, here < row ? -1 : here == row ? 0 : 1, bound.rank};
+}
+
+// The bound at the beginning of `partition`.
 std::optional<RunBound> SortedShares::BoundIn(int64_t partition, size_t share, size_t run, bool alone,
-                                              int shared_tie) const {
+                                              Edge edge) const {
   if (partition <= 0 || partition > static_cast<int64_t>(bounds_.size())) return std::nullopt;
   const Bound& bound = bounds_[static_cast<size_t>(partition - 1)];
-  RunBound result{bound.point, 1, 0};
-  if (bound.shared && (alone || !bound.exact)) {
-    result.tie = shared_tie;
-  } else if (bound.exact) {
-    const auto here = std::pair(share, static_cast<int64_t>(run)), row = std::pair(bound.share, bound.run);
-    result.tie = here < row ? -1 : here == row ? 0 : 1;
-    result.rank = bound.rank;
-  }
-  return result;
+  const RunBound before{bound.point, 1, 0}, behind{bound.point, -1, 0};  // all rows of its key
+  const bool is_lower = edge == Edge::kLower;
+  if (bound.apart || (bound.shared && alone)) return is_lower ? behind : before;
+  if (bound.exact) return AtRow(bound, share, run);
+  if (bound.shared) return is_lower ? before : behind;
+  return before;
 }
 
 template <typename Bounds>
@@ -224,7 +230,8 @@ std::vector<RunSlice> SortedShares::Slices(const Bounds& bounds) const {
 
 std::vector<RunSlice> SortedShares::SlicesOf(int64_t partition) const {
   return Slices([&](size_t s, size_t r) {
-    return std::pair(BoundIn(partition, s, r, false, 1), BoundIn(partition + 1, s, r, false, -1));
+    return std::pair(BoundIn(partition, s, r, false, Edge::kLower),
+                     BoundIn(partition + 1, s, r, false, Edge::kUpper));
   });
 }
 
@@ -235,14 +242,29 @@ std::vector<RunSlice> SortedShares::SlicesOfHash(uint64_t hash) const {
   });
 }
 
+std::vector<RunSlice> SortedShares::PartOfHash(uint64_t hash, int64_t partition) const {
+  const KeyPoint point{{hash, 0}, {}};
+  const bool begun = RightCutAt(partition) == hash, unended = RightCutAt(partition + 1) == hash;
+  return Slices([&](size_t s, size_t r) {
+    std::optional<RunBound> lower(RunBound{point, 1, 0}), upper(RunBound{point, -1, 0});
+    if (begun) lower = AtRow(bounds_[static_cast<size_t>(partition - 1)], s, r);
+    if (unended) upper = AtRow(bounds_[static_cast<size_t>(partition)], s, r);
+    return std::pair(lower, upper);
+  });
+}
+
 HashRange SortedShares::HashesOf(int64_t partition) const {
-  const auto bound = [&](int64_t p) { return &bounds_[static_cast<size_t>(p - 1)]; };
   HashRange range;
-  if (partition > 0) range.first = bound(partition)->point.prefix.hi;
+  if (partition > 0) {
+    const Bound& begin = bounds_[static_cast<size_t>(partition - 1)];
+    range.first = begin.point.prefix.hi + (begin.apart ? 1 : 0);
+  }
   if (partition + 1 < partitions_) {
-    const Bound& end = *bound(partition + 1);
-    // A bound that all rows of its hash are behind is never 0.
-    range.last = end.point.prefix.hi - (end.exact || end.shared ? 0 : 1);
+    const Bound& end = bounds_[static_cast<size_t>(partition)];
+    const uint64_t hash = end.point.prefix.hi;
+    const bool is_in = !end.apart && (end.exact || end.shared);
+    if (!is_in && hash == 0) return {1, 0};
+    range.last = is_in ? hash : hash - 1;
   }
   return range;
 }
@@ -253,9 +275,16 @@ std::optional<uint64_t> SortedShares::HashCutAt(int64_t partition) const {
   return bound.exact ? std::optional(bound.point.prefix.hi) : std::nullopt;
 }
 
+std::optional<uint64_t> SortedShares::RightCutAt(int64_t partition) const {
+  if (partition <= 0 || partition > static_cast<int64_t>(bounds_.size())) return std::nullopt;
+  const Bound& bound = bounds_[static_cast<size_t>(partition - 1)];
+  return bound.apart ? std::optional(bound.point.prefix.hi) : std::nullopt;
+}
+
 void SortedShares::Forget(int64_t partition, ExchangeMemory* memory) const {
   const auto slices = Slices([&](size_t s, size_t r) {
-    return std::pair(BoundIn(partition, s, r, true, -1), BoundIn(partition + 1, s, r, true, 1));
+    return std::pair(BoundIn(partition, s, r, true, Edge::kLower),
+                     BoundIn(partition + 1, s, r, true, Edge::kUpper));
   });
   for (const auto& slice : slices) {
     if (!slice.kept) continue;

@@ -32,7 +32,7 @@ struct SortedShare {
 };
 
 struct HashRange {
-  uint64_t first = 0, last = UINT64_MAX;  // both included
+  uint64_t first = 0, last = UINT64_MAX;  // both included; none where the first is behind the last
 };
 
 // Immutable once it is made and cut; shared by the tasks that read the exchange.
@@ -55,6 +55,11 @@ class SortedShares {
   std::vector<RunSlice> SlicesOfHash(uint64_t hash) const;
   // Of a join's left side: the hash within which partition p begins; others have its first rows.
   std::optional<uint64_t> HashCutAt(int64_t partition) const;
+  // Of a join's right side: the hash whose right rows are shared out, before one of which partition p begins.
+  // Rows of such a hash are in no partition's slices of either side.
+  std::optional<uint64_t> RightCutAt(int64_t partition) const;
+  // Of such a hash, the right rows that are partition p's.
+  std::vector<RunSlice> PartOfHash(uint64_t hash, int64_t partition) const;
   int64_t rows() const { return rows_; }
   int64_t partitions() const { return partitions_; }
   // Partition p is committed, and nobody else reads it: what it alone had in memory goes.
@@ -67,6 +72,7 @@ class SortedShares {
     size_t share = 0;
     int64_t run = 0, rank = 0;
     bool shared = false;  // rows of its key are read on both sides of it
+    bool apart = false;   // or on neither: whoever reads them asks for the key. Where it stands is then set.
   };
   struct Sampled {
     SampledRow row;
@@ -77,9 +83,10 @@ class SortedShares {
   Status ReadIndexes(Env* env, BudgetPool* pool);
   void CutBySample();
   JoinSample TakeSample(int64_t bytes);
+  static RunBound AtRow(const Bound& bound, size_t share, size_t run);
+  enum class Edge { kLower, kUpper };
   // `alone`: of rows that no other partition reads.
-  std::optional<RunBound> BoundIn(int64_t partition, size_t share, size_t run, bool alone,
-                                  int shared_tie) const;
+  std::optional<RunBound> BoundIn(int64_t partition, size_t share, size_t run, bool alone, Edge edge) const;
   // All runs, each between what `bounds(share, run)` says.
   template <typename Bounds>
   std::vector<RunSlice> Slices(const Bounds& bounds) const;

@@ -328,11 +328,9 @@ StepSpec JoinStep() {
         .choices = {"auto", "broadcast", "hash"},
         .doc =
             "broadcast: the right side is held in memory and the rows keep the order and the partitions of "
-            "the left; hash: both sides are placed by key, whatever their sizes, and a left key that is "
-            "worth "
-            "several partitions is shared by them; auto: broadcast where the right side is known to be at "
-            "most "
-            "16 MiB, no `partitions` are given and `how` allows it."},
+            "the left; hash: both sides are placed by key, whatever their sizes, and a key that is worth "
+            "several partitions is shared by them; auto: broadcast where the right side is known to be "
+            "at most 16 MiB, no `partitions` are given and `how` allows it."},
        Partitions()},
       nullptr);
   spec.bind_pair = BindJoin;

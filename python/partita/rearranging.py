@@ -197,9 +197,9 @@ class Rearranging(FunctionSteps):
                 column, a right join the left one.
             suffix: Put behind the name of a right column that the left has too; None: that is an error.
             strategy: `"broadcast"`: `other` is held in memory, and the rows keep the order and the partitions of this
-                dataset; `"hash"`: both are placed by key, whatever their sizes, and a key of this dataset that is
-                worth several partitions is shared by them; `"auto"`: broadcast where `other` is known to be at most
-                16 MiB, no `partitions` are given and `how` is not `"right"` or `"full"`.
+                dataset; `"hash"`: both are placed by key, whatever their sizes, and a key that is worth
+                several partitions is shared by them; `"auto"`: broadcast where `other` is known to be at most 16 MiB,
+                no `partitions` are given and `how` is not `"right"` or `"full"`.
             partitions: Number of partitions of the result; None: as many as make about 128 MiB each.
             name: The step's name.
 
