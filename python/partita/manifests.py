@@ -155,7 +155,7 @@ def _check_arguments(of: Any, manifest: Manifest, args: Mapping[str, Any]) -> No
         named = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
         if named and parameter.default is parameter.empty and key not in args:
             raise UserError(f"{manifest.name} needs the argument {key!r}")
-    hints = {} if isinstance(of, Program) else _hints(of.__init__ if isinstance(of, type) else of)
+    hints = {} if isinstance(of, Program) else _hints(of)
     for key, value in args.items():
         kind = hints.get(key)
         if kind not in _CHECKED:
@@ -165,9 +165,9 @@ def _check_arguments(of: Any, manifest: Manifest, args: Mapping[str, Any]) -> No
             raise UserError(f"{manifest.name}: {key} must be {kind.__name__}, not {value!r}")
 
 
-def _hints(function: Any) -> dict[str, Any]:
+def _hints(of: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(of.__init__ if inspect.isclass(of) else of)  # type: ignore[misc]
     except Exception:  # names that are known to type checkers alone
         return {}
 

@@ -226,7 +226,8 @@ class Transforms(Rearranging):
         """
         if not isinstance(component, str):
             given: FunctionOptions = {"on_error": on_error, "name": name, **(options or {})}
-            return manifests.apply_own(self, component, args, given)
+            made: Self = manifests.apply_own(self, component, args, given)
+            return made
         if options is not None:
             raise UserError("options are for components of your own", hint=f"leave them out for '{component}'")
         spec = step_specs().get(component)
