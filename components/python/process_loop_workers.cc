@@ -164,7 +164,8 @@ void ProcessLoop::EndIdle(int64_t now) {
                            Since(now, last_wanted_ns.load(std::memory_order_relaxed)) < kIdleWantedSeconds;
     if (!is_wanted && alive <= options_.min_workers) continue;
     if (worker.state != Worker::State::kReady || !worker.jobs.empty() || !queue_.empty()) continue;
-    if (Since(now, worker.idle_since_ns) < (is_wanted ? kIdleWantedSeconds : demand_.idle_seconds())) continue;
+    if (Since(now, worker.idle_since_ns) < (is_wanted ? kIdleWantedSeconds : demand_.idle_seconds()))
+      continue;
     worker.state = Worker::State::kLeaving;
     (void)SendMessage(worker.socket, R"({"op":"exit"})", {}, /*wait=*/false);
     --alive;

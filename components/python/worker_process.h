@@ -43,7 +43,7 @@ struct WorkerProcess {
   std::shared_ptr<GpuLease> gpus;            // null: none
   std::shared_ptr<ResourceLease> resources;  // null: none
   std::vector<Reservation> kept;             // shared pieces that its function still holds
-  int64_t asked_ns = 0;  // when it was asked for
+  int64_t asked_ns = 0;                      // when it was asked for
   int64_t idle_since_ns = 0;
   bool ended_by_us = false;
   std::string why_ended;  // when we ended it

@@ -12,8 +12,8 @@ namespace {
 
 // Part of what a line is: changing it changes the order of every epoch.
 constexpr int64_t kChunkPlace = 1;  // the hash of a chunk; that of a row in its window has 0 there
-// The first windows of a shuffled epoch are an eighth of the others, a quarter, a half: the first batch waits for
-// little, and the next windows are read while the loop takes it.
+// The first windows of a shuffled epoch are an eighth of the others, a quarter, a half: the first batch waits
+// for little, and the next windows are read while the loop takes it.
 constexpr size_t kSmallWindows = 3;
 
 struct Window {

@@ -2,7 +2,8 @@
 //
 //   none    chunks in their order
 //   local   chunks in the order of a keyed hash of (seed, epoch, chunk); rows permuted in each chunk
-//   global  chunks in that order, cut into windows of consecutive chunks; rows permuted in each window; the first
+//   global  chunks in that order, cut into windows of consecutive chunks; rows permuted in each window; the
+//   first
 //           windows are small, so that the first batch comes soon
 //
 // Windows are cut by rows and logical bytes that belong to the definition: never by the budget. What follows

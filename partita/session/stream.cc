@@ -16,8 +16,8 @@ namespace {
 // any loop, and no more than that however large the budget is.
 constexpr int64_t kWindowRowsAheadBytes = 64 << 20;
 
-// Tasks at once. A permuted window is in memory as a whole, and its blocks pass the steps on all threads: of large
-// ones few are read ahead.
+// Tasks at once. A permuted window is in memory as a whole, and its blocks pass the steps on all threads: of
+// large ones few are read ahead.
 int MostTasks(const std::vector<WindowRead>& windows, int threads) {
   int64_t largest_bytes = 0;
   for (const auto& window : windows) {

@@ -37,6 +37,7 @@ from .options import Options, RunOptions, options
 from .pipelines import Pipeline, from_yaml
 from .runs import RunResult, Sink, WrittenDataset, WrittenFile, run
 from .shapes import variable_shape_tensor
+from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have it
 from .sources import (
     read_csv,
     read_files,
@@ -45,7 +46,6 @@ from .sources import (
     read_text,
     read_webdataset,
 )
-from .sources import range_ as range  # noqa: A004  # as Ray Data and Spark have it
 from .stats import RunStats, StepStats
 from .training import Mixture, mix
 

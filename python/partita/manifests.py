@@ -167,7 +167,7 @@ def _check_arguments(of: Any, manifest: Manifest, args: Mapping[str, Any]) -> No
 
 def _hints(of: Any) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(of.__init__ if inspect.isclass(of) else of)  # type: ignore[misc]
+        return typing.get_type_hints(of.__init__ if inspect.isclass(of) else of)
     except Exception:  # names that are known to type checkers alone
         return {}
 

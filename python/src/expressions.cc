@@ -33,9 +33,8 @@ void BindExpressions(nb::module_& m) {
       "type_text", [](nb::handle type) { return TypeToString(*TypeFrom(type)); }, nb::arg("type"),
       "An Arrow type as pipelines write it.");
   m.def(
-      "canonical_type",
-      [](const std::string& text) { return TypeToString(*ValueOrThrow(ParseType(text))); }, nb::arg("text"),
-      "A type as people write it, as pipelines write it.");
+      "canonical_type", [](const std::string& text) { return TypeToString(*ValueOrThrow(ParseType(text))); },
+      nb::arg("text"), "A type as people write it, as pipelines write it.");
   m.def(
       "nearest_name",
       [](const std::string& name, const std::vector<std::string>& candidates) {
