@@ -87,7 +87,7 @@ std::vector<Found> Through(const std::vector<Row>& rows, const GroupRows& what, 
   auto wide = Budget::Make(256 * kMiB);
   auto tight = Budget::Make(tight_bytes);
   auto made =
-      MakeGroupSource(exchange, source, nullptr, std::make_unique<GivenRows>(rows, block_rows), wide->root());
+      MakeGroupSource(exchange, source, std::make_unique<GivenRows>(rows, block_rows), wide->root());
   EXPECT_TRUE(made.ok()) << made.status();
   OperatorContext ctx;
   ctx.env = Env::Default();
