@@ -48,6 +48,12 @@ def double(batch):
     return {"x": batch["x"], "again": batch["x"] + np.float32(0)}
 
 
+def sums(batch):
+    """Of a batch that was doubled, one row."""
+    totals = {name: batch[name].sum(axis=0, dtype=np.float64)[None, :] for name in ("x", "again")}
+    return {"rows": np.array([len(batch["x"])]), **totals}
+
+
 _calls = 0
 
 
@@ -112,26 +118,39 @@ def check(out, data):
     assert np.allclose(squares, expected_squares, rtol=1e-4), "other squares"
 
 
-def check_double(out, data):
-    """As many rows, and the same sums in both columns."""
+def _totals(folder, name):
+    """How many rows there are, and their sum."""
     import pathlib
 
     import pyarrow.parquet as pq
 
-    def sums(folder, name):
-        rows, total = 0, np.zeros(WIDTH)
-        for file in sorted(pathlib.Path(folder).rglob("*.parquet")):
-            for batch in pq.ParquetFile(file).iter_batches(65_536, columns=[name]):
-                x = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)
-                rows += len(x)
-                total += x.sum(axis=0, dtype=np.float64)
-        return rows, total
+    rows, total = 0, np.zeros(WIDTH)
+    for file in sorted(pathlib.Path(folder).rglob("*.parquet")):
+        for batch in pq.ParquetFile(file).iter_batches(65_536, columns=[name]):
+            x = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, WIDTH)
+            rows += len(x)
+            total += x.sum(axis=0, dtype=np.float64)
+    return rows, total
 
-    rows, total = sums(data, "x")
+
+def check_double(out, data):
+    """As many rows, and the same sums in both columns."""
+    rows, total = _totals(data, "x")
     for name in ("x", "again"):
-        found_rows, found = sums(out, name)
+        found_rows, found = _totals(out, name)
         assert found_rows == rows, f"{found_rows} rows of {name}, not {rows}"
         assert np.allclose(found, total, rtol=1e-6, atol=1e-3), f"other sums of {name}"
+
+
+def check_sums(out, data):
+    """The sums of batches are those of all rows."""
+    import pyarrow.parquet as pq
+
+    rows, total = _totals(data, "x")
+    found_rows = sum(pq.read_table(out, columns=["rows"])["rows"].to_pylist())
+    assert found_rows == rows, f"{found_rows} rows, not {rows}"
+    for name in ("x", "again"):
+        assert np.allclose(_totals(out, name)[1], total, rtol=1e-6, atol=1e-3), f"other sums of {name}"
 
 
 def _loop_one(job, work=work):
@@ -270,16 +289,16 @@ def datasets(data, out):
     return time.perf_counter() - start
 
 
-def _ray(data, out, function, **more):
+def _ray(data, out, *functions, **more):
     import ray as engine
 
     engine.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False, object_store_memory=512 << 20)
     engine.data.DataContext.get_current().enable_progress_bars = False
     start = time.perf_counter()
     rows = engine.data.read_parquet(data)
-    rows.map_batches(function, batch_size=BATCH, batch_format="pyarrow", zero_copy_batch=True, **more).write_parquet(
-        out, compression="none"
-    )
+    for function in functions:
+        rows = rows.map_batches(function, batch_size=BATCH, batch_format="pyarrow", zero_copy_batch=True, **more)
+    rows.write_parquet(out, compression="none")
     return time.perf_counter() - start
 
 
@@ -305,8 +324,20 @@ def _ray_doubled(batch):
     return pa.table({"x": tensors(x), "again": tensors(x + np.float32(0))})
 
 
+def _ray_sums(batch):
+    import pyarrow as pa
+
+    columns = {name: batch.column(name).combine_chunks().flatten().to_numpy() for name in ("x", "again")}
+    found = sums({name: values.reshape(-1, WIDTH) for name, values in columns.items()})
+    return pa.table({"rows": found["rows"], "x": tensors(found["x"]), "again": tensors(found["again"])})
+
+
 def ray_double(data, out):
     return _ray(data, out, _ray_doubled)
+
+
+def ray_sums(data, out):
+    return _ray(data, out, _ray_doubled, _ray_sums)
 
 
 if __name__ == "__main__":
@@ -317,8 +348,9 @@ if __name__ == "__main__":
         check(*arguments)
     elif word == "check_double":
         check_double(*arguments)
+    elif word == "check_sums":
+        check_sums(*arguments)
     else:
-        seconds = {f.__name__: f for f in (loop, loop_model, dask, daft, datasets, ray, ray_model, ray_double)}[word](
-            *arguments
-        )
+        peers = (loop, loop_model, dask, daft, datasets, ray, ray_model, ray_double, ray_sums)
+        seconds = {f.__name__: f for f in peers}[word](*arguments)
         print(json.dumps({"seconds": seconds}), flush=True)

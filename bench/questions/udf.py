@@ -16,6 +16,7 @@ QUESTIONS = {
     "rate": QUESTION,
     "model": "The same in a class that holds 200 MB: start-up, steady rate, total memory?",
     "double": "10 GB through a function that doubles its input, with a budget of 2 GiB and a kernel limit of 256 MiB more: does it finish?",
+    "sums": "The same 10 GB, doubled by one function and summed by a second one, so that nearly nothing is written: does it finish?",
     "kills": "The same function, ending its process in every 1,000th batch: overhead, and is anything lost or doubled?",
 }
 REPETITIONS = 3
@@ -106,11 +107,10 @@ def contenders_of(figure: str, bench: Bench, source: pathlib.Path) -> list[Conte
             found.append(limit)
             found.append(bench.peer(f"ray{suffix}", "ray_model", data, same_work=not suffix))
         return found
-    if figure == "double":
-        ours = bench.ours(
-            "partita", "udf_double.yaml", source, "check_double", "2GiB", limit_bytes=LIMIT, timeout_s=3600
-        )
-        return [ours, bench.peer("ray", "ray_double", source, "check_double", limit_bytes=LIMIT, timeout_s=3600)]
+    if figure in ("double", "sums"):
+        check, limits = f"check_{figure}", {"limit_bytes": LIMIT, "timeout_s": 3600}
+        ours = bench.ours("partita", f"udf_{figure}.yaml", source, check, "2GiB", **limits)
+        return [ours, bench.peer("ray", f"ray_{figure}", source, check, **limits)]
     calm = bench.ours("partita", "udf.yaml", source)
     return [
         calm,
@@ -120,7 +120,7 @@ def contenders_of(figure: str, bench: Bench, source: pathlib.Path) -> list[Conte
 
 def main(arguments: argparse.Namespace) -> int:
     figure = arguments.figure
-    rows = max(20_000, round((DOUBLE_ROWS if figure == "double" else ROWS) * arguments.scale))
+    rows = max(20_000, round((DOUBLE_ROWS if figure in ("double", "sums") else ROWS) * arguments.scale))
     source = make_tensors(rows)
     work = paths.empty(paths.ROOT / "build" / "bench-work" / "udf")
     parameters = {
