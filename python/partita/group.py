@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ._functions import FunctionOptions
 from ._graph import Node, make_node, plan_lines
 from .errors import UserError
 from .transforms import Transforms
@@ -33,6 +34,40 @@ class Group(Transforms):
 
     def __repr__(self) -> str:
         return "\n".join(["Group", *(f"  {line}" for line in plan_lines(self._node)[1:])])
+
+    def apply(
+        self,
+        component: Any,
+        /,
+        *,
+        on_error: str | None = None,
+        name: str | None = None,
+        options: FunctionOptions | None = None,
+        **args: Any,
+    ) -> Group:
+        """A ready step by its registered name, as `Dataset.apply`.
+
+        Args:
+            component: `"resize_images"`, `"download_images"`, …
+            on_error: What becomes of bad rows: `"fail"` (the run), `"skip"` or `"quarantine"`.
+            name: As for `Dataset.apply`, but steps inside have none.
+            options: As for `Dataset.apply`, but components of your own cannot stand inside.
+            args: The component's arguments.
+
+        Raises:
+            UserError: The component is one of your own: it runs Python.
+
+        Example:
+            >>> ds = pt.from_pydict({"k": ["a", "a"], "v": [1, 2]})
+            >>> ds.group_by("k").map_groups(steps=lambda group: group.apply("limit", n=1)).count()
+            1
+        """
+        if not isinstance(component, str):
+            raise UserError(
+                "a component of your own runs Python, which cannot stand inside map_groups",
+                hint="give a function of whole groups to map_groups as fn",
+            )
+        return super().apply(component, on_error=on_error, name=name, options=options, **args)
 
     def with_row_index(self, name: str = "index", *, offset: int = 0) -> Group:
         """Numbers the rows of the group in their order, as SQL's `row_number() over (partition by … order by …)`.

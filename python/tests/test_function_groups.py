@@ -180,6 +180,7 @@ def test_steps_of_groups_that_cannot_be() -> None:
         (lambda group: pt.Group().limit(1), "with steps behind it"),
         (lambda group: group.distinct("v"), "'distinct' cannot stand inside map_groups"),
         (lambda group: group.map(lambda row: row, schema={"k": "int64"}), "it runs a Python function"),
+        (lambda group: group.apply(len), "a component of your own runs Python"),
         (lambda group: group.limit(1, name="one"), "takes no name"),
         (lambda group: group.sort("v", partitions=3), "makes no partitions"),
         ("sort", "must be a function of a group"),
