@@ -117,6 +117,7 @@ struct PlanExchange {
   //            the hash.
   // hash:      rows with equal `keys` share a partition, in it in the order (hash of keys, row position).
   //            Partitions are equal ranges of the hash. With `order`: in the order (hash, `order`, position).
+  //            Of a join (not as-of) they are ranges of the order of joined rows: a frequent key splits.
   // `schema` always holds the key columns, also when no later step reads them.
   enum class Kind { kGather, kRebalance, kSort, kShuffle, kHash } kind = Kind::kGather;
   std::string step;  // the step that asked for it ("limit", "write_webdataset")
