@@ -53,7 +53,8 @@ class NodeWorker:
 
         self._worker = Worker(setup, str(ray.util.get_node_ip_address()))  # type: ignore[no-untyped-call]
         threading.Thread(target=self._watch, name="partita-watch", daemon=True).start()
-        return self._worker.slots
+        slots: int = self._worker.slots
+        return slots
 
     def ping(self) -> str:
         """The driver lives; what is under way here."""
@@ -82,7 +83,8 @@ class NodeWorker:
                     if number not in self._known:
                         self._worker.add_exchange(number, ray.get(reference))
                         self._known.add(number)
-            return self._worker.run(tasks)
+            reports: list[bytes] = self._worker.run(tasks)
+            return reports
         except PartitaError as error:
             return f"its worker failed: {error}"
 
