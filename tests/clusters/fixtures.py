@@ -44,40 +44,12 @@ def dask_cluster() -> DaskCluster:
     return _cluster(DaskCluster)  # type: ignore[return-value]
 
 
-def kind_of(item: pytest.Item | None) -> str:
-    """Of the cluster that a test is on; empty: none."""
-    if item is None:
-        return ""
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    engines = [parameters.get(name) for name in ("engine", "driven", "clustered")]
-    for kind in _PACKAGES:
-        if kind in engines or f"{kind}_cluster" in getattr(item, "fixturenames", ()):
-            return kind
-    return ""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item, nextitem):
-    """Ends clusters after the last test; where several processes share the tests, after each one's last of a kind.
-
-    An idle cluster keeps a part of a processor busy, which the other processes' tests want.
-    """
-    result = yield
-    if nextitem is None or hasattr(item.config, "workerinput"):
-        _end(but=kind_of(nextitem))
-    return result
-
-
 def pytest_sessionfinish():
-    """Also of tests that were stopped."""
-    _end()
-
-
-def _end(but: str = "") -> None:
-    for kind, made in list(_made.items()):
-        if isinstance(made, Cluster) and kind != but:
-            del _made[kind]
+    """Of each process that shares the tests."""
+    for made in _made.values():
+        if isinstance(made, Cluster):
             made.close()
+    _made.clear()
 
 
 @pytest.hookimpl(wrapper=True)
