@@ -113,18 +113,24 @@ class PipelineReader {
     return Status::OK();
   }
 
-  Status ReadStep(const YAML::Node& item) {
-    Entry op;
-    std::map<std::string, YAML::Node> keys;
+  // Which step an item is: its name with its arguments, and the keys beside them.
+  Result<const StepSpec*> ReadOp(const YAML::Node& item, Entry* op, std::map<std::string, YAML::Node>* keys) {
     if (item.IsScalar()) {
-      op = {item.Scalar(), item, YAML::Node(YAML::NodeType::Null)};
+      *op = {item.Scalar(), item, YAML::Node(YAML::NodeType::Null)};
     } else if (item.IsMap()) {
-      ARROW_ASSIGN_OR_RAISE(op, SplitStep(item, &keys));
+      ARROW_ASSIGN_OR_RAISE(*op, SplitStep(item, keys));
     } else {
       return in_.Error(item, "a step is written as `- step: arguments`");
     }
-    const StepSpec* spec = FindPublicStep(op.key);
-    if (spec == nullptr) return in_.Located(op.key_node, UnknownStep(op.key));
+    const StepSpec* spec = FindPublicStep(op->key);
+    if (spec == nullptr) return in_.Located(op->key_node, UnknownStep(op->key));
+    return spec;
+  }
+
+  Status ReadStep(const YAML::Node& item) {
+    Entry op;
+    std::map<std::string, YAML::Node> keys;
+    ARROW_ASSIGN_OR_RAISE(const StepSpec* spec, ReadOp(item, &op, &keys));
     PipelineStep step;
     step.op = spec->name;
     step.line = op.key_node.Mark().line + 1;
@@ -161,15 +167,7 @@ class PipelineReader {
   Result<Json> ReadInnerStep(const YAML::Node& item) {
     Entry op;
     std::map<std::string, YAML::Node> keys;
-    if (item.IsScalar()) {
-      op = {item.Scalar(), item, YAML::Node(YAML::NodeType::Null)};
-    } else if (item.IsMap()) {
-      ARROW_ASSIGN_OR_RAISE(op, SplitStep(item, &keys));
-    } else {
-      return in_.Error(item, "a step is written as `- step: arguments`");
-    }
-    const StepSpec* spec = FindPublicStep(op.key);
-    if (spec == nullptr) return in_.Located(op.key_node, UnknownStep(op.key));
+    ARROW_ASSIGN_OR_RAISE(const StepSpec* spec, ReadOp(item, &op, &keys));
     ARROW_RETURN_NOT_OK(in_.Located(op.key_node, CheckGroupStep(*spec)));
     Json step = {{"op", spec->name}};
     for (const auto& [key, value] : keys) {
