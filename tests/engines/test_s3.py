@@ -97,6 +97,17 @@ class Server:
         (self.cluster.home / ".aws" / "credentials").unlink()
 
 
+def assert_local_writes(found, pipeline, clustered, workspace, server):
+    """The local engine reads the same bucket, and writes to a folder what was written to the bucket."""
+    workspace.write("local.yaml", pipeline % "out")
+    local = Engine()
+    local.cluster = clustered.cluster
+    local.run_ok(workspace, "local.yaml", storage_options=server.options["storage_options"])
+    expected = workspace.digests("out")
+    del expected["_manifest.json"], found["_manifest.json"]  # they name the plan, and it the folder
+    assert found == expected
+
+
 @pytest.fixture
 def server(clustered, workspace):
     made = Server(clustered.cluster, workspace)
@@ -120,14 +131,7 @@ def test_a_bucket_is_the_shared_storage(clustered, workspace, server):
     found, uploads = server.ask("look")
     assert uploads == 0, "an upload that nobody will end"
 
-    # The local engine reads the same bucket, and writes to a folder what was written to the bucket.
-    workspace.write("local.yaml", PIPELINE % "out")
-    local = Engine()
-    local.cluster = clustered.cluster
-    local.run_ok(workspace, "local.yaml", storage_options=server.options["storage_options"])
-    expected = workspace.digests("out")
-    del expected["_manifest.json"], found["_manifest.json"]  # they name the plan, and it the folder
-    assert found == expected
+    assert_local_writes(found, PIPELINE, clustered, workspace, server)
 
 
 # What needs no folder that nodes share: rows that change partition stay where they are made.
@@ -149,13 +153,7 @@ def test_a_bucket_is_the_only_storage(clustered, workspace, server):
     assert finished.exit_code == 0, str(finished)
     found, uploads = server.ask("look")
     assert uploads == 0, "an upload that nobody will end"
-    workspace.write("local.yaml", NATIVE % "out")
-    local = Engine()
-    local.cluster = clustered.cluster
-    local.run_ok(workspace, "local.yaml", storage_options=server.options["storage_options"])
-    expected = workspace.digests("out")
-    del expected["_manifest.json"], found["_manifest.json"]
-    assert found == expected
+    assert_local_writes(found, NATIVE, clustered, workspace, server)
 
     workspace.write("p.yaml", NATIVE % "s3://rows/other")
     finished = clustered.run_bad(workspace, exchange="disk", **{**server.options, "work_dir": books})
