@@ -38,6 +38,7 @@ class Cluster(ABC):
     kind: str
     address: str  # as --engine takes it, from the head
     cpus = 2  # that a node says it has
+    logs_of_hosts: tuple[str, ...] = ("*.log",)  # patterns below a host's folder
 
     def __init__(self, size: int = 2, prefix: Path = Path(sys.prefix), **limits: int):
         """`prefix`: the Python environment of all its processes; `limits`: of each host, see `Room.add`."""
@@ -121,9 +122,9 @@ class Cluster(ABC):
     def logs(self) -> str:
         """The end of every log, for the message of a failed test."""
         texts = []
-        for path in sorted(self.room.folder.glob("*/*.log")):
+        for path in sorted(path for each in self.logs_of_hosts for path in self.room.folder.glob(f"*/{each}")):
             lines = path.read_text(errors="replace").splitlines()
-            texts.append(f"-- {path.parent.name}/{path.name}\n" + "\n".join(lines[-15:]))
+            texts.append(f"-- {path.relative_to(self.room.folder)}\n" + "\n".join(lines[-15:]))
         return "\n".join(texts)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ _START_SECONDS = 120  # about ten when the machine is idle
 
 class RayCluster(Cluster):
     kind = "ray"
+    logs_of_hosts = ("*.log", "session_2*/logs/ray_client_server*")
     object_store_bytes = 160 * MIB
     gpus = 0  # that nodes say they have, beside the head
     dashboard = False  # what jobs are submitted to, at port 8265; needs ray[default]

@@ -78,7 +78,7 @@ class Programs:
         return start_program(self.cluster, self.workspace, self.before + body)
 
     def finish(self, driver):
-        return answer_of(driver, self.workspace)
+        return answer_of(self.cluster, driver, self.workspace)
 
     def run(self, body):
         return self.finish(self.start(body))

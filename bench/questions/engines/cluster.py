@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import harness
 import paths
 from harness import Run
 
@@ -60,8 +61,10 @@ def run_program(
 ) -> Run:
     """A program of peers/cluster_jobs.py on the head; what all nodes used meanwhile, above what the idle cluster holds.
 
-    `meanwhile` is called about every 50 ms, from another thread.
+    `meanwhile` is called about every 50 ms, from another thread. Ctrl-C and SIGTERM end it, and nothing more is run.
     """
+    if harness.interrupted:
+        return Run(exit_code=-1, note="not run: interrupted")
     hosts = hosts_of(cluster)
     idle_bytes, cpu_before = sum(h.memory_bytes for h in hosts), sum(h.cpu_s for h in hosts)
     result, stop = Run(), threading.Event()
@@ -84,11 +87,12 @@ def run_program(
     sampler.start()
     try:
         output = driver.communicate(timeout=timeout_s)[0]
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt) as ended:
+        harness.interrupted = isinstance(ended, KeyboardInterrupt)
         cluster.head.signal(driver, signal.SIGKILL)
         output = driver.communicate()[0]
-        result.timed_out = True
-        result.note = f"timed out after {timeout_s:.0f} s"
+        result.timed_out = not harness.interrupted
+        result.note = "interrupted" if harness.interrupted else f"timed out after {timeout_s:.0f} s"
     stop.set()
     sampler.join()
     result.wall_s = time.monotonic() - began
