@@ -314,7 +314,8 @@ class _RayModel:
 
 
 def ray_model(data, out):
-    return _ray(data, out, _RayModel, concurrency=PROCESSES)
+    # Half a processor each, or the two hold all that reading and writing wait for: it never ends.
+    return _ray(data, out, _RayModel, concurrency=PROCESSES, num_cpus=0.5)
 
 
 def _ray_doubled(batch):
