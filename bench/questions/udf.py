@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the interpreter of Partita's workers [%(default)s]",
     )
     parser.add_argument("--figure", choices=list(QUESTIONS), default="rate", help="; ".join(QUESTIONS.values()))
+    parser.add_argument(
+        "--timeout", type=float, default=3600, help="seconds of a program in the figures double and sums [%(default)s]"
+    )
 
 
 def make_tensors(rows: int, files: int = FILES) -> pathlib.Path:
@@ -92,7 +95,7 @@ class Bench:
         return self.contender(name, command, source, check, **more)
 
 
-def contenders_of(figure: str, bench: Bench, source: pathlib.Path) -> list[Contender]:
+def contenders_of(figure: str, bench: Bench, source: pathlib.Path, timeout_s: float) -> list[Contender]:
     if figure == "rate":
         limit = bench.peer("loop", "loop", source, is_limit=True, note="NumPy and pyarrow in two processes, no engine")
         peers = [name for name in PEERS if paths.is_installed(VENV.get(name, "peers"))]
@@ -108,7 +111,7 @@ def contenders_of(figure: str, bench: Bench, source: pathlib.Path) -> list[Conte
             found.append(bench.peer(f"ray{suffix}", "ray_model", data, same_work=not suffix))
         return found
     if figure in ("double", "sums"):
-        check, limits = f"check_{figure}", {"limit_bytes": LIMIT, "timeout_s": 3600}
+        check, limits = f"check_{figure}", {"limit_bytes": LIMIT, "timeout_s": timeout_s}
         ours = bench.ours("partita", f"udf_{figure}.yaml", source, check, "2GiB", **limits)
         return [ours, bench.peer("ray", f"ray_{figure}", source, check, **limits)]
     calm = bench.ours("partita", "udf.yaml", source)
@@ -134,7 +137,7 @@ def main(arguments: argparse.Namespace) -> int:
     }
     name = "udf" if figure == "rate" else f"udf-{figure}"
     report = Report(name if arguments.scale == 1 else f"{name}-{rows}", QUESTIONS[figure], parameters)
-    contenders = contenders_of(figure, Bench(arguments.python, work), source)
+    contenders = contenders_of(figure, Bench(arguments.python, work), source, arguments.timeout)
     if arguments.only:
         contenders = [c for c in contenders if c.name.startswith(tuple(arguments.only.split(",")))]
     play(contenders, arguments.repeat, work)
