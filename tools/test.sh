@@ -46,10 +46,10 @@ bash tests/foreign_project.sh
 step "Python, command line, golden cases, laws"
 export PYTHONPATH=$PWD/build/release/python
 processes=$(nproc)  # what they leave is for the build
-.venv/bin/python -m pytest -q -p no:cacheprovider -n $processes --dist loadfile tests --ignore tests/engines
+.venv/bin/python -m pytest -q -p no:cacheprovider -n $processes --dist loadfile --durations 10 tests --ignore tests/engines
 .venv/bin/python -m pytest -q -p no:cacheprovider -n $processes --dist loadfile python/tests
 # One cluster at a time: nodes that start beside each other, and beside a build, miss their deadlines.
-.venv/bin/python -m pytest -q -p no:cacheprovider tests/engines
+.venv/bin/python -m pytest -q -p no:cacheprovider --durations 20 tests/engines
 unset PYTHONPATH
 step "pip install"
 bash tests/pip_install.sh
