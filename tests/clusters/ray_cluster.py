@@ -40,7 +40,6 @@ class RayCluster(Cluster):
             "RAY_health_check_failure_threshold": "5",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
             "RAY_raylet_start_wait_time_s": str(_START_SECONDS),  # a busy machine
-            "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": str(_START_SECONDS),
             "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(_START_SECONDS),
             # The hosts' own groups limit memory; Ray sees the machine's.
             "RAY_memory_monitor_refresh_ms": "0",

@@ -36,5 +36,5 @@ def answer_of(cluster, driver, workspace, seconds=120):
     return json.loads((workspace.path / "answer.json").read_text())
 
 
-def run_program(cluster, workspace, text):
-    return answer_of(cluster, start_program(cluster, workspace, text), workspace)
+def run_program(cluster, workspace, text, seconds=120):
+    return answer_of(cluster, start_program(cluster, workspace, text), workspace, seconds)

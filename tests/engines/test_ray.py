@@ -23,8 +23,8 @@ def job(out, **more):
 CONNECT = 'ray.init(logging_level="error", log_to_driver=False)\n'
 
 
-def run(cluster, workspace, body, connect=CONNECT):
-    return run_program(cluster, workspace, BEFORE + connect + body)
+def run(cluster, workspace, body, connect=CONNECT, seconds=120):
+    return run_program(cluster, workspace, BEFORE + connect + body, seconds)
 
 
 def rows(workspace, folder="out"):
@@ -136,5 +136,6 @@ pt.range(400, rows_per_partition=20).sort("id", descending=True).write_jsonl(
 )
 answer(0)
 """
-    run(ray_cluster, workspace, body, connect="")
+    # Ray's server needs seconds for each client, and half a minute for each that it does not reach: engines/ray.py asks again.
+    run(ray_cluster, workspace, body, connect="", seconds=240)
     assert [row["id"] for row in rows(workspace)] == list(reversed(range(400)))
