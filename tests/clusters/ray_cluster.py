@@ -40,6 +40,8 @@ class RayCluster(Cluster):
             "RAY_health_check_failure_threshold": "5",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "20",
             "RAY_raylet_start_wait_time_s": str(_START_SECONDS),  # a busy machine
+            # How long Ray Client's server keeps a client's place after its connection failed; who asks again waits for it: 30 s.
+            "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "5",
             "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(_START_SECONDS),
             # The hosts' own groups limit memory; Ray sees the machine's.
             "RAY_memory_monitor_refresh_ms": "0",
