@@ -1,8 +1,10 @@
 #include "partita/storage/parquet/runs.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 namespace partita {
 namespace {
@@ -23,6 +25,41 @@ uint64_t LoadWord(const uint8_t* from, int64_t bytes) {
   std::memcpy(&word, from, static_cast<size_t>(std::min<int64_t>(bytes, sizeof(word))));
   return word;
 }
+
+// Values from `first` on, one after the other.
+void UnpackOnes(const uint8_t* packed, const uint8_t* end, int bit_width, int64_t first, int64_t count,
+                uint32_t* out) {
+  const uint64_t mask = (uint64_t{1} << bit_width) - 1;
+  int64_t bit = first * bit_width;
+  for (int64_t i = 0; i < count; ++i, bit += bit_width) {
+    const uint8_t* from = packed + bit / 8;
+    out[i] = static_cast<uint32_t>((LoadWord(from, end - from) >> (bit % 8)) & mask);
+  }
+}
+
+// Groups of eight values. All shifts are constants, and there is nothing to ask. Reads a word, eight bytes,
+// from where each value begins.
+template <int kBits>
+void UnpackGroups(const uint8_t* from, int64_t groups, uint32_t* out) {
+  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+  for (; groups > 0; --groups, from += kBits, out += 8) {
+    if constexpr (kBits <= 8) {
+      const uint64_t word = LoadWord(from, sizeof(uint64_t));
+      for (int i = 0; i < 8; ++i) out[i] = static_cast<uint32_t>((word >> (i * kBits)) & kMask);
+    } else {
+      for (int i = 0; i < 8; ++i) {
+        const uint64_t word = LoadWord(from + i * kBits / 8, sizeof(uint64_t));
+        out[i] = static_cast<uint32_t>((word >> (i * kBits % 8)) & kMask);
+      }
+    }
+  }
+}
+
+template <int... kBits>
+constexpr auto UnpackTable(std::integer_sequence<int, kBits...>) {
+  return std::array{&UnpackGroups<kBits + 1>...};
+}
+constexpr auto kUnpackGroups = UnpackTable(std::make_integer_sequence<int, kMostRunBits>());
 
 // Eight values are bit_width bytes: whether all groups are the same as the first, and that one is right.
 bool IsConstantPacked(const Run& run, int bit_width, int64_t count, uint32_t value) {
@@ -102,14 +139,16 @@ Result<Run> RunReader::Take(int64_t most) {
 }
 
 void RunReader::Unpack(const Run& run, uint32_t* out) const {
-  const uint64_t mask = (uint64_t{1} << bit_width_) - 1;
   const auto* end = reinterpret_cast<const uint8_t*>(bytes_.data()) + bytes_.size();
-  int64_t bit = run.first * bit_width_;
-  for (int64_t i = 0; i < run.count; ++i, bit += bit_width_) {
-    const uint8_t* from = run.packed + bit / 8;
-    const uint64_t word = end - from >= 8 ? LoadWord(from, 8) : LoadWord(from, end - from);
-    out[i] = static_cast<uint32_t>((word >> (bit % 8)) & mask);
-  }
+  // Whole groups, those behind which a word can be loaded, and what is before and behind them one by one.
+  const int64_t head = std::min(run.count, (8 - run.first % 8) % 8);
+  UnpackOnes(run.packed, end, bit_width_, run.first, head, out);
+  const uint8_t* from = run.packed + (run.first + head) / 8 * bit_width_;
+  const int64_t safe = std::max<int64_t>(0, end - from - int64_t{sizeof(uint64_t)}) / bit_width_;
+  const int64_t groups = std::min((run.count - head) / 8, safe);
+  if (groups > 0) kUnpackGroups[static_cast<size_t>(bit_width_ - 1)](from, groups, out + head);
+  const int64_t done = head + 8 * groups;
+  UnpackOnes(run.packed, end, bit_width_, run.first + done, run.count - done, out + done);
 }
 
 bool IsConstant(std::string_view runs, int bit_width, int64_t count, uint32_t value) {

@@ -124,6 +124,28 @@ TEST(RunsTest, IndicesOfAnyWidth) {
   EXPECT_EQ(Values(wide, 32, 11, 3), expected);
 }
 
+// Runs that begin and end anywhere in a group, and at the last byte that there is.
+TEST(RunsTest, PackedIndicesOfAnyWidth) {
+  std::mt19937_64 random(4);
+  for (int width = 1; width <= kMostRunBits; ++width) {
+    const size_t count = 8 * (1 + random() % 40);
+    std::vector<uint32_t> values(count);
+    std::string bytes = PackedHead(static_cast<int64_t>(count / 8));
+    const size_t begin = bytes.size();
+    bytes.resize(begin + count / 8 * static_cast<size_t>(width));
+    for (size_t i = 0; i < count; ++i) {
+      values[i] = static_cast<uint32_t>(random() >> (64 - width));
+      for (size_t bit = 0; bit < static_cast<size_t>(width); ++bit) {
+        const size_t at = i * static_cast<size_t>(width) + bit;
+        if ((values[i] >> bit) & 1) bytes[begin + at / 8] |= static_cast<char>(1 << (at % 8));
+      }
+    }
+    for (const int64_t piece : {1000, 64, 13, 3}) {
+      EXPECT_EQ(Values(bytes, width, static_cast<int64_t>(count), piece), values) << width << " " << piece;
+    }
+  }
+}
+
 TEST(RunsTest, BytesThatLieAreRefused) {
   for (const std::string& bytes :
        {std::string(), std::string("\x00", 1), std::string("\x01", 1), std::string("\x02", 1),

@@ -15,55 +15,12 @@ static_assert(std::endian::native == std::endian::little, "Parquet lengths are r
 
 constexpr int64_t kWindowBytes = 32 << 10;   // values go past it
 constexpr int64_t kScratchBytes = 32 << 10;  // stays in the processor's cache
-constexpr int64_t kLookedUpAtOnce = 1024;
 // Larger pages are decompressed as a stream, which is slower and needs no memory.
 constexpr int64_t kMostWholeBytes = 8 << 20;
 
 Status Grow(std::shared_ptr<arrow::ResizableBuffer>* buffer, int64_t bytes, arrow::MemoryPool* pool) {
   if (*buffer && (*buffer)->size() >= bytes) return Status::OK();
   return arrow::AllocateResizableBuffer(bytes, pool).Value(buffer);
-}
-
-// What is narrower in the array has the low bytes of what is stored. In blocks of a constant size, which the
-// compiler turns into vectors.
-template <typename T>
-void Narrow(const uint8_t* from, int64_t count, uint8_t* out) {
-  constexpr int64_t kBlock = 16;
-  const auto narrow = [&](int64_t values) {
-    uint32_t stored[kBlock] = {};
-    T narrowed[kBlock];
-    std::memcpy(stored, from, static_cast<size_t>(values) * sizeof(uint32_t));
-    for (int64_t i = 0; i < kBlock; ++i) narrowed[i] = static_cast<T>(stored[i]);
-    std::memcpy(out, narrowed, static_cast<size_t>(values) * sizeof(T));
-    from += values * static_cast<int64_t>(sizeof(uint32_t));
-    out += values * static_cast<int64_t>(sizeof(T));
-  };
-  for (; count >= kBlock; count -= kBlock) narrow(kBlock);
-  if (count > 0) narrow(count);
-}
-
-void Convert(const TensorForm& form, const uint8_t* from, int64_t count, uint8_t* out) {
-  if (form.width == form.stored_width) {
-    std::memcpy(out, from, static_cast<size_t>(count * form.width));
-  } else if (form.width == 1) {
-    Narrow<uint8_t>(from, count, out);
-  } else {
-    Narrow<uint16_t>(from, count, out);
-  }
-}
-
-template <typename T>
-T Largest(const T* values, int64_t count) {
-  constexpr int64_t kBlock = 64;  // as above
-  T largest[kBlock] = {};
-  int64_t i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    T block[kBlock];
-    std::memcpy(block, values + i, sizeof(block));
-    for (int64_t j = 0; j < kBlock; ++j) largest[j] = largest[j] < block[j] ? block[j] : largest[j];
-  }
-  for (; i < count; ++i) largest[0] = std::max(largest[0], values[i]);
-  return *std::max_element(largest, largest + kBlock);
 }
 
 Status Ends() { return Status::Invalid("a page ends before its values"); }
@@ -231,7 +188,7 @@ Status TensorPages::OpenDictionary(const PageHeader& header) {
   ARROW_RETURN_NOT_OK(Grow(&stored, bytes, file_->pool));
   ARROW_RETURN_NOT_OK(Grow(&dictionary_, int64_t{header.num_values} * form_.width, file_->pool));
   ARROW_RETURN_NOT_OK(page.body->Read(stored->mutable_data(), bytes));
-  Convert(form_, stored->data(), header.num_values, dictionary_->mutable_data());
+  Convert(form_.number(), stored->data(), header.num_values, dictionary_->mutable_data());
   dictionary_size_ = header.num_values;
   is_identity_ = form_.width == 1 && dictionary_size_ == 256;
   for (int i = 0; is_identity_ && i < 256; ++i) is_identity_ = dictionary_->data()[i] == i;
@@ -246,7 +203,7 @@ Status TensorPages::ReadPlain(int64_t count, uint8_t* out) {
   while (count > 0) {
     const int64_t some = std::min(count, kScratchBytes / form_.stored_width);
     ARROW_RETURN_NOT_OK(page_.body->Read(scratch_->mutable_data(), some * form_.stored_width));
-    Convert(form_, scratch_->data(), some, out);
+    Convert(form_.number(), scratch_->data(), some, out);
     count -= some;
     out += some * form_.width;
   }
@@ -254,58 +211,8 @@ Status TensorPages::ReadPlain(int64_t count, uint8_t* out) {
 }
 
 Status TensorPages::ReadIndexed(int64_t count, uint8_t* out) {
-  switch (form_.width) {
-    case 1:
-      return Look(count, out);
-    case 2:
-      return Look(count, reinterpret_cast<uint16_t*>(out));
-    case 4:
-      return Look(count, reinterpret_cast<uint32_t*>(out));
-    default:
-      return Look(count, reinterpret_cast<uint64_t*>(out));
-  }
-}
-
-template <typename T>
-Status TensorPages::Look(int64_t count, T* out) {
-  const auto* values = reinterpret_cast<const T*>(dictionary_->data());
-  if (page_.index_width == 0) {
-    std::fill_n(out, count, values[0]);
-    return Status::OK();
-  }
-  uint32_t indices[kLookedUpAtOnce];
-  while (count > 0) {
-    const bool bytes = sizeof(T) == 1 && page_.index_width == 8;
-    ARROW_ASSIGN_OR_RAISE(const Run run,
-                          page_.indices.Take(bytes ? count : std::min(count, kLookedUpAtOnce)));
-    if (run.packed == nullptr) {
-      if (run.value >= dictionary_size_) return Status::Invalid("a dictionary index ", run.value);
-      std::fill_n(out, run.count, values[run.value]);
-    } else if (bytes) {
-      ARROW_RETURN_NOT_OK(LookBytes(run, reinterpret_cast<uint8_t*>(out)));
-    } else {
-      page_.indices.Unpack(run, indices);
-      const uint32_t last = Largest(indices, run.count);
-      if (last >= dictionary_size_) return Status::Invalid("a dictionary index ", last);
-      for (int64_t i = 0; i < run.count; ++i) out[i] = values[indices[i]];
-    }
-    count -= run.count;
-    out += run.count;
-  }
-  return Status::OK();
-}
-
-Status TensorPages::LookBytes(const Run& run, uint8_t* out) const {
-  const uint8_t* indices = run.packed + run.first;
-  if (is_identity_) {
-    std::memcpy(out, indices, static_cast<size_t>(run.count));
-    return Status::OK();
-  }
-  const uint8_t last = Largest(indices, run.count);
-  if (last >= dictionary_size_) return Status::Invalid("a dictionary index ", int{last});
-  const uint8_t* values = dictionary_->data();
-  for (int64_t i = 0; i < run.count; ++i) out[i] = values[indices[i]];
-  return Status::OK();
+  const NumberDictionary dictionary = {dictionary_->data(), dictionary_size_, form_.width, is_identity_};
+  return LookUp(dictionary, page_.index_width, &page_.indices, count, out);
 }
 
 }  // namespace partita

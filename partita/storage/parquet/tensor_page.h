@@ -7,6 +7,7 @@
 
 #include <memory>
 
+#include "partita/storage/parquet/numbers.h"
 #include "partita/storage/parquet/page_walk.h"
 #include "partita/storage/parquet/runs.h"
 
@@ -16,6 +17,8 @@ struct TensorForm {
   int64_t length = 0;    // of each list, > 0
   int width = 0;         // of an element in the array: 1, 2, 4 or 8 bytes
   int stored_width = 0;  // in the file: the same, or 4 for what is narrower there
+
+  NumberForm number() const { return {width, stored_width}; }
 };
 
 // After a failure it is of no use until it was closed. May throw what libparquet throws.
@@ -52,9 +55,6 @@ class TensorPages {
 
   Status ReadPlain(int64_t count, uint8_t* out);
   Status ReadIndexed(int64_t count, uint8_t* out);
-  template <typename T>
-  Status Look(int64_t count, T* out);
-  Status LookBytes(const Run& run, uint8_t* out) const;
 
   std::shared_ptr<ColumnarFile> file_;
   PageWalk walk_;
