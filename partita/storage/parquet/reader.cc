@@ -14,6 +14,7 @@
 #include "partita/storage/parquet/dictionary.h"
 #include "partita/storage/parquet/fat.h"
 #include "partita/storage/parquet/field.h"
+#include "partita/storage/parquet/flat.h"
 #include "partita/storage/parquet/prune.h"
 #include "partita/storage/parquet/tensor.h"
 
@@ -229,6 +230,8 @@ class ParquetReader final : public FragmentReader {
           columns[i].reader = MakeTensorFieldReader(columnar_, group_.group, fields_[i], row_);
         if (!columns[i].reader && MayEncode(i))
           columns[i].reader = MakeDictionaryFieldReader(columnar_, group_.group, fields_[i], row_);
+        if (!columns[i].reader)
+          columns[i].reader = MakeFlatFieldReader(columnar_, group_.group, fields_[i], row_);
         if (!columns[i].reader)
           columns[i].reader = MakePageFieldReader(columnar_, group_.group, fields_[i], row_);
         return Status::OK();
