@@ -15,15 +15,17 @@ constexpr int64_t kCodesPerRow = 32;
 
 constexpr uint32_t kNew = uint32_t{1} << 31;
 
-// Appends the digit of a column to each row's code: 0 is null.
+// Appends the digit of a column to each row's code, which before the first one is 0; a digit of 0 is null.
+template <bool kFirst>
 void AddDigits(const arrow::Array& column, uint32_t base, std::span<uint32_t> codes) {
   const auto* indices = column.data()->GetValues<uint32_t>(1);
+  const auto before = [&](size_t i) { return kFirst ? 0 : codes[i] * base; };
   if (column.null_count() == 0) {
-    for (size_t i = 0; i < codes.size(); ++i) codes[i] = codes[i] * base + indices[i] + 1;
+    for (size_t i = 0; i < codes.size(); ++i) codes[i] = before(i) + indices[i] + 1;
     return;
   }
   for (size_t i = 0; i < codes.size(); ++i)
-    codes[i] = codes[i] * base + (column.IsNull(static_cast<int64_t>(i)) ? 0 : indices[i] + 1);
+    codes[i] = before(i) + (column.IsNull(static_cast<int64_t>(i)) ? 0 : indices[i] + 1);
 }
 
 }  // namespace
@@ -54,10 +56,10 @@ Result<bool> GroupCodes::Read(const arrow::ArrayVector& columns) {
   }
   ARROW_RETURN_NOT_OK(codes_.Reserve(static_cast<size_t>(rows)));
   codes_.SetSize(static_cast<size_t>(rows));
-  std::fill(codes_.begin(), codes_.end(), 0);
-  for (const auto& column : columns) {
-    AddDigits(*column, static_cast<uint32_t>(column->data()->dictionary->length + 1),
-              {codes_.begin(), codes_.size()});
+  const std::span<uint32_t> codes(codes_.begin(), codes_.size());
+  AddDigits<true>(*columns[0], 0, codes);
+  for (size_t c = 1; c < columns.size(); ++c) {
+    AddDigits<false>(*columns[c], static_cast<uint32_t>(columns[c]->data()->dictionary->length + 1), codes);
   }
   return true;
 }
@@ -66,6 +68,13 @@ void GroupCodes::Find(std::span<uint32_t> groups, GroupVector<uint32_t>* unknown
   unknown->SetSize(0);
   const uint32_t* codes = codes_.begin();
   uint32_t* known = known_.begin();
+  // Mostly all are known: that shows in what was found, without a question to each row.
+  uint32_t any = 0;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    groups[i] = known[codes[i]] - 1;
+    any |= groups[i];
+  }
+  if ((any & kNew) == 0) return;
   for (size_t i = 0; i < groups.size(); ++i) {
     uint32_t& entry = known[codes[i]];
     if (entry == 0) {
