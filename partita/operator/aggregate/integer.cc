@@ -9,6 +9,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "partita/operator/aggregate/few.h"
 #include "partita/operator/aggregate/kinds.h"
 #include "partita/operator/aggregate/sums.h"
 #include "partita/operator/aggregate/wide_integer.h"
@@ -134,11 +135,23 @@ class IntegerMoment final : public AggregateBase {
   Status AddAs(const arrow::Array& column, Groups groups) {
     ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(column, pool_.get()));
     const T* values = column.data()->GetValues<T>(1);
+    const bool few = sizeof(T) <= 4 && valid.all() && AreFew(sums_.size(), groups.size());
+    if (few) AddFew(values, groups);
     WithNulls(valid, [&](auto nulls) {
-      AddRuns<T, nulls>(values, valid, groups);
+      if (!few) AddRuns<T, nulls>(values, valid, groups);
       if (with_squares()) AddSquares<T, nulls>(values, valid, groups);
     });
     return overflows_ ? SumOverflow(*output_) : Status::OK();
+  }
+
+  template <typename T>
+  void AddFew(const T* values, Groups groups) {
+    if constexpr (sizeof(T) <= 4) {
+      AddFewGroups(values, groups, sums_.size(), [&](uint32_t group, int64_t sum, int64_t count) {
+        AddTo(group, static_cast<Sum>(sum));
+        counts_.Add(group, count);
+      });
+    }
   }
 
   void AddTo(uint32_t group, Sum sum) {

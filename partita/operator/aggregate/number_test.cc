@@ -92,6 +92,35 @@ TEST(Sum, OverflowIsADataErrorThatTheOrderOfRowsDoesNotChange) {
   }
 }
 
+// Many rows of few groups are added up in another way than few rows are.
+TEST(Sum, OfManyRowsOfFewGroupsIsThatOfRowsInPieces) {
+  constexpr int64_t kRows = 70'000, kPiece = 20;
+  constexpr uint32_t kGroups = 6;
+  std::mt19937_64 random(9);
+  const auto budget = Budget::Make(16 * kMiB);
+  for (const auto& type :
+       {arrow::int8(), arrow::uint8(), arrow::int16(), arrow::uint16(), arrow::int32(), arrow::uint32()}) {
+    for (const bool extreme : {false, true}) {
+      SCOPED_TRACE(type->ToString());
+      std::shared_ptr<arrow::Buffer> data = arrow::AllocateBuffer(kRows * type->byte_width()).ValueOrDie();
+      std::generate_n(data->mutable_data(), data->size(), [&] { return static_cast<uint8_t>(random()); });
+      if (extreme) std::fill_n(data->mutable_data(), data->size(), uint8_t{0xFF});
+      const auto column = arrow::MakeArray(arrow::ArrayData::Make(type, kRows, {nullptr, data}, 0));
+      GroupList groups(kRows);
+      for (auto& group : groups) group = static_cast<uint32_t>(extreme ? 1 : random() % (kGroups - 1));
+      for (const auto function : {kSum, kMean, kVar}) {
+        auto pieces = New(function, type, budget->root());
+        for (int64_t row = 0; row < kRows; row += kPiece) {
+          const std::span<const uint32_t> some(groups.data() + row, kPiece);
+          ASSERT_TRUE(pieces->Update(column->Slice(row, kPiece).get(), some, kGroups).ok());
+        }
+        ExpectEqual(*pieces->Finish(kGroups, budget->root().get()).ValueOrDie(),
+                    *Compute(function, column, groups, kGroups).ValueOrDie());
+      }
+    }
+  }
+}
+
 // Rows of random groups in random orders and updates against one ExactSum a group.
 TEST(Sum, OfFloatsIsExactInEveryOrder) {
   std::mt19937_64 random(7);
