@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "partita/operator/aggregate/fma.h"
 #include "partita/operator/aggregate/kinds.h"
 #include "partita/operator/aggregate/sums.h"
 #include "partita/operator/aggregate/wide_integer.h"
@@ -159,7 +160,9 @@ class FloatMoment final : public AggregateBase {
     ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(column, pool_.get()));
     const auto* values = column.data()->GetValues<typename Values::Raw>(1);
     WithNulls(valid, [&](auto nulls) {
-      if (with_squares()) {
+      if (with_squares() && HasFma()) {
+        AddSquaresWithFma<Values, nulls>(values, valid, groups);
+      } else if (with_squares()) {
         AddRuns<Values, nulls, true>(values, valid, groups);
       } else {
         AddRuns<Values, nulls, false>(values, valid, groups);
@@ -170,7 +173,8 @@ class FloatMoment final : public AggregateBase {
 
   // Rows of one group often stand together: its state then stays in registers.
   template <typename Values, bool kNulls, bool kSquares>
-  void AddRuns(const typename Values::Raw* values, const ValidRows& valid, Groups groups) {
+  [[gnu::always_inline]] void AddRuns(const typename Values::Raw* values, const ValidRows& valid,
+                                      Groups groups) {
     const auto rows = static_cast<int64_t>(groups.size());
     for (int64_t row = 0; row < rows;) {
       sums_.FetchAhead(groups, row);
@@ -204,6 +208,12 @@ class FloatMoment final : public AggregateBase {
       }
       counts_.Add(group, count);
     }
+  }
+
+  template <typename Values, bool kNulls>
+  PARTITA_WITH_FMA void AddSquaresWithFma(const typename Values::Raw* values, const ValidRows& valid,
+                                          Groups groups) {
+    AddRuns<Values, kNulls, true>(values, valid, groups);
   }
 
   Status MakeVariances(uint32_t count, arrow::MemoryPool* pool, double* out) {

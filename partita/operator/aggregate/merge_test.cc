@@ -194,6 +194,41 @@ TEST(Quantile, LiesBetweenItsNeighbours) {
   EXPECT_EQ(at(0.1), Values(arrow::float64(), "[13, null]")->ToString());
 }
 
+// Of so many numbers that they are counted before they change places.
+TEST(Quantile, OfManyNumbersIsThatOfSortedOnes) {
+  std::mt19937_64 random(4);
+  const auto unit = [&] { return static_cast<double>(random() >> 11) * 0x1p-53; };
+  const std::vector<std::function<double()>> kinds = {
+      unit,
+      [&] { return 1 + unit() * 1e-12; },
+      [&] { return static_cast<double>(random() % 3) - 1; },
+      [&] { return std::ldexp(unit() - 0.5, static_cast<int>(random() % 1000) - 500); },
+      [&] {
+        return random() % 10 < 5 ? 7 : random() % 2 ? std::numeric_limits<double>::infinity() : -unit();
+      },
+      [&] { return 5.0; },
+  };
+  for (const auto& kind : kinds) {
+    for (const size_t count : {2047, 2048, 30000}) {
+      std::vector<double> numbers(count);
+      std::generate(numbers.begin(), numbers.end(), kind);
+      arrow::DoubleBuilder builder;
+      ASSERT_TRUE(builder.AppendValues(numbers).ok());
+      const ArrayPtr values = *builder.Finish();
+      std::sort(numbers.begin(), numbers.end());
+      for (const double q : {0.0, 1e-5, 0.25, 0.4999, 0.5, 0.99, 1.0}) {
+        const double place = static_cast<double>(count - 1) * q, part = place - std::floor(place);
+        const double low = numbers[static_cast<size_t>(place)];
+        const double high = part > 0 ? numbers[static_cast<size_t>(place) + 1] : low;
+        const double expected = low == high || std::isinf(low) ? low : low + (high - low) * part;
+        const auto found =
+            static_cast<const arrow::DoubleArray&>(*ComputeNumber(kQuantile, q, values)).Value(0);
+        EXPECT_EQ(found, expected) << count << " " << q;
+      }
+    }
+  }
+}
+
 TEST(Quantile, NaNIsGreaterThanInfinity) {
   const double inf = std::numeric_limits<double>::infinity();
   arrow::DoubleBuilder builder;

@@ -13,18 +13,66 @@
 namespace partita {
 namespace {
 
+constexpr int kBucketBits = 10;
+constexpr int64_t kManyNumbers = 2048;  // from which on it pays to count before numbers change places
+
+constexpr uint64_t kSign = uint64_t{1} << 63;
+constexpr uint64_t kNoKey = std::numeric_limits<uint64_t>::max();  // of a NaN
+
+// Keys are in the order of their numbers, which are no NaN.
+uint64_t KeyOf(double number) {
+  const auto bits = std::bit_cast<uint64_t>(number);
+  return (bits & kSign) != 0 ? ~bits : bits | kSign;
+}
+double NumberOf(uint64_t key) { return std::bit_cast<double>((key & kSign) != 0 ? key & ~kSign : ~key); }
+
+// Of [begin, end), those that may be the one at the place `at` come to the front. Told are their end, the new
+// place, and the least number above them if there is any. They are all those of one bucket, of which there
+// are a thousand between the least and the greatest: a pass to count them and one to take them out, in which
+// hardly a branch depends on the numbers.
+double* MoveCandidates(double* begin, double* end, int64_t* at, double* above) {
+  uint64_t least = kNoKey, most = 0;
+  for (const double* number = begin; number < end; ++number) {
+    const uint64_t key = KeyOf(*number);
+    least = std::min(least, key);
+    most = std::max(most, key);
+  }
+  if (least == most) return end;
+  const int shift = std::max(0, static_cast<int>(std::bit_width(most - least)) - kBucketBits);
+  std::array<int64_t, size_t{1} << kBucketBits> counts{};
+  for (const double* number = begin; number < end; ++number) ++counts[(KeyOf(*number) - least) >> shift];
+  size_t wanted = 0;
+  for (; counts[wanted] <= *at; ++wanted) *at -= counts[wanted];
+  double* candidates_end = begin;
+  uint64_t least_above = kNoKey;
+  for (double* number = begin; number < end; ++number) {
+    const uint64_t key = KeyOf(*number), bucket = (key - least) >> shift;
+    least_above = std::min(least_above, bucket > wanted ? key : kNoKey);
+    if (bucket == wanted) std::swap(*number, *candidates_end++);
+  }
+  if (least_above != kNoKey) *above = NumberOf(least_above);
+  return candidates_end;
+}
+
 // Of at least one value, which may change places.
 double QuantileOf(double* begin, double* end, double q) {
   // NaN is greater than all numbers.
   double* numbers_end = std::partition(begin, end, [](double value) { return !std::isnan(value); });
   const double place = static_cast<double>(end - begin - 1) * q;
-  double* low = begin + static_cast<int64_t>(place);
-  if (low >= numbers_end) return std::numeric_limits<double>::quiet_NaN();
-  std::nth_element(begin, low, numbers_end);
   const double part = place - std::floor(place);
+  auto at = static_cast<int64_t>(place);
+  const int64_t behind = numbers_end - begin - at - 1;  // numbers behind it
+  if (behind < 0 || (behind == 0 && part != 0)) return std::numeric_limits<double>::quiet_NaN();
+  double above = std::numeric_limits<double>::infinity();
+  while (numbers_end - begin >= kManyNumbers) {
+    double* const last = MoveCandidates(begin, numbers_end, &at, &above);
+    if (last == numbers_end) break;
+    numbers_end = last;
+  }
+  double* low = begin + at;
+  std::nth_element(begin, low, numbers_end);
   if (part == 0) return *low;
-  if (low + 1 >= numbers_end) return std::numeric_limits<double>::quiet_NaN();
-  const double high = *std::min_element(low + 1, numbers_end);
+  const double high = low + 1 < numbers_end ? *std::min_element(low + 1, numbers_end) : above;
   if (high == *low) return high;
   if (std::isinf(*low)) return std::isinf(high) ? std::numeric_limits<double>::quiet_NaN() : *low;
   return *low + (high - *low) * part;
@@ -56,12 +104,15 @@ class Quantile final : public AggregateBase {
     ARROW_RETURN_NOT_OK(Reserve(groups.size()));
     ARROW_RETURN_NOT_OK(ReadDoubles(*column, &read_));
     ARROW_ASSIGN_OR_RAISE(const auto valid, ValidRows::Of(*column, pool_.get()));
-    WithNulls(valid, [&](auto nulls) {
-      for (size_t i = 0; i < groups.size(); ++i) {
-        if (nulls && !valid[static_cast<int64_t>(i)]) continue;
-        Put(read_[i] + 0.0, groups[i]);  // -0 becomes 0: which of them is found depends on their order
-      }
-    });
+    // -0 becomes 0: which of them is found depends on their order.
+    for (double& value : read_) value += 0.0;
+    if (valid.all()) {
+      PutAll(read_.begin(), groups);
+      return Status::OK();
+    }
+    for (size_t i = 0; i < groups.size(); ++i) {
+      if (valid[static_cast<int64_t>(i)]) Put(read_[i], groups[i]);
+    }
     return Status::OK();
   }
 
@@ -84,11 +135,12 @@ class Quantile final : public AggregateBase {
     ARROW_RETURN_NOT_OK(Reserve(static_cast<size_t>(lists.total_values_length()) / sizeof(double)));
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto list = lists.GetView(static_cast<int64_t>(i));
-      for (size_t at = 0; at + sizeof(double) <= list.size(); at += sizeof(double)) {
-        double value = 0;
-        std::memcpy(&value, list.data() + at, sizeof(double));
-        Put(value, groups[i]);
-      }
+      const size_t count = list.size() / sizeof(double);
+      if (count > 0) std::memcpy(values_.end(), list.data(), count * sizeof(double));
+      std::fill_n(groups_.end(), count, groups[i]);
+      values_.SetSize(values_.size() + count);
+      groups_.SetSize(groups_.size() + count);
+      counts_[groups[i]] += static_cast<int64_t>(count);
     }
     return Status::OK();
   }
@@ -131,6 +183,14 @@ class Quantile final : public AggregateBase {
     ++counts_[group];
   }
 
+  void PutAll(const double* values, Groups groups) {
+    std::copy_n(values, groups.size(), values_.end());
+    std::copy_n(groups.data(), groups.size(), groups_.end());
+    values_.SetSize(values_.size() + groups.size());
+    groups_.SetSize(groups_.size() + groups.size());
+    for (const uint32_t group : groups) ++counts_[group];
+  }
+
   double* Begin(uint32_t group) { return values_.begin() + ends_[group] - counts_[group]; }
 
   // Puts the values of each group side by side, in place: each that is elsewhere changes places with the next
@@ -138,6 +198,11 @@ class Quantile final : public AggregateBase {
   void Order() {
     if (is_ordered_) return;
     BeginSideBySide(counts_, num_groups(), &ends_);
+    if (std::is_sorted(groups_.begin(), groups_.end())) {  // states that were merged in the order of groups
+      for (uint32_t g = 0; g < num_groups(); ++g) ends_[g] += counts_[g];
+      is_ordered_ = true;
+      return;
+    }
     if (values_.size() > kNearValues) PartOrder();
     int64_t end = 0;
     for (uint32_t g = 0; g < num_groups(); ++g) {
