@@ -193,16 +193,13 @@ class Quantile final : public AggregateBase {
 
   double* Begin(uint32_t group) { return values_.begin() + ends_[group] - counts_[group]; }
 
-  // Puts the values of each group side by side, in place: each that is elsewhere changes places with the next
-  // one that its group has room for (as American flag sort does; P. McIlroy, K. Bostic, D. McIlroy, 1993).
+  // Puts the values of each group side by side. Where there is no room for a copy of them it is done in
+  // place: each that is elsewhere changes places with the next one that its group has room for (as American
+  // flag sort does; P. McIlroy, K. Bostic, D. McIlroy, 1993).
   void Order() {
     if (is_ordered_) return;
     BeginSideBySide(counts_, num_groups(), &ends_);
-    if (std::is_sorted(groups_.begin(), groups_.end())) {  // states that were merged in the order of groups
-      for (uint32_t g = 0; g < num_groups(); ++g) ends_[g] += counts_[g];
-      is_ordered_ = true;
-      return;
-    }
+    if (CopyInOrder()) return;
     if (values_.size() > kNearValues) PartOrder();
     int64_t end = 0;
     for (uint32_t g = 0; g < num_groups(); ++g) {
@@ -214,6 +211,27 @@ class Quantile final : public AggregateBase {
       }
     }
     is_ordered_ = true;
+  }
+
+  // Values of one group often stand together: states that were merged do.
+  bool CopyInOrder() {
+    const size_t size = values_.size();
+    GroupVector<double> ordered(pool_);
+    if (!ordered.Reserve(size).ok()) return false;
+    ordered.SetSize(size);
+    for (size_t at = 0; at < size;) {
+      const uint32_t group = groups_[at];
+      int64_t to = ends_[group];
+      do {
+        ordered[static_cast<size_t>(to++)] = values_[at++];
+      } while (at < size && groups_[at] == group);
+      ends_[group] = to;
+    }
+    values_ = std::move(ordered);
+    uint32_t* group_of = groups_.begin();
+    for (uint32_t g = 0; g < num_groups(); ++g) group_of = std::fill_n(group_of, counts_[g], g);
+    is_ordered_ = true;
+    return true;
   }
 
   // The same by the upper bits of the group: what then changes places is not far apart. ends_ is where the

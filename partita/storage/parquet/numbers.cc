@@ -27,22 +27,16 @@ void Narrow(const uint8_t* from, int64_t count, uint8_t* out) {
   if (count > 0) narrow(count);
 }
 
+// Invalid where not all are below `size`. Told by signs, as the simplest vectors tell: an index below 2^31
+// has none, and what is left from it to the last one has none.
 template <typename T>
-T Largest(const T* values, int64_t count) {
-  constexpr int64_t kBlock = 64;  // as above
-  T largest[kBlock] = {};
-  int64_t i = 0;
-  for (; i + kBlock <= count; i += kBlock) {
-    T block[kBlock];
-    std::memcpy(block, values + i, sizeof(block));
-    for (int64_t j = 0; j < kBlock; ++j) largest[j] = largest[j] < block[j] ? block[j] : largest[j];
-  }
-  for (; i < count; ++i) largest[0] = std::max(largest[0], values[i]);
-  return *std::max_element(largest, largest + kBlock);
-}
-
-Status NoSuchIndex(uint32_t index, int64_t size) {
-  return Status::Invalid("an index ", index, " of a dictionary of ", size);
+Status CheckIndices(const T* indices, int64_t count, int64_t size) {
+  constexpr uint32_t kSign = uint32_t{1} << 31;
+  const auto last = static_cast<uint32_t>(std::min<int64_t>(size, kSign) - 1);  // pages have fewer values
+  uint32_t signs = size > 0 ? 0 : kSign;
+  for (int64_t i = 0; i < count; ++i) signs |= indices[i] | (last - indices[i]);
+  return (signs & kSign) == 0 ? Status::OK()
+                              : Status::Invalid("an index that is not in its dictionary of ", size);
 }
 
 Status LookUpBytes(const NumberDictionary& dictionary, const Run& run, uint8_t* out) {
@@ -51,8 +45,7 @@ Status LookUpBytes(const NumberDictionary& dictionary, const Run& run, uint8_t* 
     std::memcpy(out, indices, static_cast<size_t>(run.count));
     return Status::OK();
   }
-  const uint8_t last = Largest(indices, run.count);
-  if (last >= dictionary.size) return NoSuchIndex(last, dictionary.size);
+  ARROW_RETURN_NOT_OK(CheckIndices(indices, run.count, dictionary.size));
   for (int64_t i = 0; i < run.count; ++i) out[i] = dictionary.values[indices[i]];
   return Status::OK();
 }
@@ -60,9 +53,10 @@ Status LookUpBytes(const NumberDictionary& dictionary, const Run& run, uint8_t* 
 template <typename T>
 Status LookUpAs(const NumberDictionary& dictionary, int bit_width, RunReader* reader, int64_t count, T* out) {
   const auto* values = reinterpret_cast<const T*>(dictionary.values);
-  if (count > 0 && dictionary.size == 0) return NoSuchIndex(0, 0);
-  if (bit_width == 0) {
-    if (count > 0) std::fill_n(out, count, values[0]);
+  if (bit_width == 0 && count > 0) {
+    constexpr uint32_t kFirst = 0;
+    ARROW_RETURN_NOT_OK(CheckIndices(&kFirst, 1, dictionary.size));
+    std::fill_n(out, count, values[0]);
     return Status::OK();
   }
   const bool bytes = sizeof(T) == 1 && bit_width == 8;
@@ -70,14 +64,13 @@ Status LookUpAs(const NumberDictionary& dictionary, int bit_width, RunReader* re
   while (count > 0) {
     ARROW_ASSIGN_OR_RAISE(const Run run, reader->Take(bytes ? count : std::min(count, kLookedUpAtOnce)));
     if (run.packed == nullptr) {
-      if (run.value >= dictionary.size) return NoSuchIndex(run.value, dictionary.size);
+      ARROW_RETURN_NOT_OK(CheckIndices(&run.value, 1, dictionary.size));
       std::fill_n(out, run.count, values[run.value]);
     } else if (bytes) {
       ARROW_RETURN_NOT_OK(LookUpBytes(dictionary, run, reinterpret_cast<uint8_t*>(out)));
     } else {
       reader->Unpack(run, indices);
-      const uint32_t last = Largest(indices, run.count);
-      if (last >= dictionary.size) return NoSuchIndex(last, dictionary.size);
+      ARROW_RETURN_NOT_OK(CheckIndices(indices, run.count, dictionary.size));
       for (int64_t i = 0; i < run.count; ++i) out[i] = values[indices[i]];
     }
     count -= run.count;
@@ -122,21 +115,18 @@ Status LookUp(const NumberDictionary& dictionary, int bit_width, RunReader* indi
 }
 
 Status ReadIndices(int64_t size, int bit_width, RunReader* indices, int64_t count, uint32_t* out) {
-  if (count > 0 && size == 0) return NoSuchIndex(0, 0);
-  if (bit_width == 0) {
+  if (bit_width == 0 && count > 0) {
     std::fill_n(out, count, 0);
-    return Status::OK();
+    return CheckIndices(out, 1, size);
   }
   while (count > 0) {
     ARROW_ASSIGN_OR_RAISE(const Run run, indices->Take(std::min(count, kLookedUpAtOnce)));
-    uint32_t last = run.value;
     if (run.packed == nullptr) {
       std::fill_n(out, run.count, run.value);
     } else {
       indices->Unpack(run, out);
-      last = Largest(out, run.count);
     }
-    if (last >= size) return NoSuchIndex(last, size);
+    ARROW_RETURN_NOT_OK(CheckIndices(out, run.count, size));
     count -= run.count;
     out += run.count;
   }
