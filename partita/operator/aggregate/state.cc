@@ -4,6 +4,8 @@
 #include <arrow/buffer.h>
 #include <arrow/extension_type.h>
 
+#include "partita/base/all_below.h"
+
 namespace partita {
 namespace {
 
@@ -26,18 +28,6 @@ bool SaysItWithABitmap(const arrow::Array& array) {
     default:
       return true;
   }
-}
-
-// Whether all groups are less than `count`. By signs, which the simplest vectors tell: a number below 2^31
-// has none, and what is left from it to the last group has none.
-bool AreBelow(std::span<const uint32_t> groups, uint32_t count) {
-  constexpr uint32_t kSign = uint32_t{1} << 31;
-  if (count == 0 || count > kSign)
-    return std::all_of(groups.begin(), groups.end(), [&](uint32_t group) { return group < count; });
-  const uint32_t last = count - 1;
-  uint32_t bits = 0;
-  for (const uint32_t group : groups) bits |= group | (last - group);
-  return (bits & kSign) == 0;
 }
 
 }  // namespace
@@ -92,8 +82,9 @@ Status AggregateBase::Update(const arrow::Array* column, std::span<const uint32_
 }
 
 Status AggregateBase::CheckGroups(Groups groups, uint32_t num_groups) const {
-  return AreBelow(groups, num_groups) ? Status::OK()
-                                      : BugError("an aggregate gets a group past the last one");
+  return AllBelow(groups.data(), groups.size(), num_groups)
+             ? Status::OK()
+             : BugError("an aggregate gets a group past the last one");
 }
 
 Result<AggregateBase::Arrays> AggregateBase::Export(std::span<const uint32_t> groups,

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "partita/base/all_below.h"
+
 namespace partita {
 namespace {
 
@@ -27,16 +29,10 @@ void Narrow(const uint8_t* from, int64_t count, uint8_t* out) {
   if (count > 0) narrow(count);
 }
 
-// Invalid where not all are below `size`. Told by signs, as the simplest vectors tell: an index below 2^31
-// has none, and what is left from it to the last one has none.
 template <typename T>
 Status CheckIndices(const T* indices, int64_t count, int64_t size) {
-  constexpr uint32_t kSign = uint32_t{1} << 31;
-  const auto last = static_cast<uint32_t>(std::min<int64_t>(size, kSign) - 1);  // pages have fewer values
-  uint32_t signs = size > 0 ? 0 : kSign;
-  for (int64_t i = 0; i < count; ++i) signs |= indices[i] | (last - indices[i]);
-  return (signs & kSign) == 0 ? Status::OK()
-                              : Status::Invalid("an index that is not in its dictionary of ", size);
+  if (AllBelow(indices, static_cast<size_t>(count), static_cast<uint64_t>(size))) return Status::OK();
+  return Status::Invalid("an index that is not in its dictionary of ", size);
 }
 
 Status LookUpBytes(const NumberDictionary& dictionary, const Run& run, uint8_t* out) {
