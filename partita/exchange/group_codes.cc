@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "partita/runs/interleave.h"
 
@@ -16,20 +17,24 @@ constexpr int64_t kCodesPerRow = 32;
 constexpr uint32_t kNew = uint32_t{1} << 31;
 
 // Appends the digit of a column to each row's code, which before the first one is 0; a digit of 0 is null.
-// In blocks of a constant size, which the compiler turns into vectors.
 template <bool kFirst>
-void AddDigits(const arrow::Array& column, uint32_t base, std::span<uint32_t> all_codes) {
-  constexpr size_t kBlock = 16;
-  const auto* __restrict indices = column.data()->GetValues<uint32_t>(1);
-  auto* __restrict codes = all_codes.data();
-  const auto before = [&](size_t i) { return kFirst ? 0 : codes[i] * base; };
+void AddDigits(const arrow::Array& column, uint32_t base, std::span<uint32_t> codes) {
+  typedef uint32_t Lanes __attribute__((vector_size(16)));
+  constexpr size_t kLanes = sizeof(Lanes) / sizeof(uint32_t);
+  const auto* indices = column.data()->GetValues<uint32_t>(1);
   const bool no_nulls = column.null_count() == 0;
   size_t i = 0;
-  for (; no_nulls && i + kBlock <= all_codes.size(); i += kBlock) {
-    for (size_t j = i; j < i + kBlock; ++j) codes[j] = before(j) + indices[j] + 1;
+  for (; no_nulls && i + kLanes <= codes.size(); i += kLanes) {
+    Lanes code = {}, digit;
+    std::memcpy(&digit, indices + i, sizeof(digit));
+    if (!kFirst) std::memcpy(&code, &codes[i], sizeof(code));
+    code = code * base + digit + 1;
+    std::memcpy(&codes[i], &code, sizeof(code));
   }
-  for (; i < all_codes.size(); ++i)
-    codes[i] = before(i) + (column.IsNull(static_cast<int64_t>(i)) ? 0 : indices[i] + 1);
+  for (; i < codes.size(); ++i) {
+    const uint32_t digit = column.IsNull(static_cast<int64_t>(i)) ? 0 : indices[i] + 1;
+    codes[i] = kFirst ? digit : codes[i] * base + digit;
+  }
 }
 
 }  // namespace
@@ -74,6 +79,7 @@ void GroupCodes::Find(std::span<uint32_t> groups, GroupVector<uint32_t>* unknown
   uint32_t* known = known_.begin();
   // Mostly all are known: that shows in what was found, without a question to each row.
   uint32_t any = 0;
+#pragma GCC unroll 4
   for (size_t i = 0; i < groups.size(); ++i) {
     groups[i] = known[codes[i]] - 1;
     any |= groups[i];

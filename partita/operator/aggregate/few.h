@@ -40,6 +40,7 @@ void AddFewGroups(const T* values, std::span<const uint32_t> groups, size_t num_
     const size_t end = std::min(groups.size(), begin + kMostRows);
     size_t row = begin;
     for (; row + kLanes <= end; row += kLanes) {
+#pragma GCC unroll 4
       for (size_t lane = 0; lane < kLanes; ++lane) lanes[lane][groups[row + lane]] += word(row + lane);
     }
     for (; row < end; ++row) lanes[0][groups[row]] += word(row);

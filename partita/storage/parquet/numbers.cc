@@ -67,6 +67,7 @@ Status LookUpAs(const NumberDictionary& dictionary, int bit_width, RunReader* re
     } else {
       reader->Unpack(run, indices);
       ARROW_RETURN_NOT_OK(CheckIndices(indices, run.count, dictionary.size));
+#pragma GCC unroll 8
       for (int64_t i = 0; i < run.count; ++i) out[i] = values[indices[i]];
     }
     count -= run.count;

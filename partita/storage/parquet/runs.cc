@@ -37,22 +37,24 @@ void UnpackOnes(const uint8_t* packed, const uint8_t* end, int bit_width, int64_
   }
 }
 
-// Groups of eight values. All shifts are constants, and there is nothing to ask. Reads a word, eight bytes,
-// from where each value begins.
+// One group of eight values: all shifts are constants. Reads a word, eight bytes, from where a value begins.
+template <int kBits, size_t... kAt>
+void UnpackGroup(const uint8_t* from, uint32_t* out, std::index_sequence<kAt...>) {
+  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+  if constexpr (kBits <= 8) {
+    const uint64_t word = LoadWord(from, sizeof(uint64_t));
+    ((out[kAt] = static_cast<uint32_t>((word >> (kAt * kBits)) & kMask)), ...);
+  } else {
+    ((out[kAt] = static_cast<uint32_t>(
+          (LoadWord(from + kAt * kBits / 8, sizeof(uint64_t)) >> (kAt * kBits % 8)) & kMask)),
+     ...);
+  }
+}
+
 template <int kBits>
 void UnpackGroups(const uint8_t* from, int64_t groups, uint32_t* out) {
-  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
-  for (; groups > 0; --groups, from += kBits, out += 8) {
-    if constexpr (kBits <= 8) {
-      const uint64_t word = LoadWord(from, sizeof(uint64_t));
-      for (int i = 0; i < 8; ++i) out[i] = static_cast<uint32_t>((word >> (i * kBits)) & kMask);
-    } else {
-      for (int i = 0; i < 8; ++i) {
-        const uint64_t word = LoadWord(from + i * kBits / 8, sizeof(uint64_t));
-        out[i] = static_cast<uint32_t>((word >> (i * kBits % 8)) & kMask);
-      }
-    }
-  }
+  for (; groups > 0; --groups, from += kBits, out += 8)
+    UnpackGroup<kBits>(from, out, std::make_index_sequence<8>());
 }
 
 template <int... kBits>
