@@ -195,6 +195,7 @@ template <typename Offset>
 struct TextView {
   const Offset* offsets;
   const uint8_t* bytes;
+  const uint8_t* end;  // of the bytes that may be read
 };
 
 Status TooMuchText() { return Status::OutOfMemory("a block of text would pass 2 GiB"); }
@@ -233,22 +234,39 @@ Result<int64_t> PlaceRows(const std::vector<TextView<Offset>>& views, std::span<
   return size;
 }
 
+// Short texts are copied as so many bytes, without a look at their length: what is behind them is written
+// later.
+constexpr int64_t kShortBytes = 16;
+
 template <typename Offset>
 void CopyRows(const std::vector<TextView<Offset>>& views, std::span<const RowPick> picks,
               const Offset* offsets, uint8_t* out) {
-  std::array<const uint8_t*, 256> sources;
+  struct Source {
+    const uint8_t* bytes;
+    bool is_long;  // so many bytes may be read
+  };
+  constexpr int64_t kLine = 64;  // of the cache
+  std::array<Source, 256> sources;
+  const auto last_short = static_cast<int64_t>(offsets[picks.size()]) - kShortBytes;
   for (size_t begin = 0; begin < picks.size(); begin += sources.size()) {
     const size_t count = std::min(sources.size(), picks.size() - begin);
     for (size_t i = 0; i < count; ++i) {
       const auto& view = views[picks[begin + i].batch];
-      sources[i] = view.bytes + view.offsets[picks[begin + i].row];
-      __builtin_prefetch(sources[i]);
-      __builtin_prefetch(sources[i] + 64);
+      const uint8_t* bytes = view.bytes + view.offsets[picks[begin + i].row];
+      const auto length = static_cast<int64_t>(offsets[begin + i + 1] - offsets[begin + i]);
+      sources[i] = {bytes, view.end - bytes >= kShortBytes};
+      __builtin_prefetch(bytes);
+      if (length > kLine) __builtin_prefetch(bytes + kLine);
+      if (length > 2) __builtin_prefetch(bytes + length - 1);
     }
     for (size_t i = 0; i < count; ++i) {
       const Offset from = offsets[begin + i];
       const auto length = static_cast<size_t>(offsets[begin + i + 1] - from);
-      if (length > 0) std::memcpy(out + from, sources[i], length);
+      if (length <= kShortBytes && sources[i].is_long && from <= last_short) {
+        std::memcpy(out + from, sources[i].bytes, kShortBytes);
+      } else if (length > 0) {
+        std::memcpy(out + from, sources[i].bytes, length);
+      }
     }
   }
 }
@@ -261,7 +279,9 @@ Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType
   std::vector<TextView<Offset>> views;
   for (const auto& array : arrays) {
     const auto& data = *array->data();
-    views.push_back({data.GetValues<Offset>(1), data.buffers[2] ? data.buffers[2]->data() : nullptr});
+    const auto& bytes = data.buffers[2];
+    views.push_back({data.GetValues<Offset>(1), bytes ? bytes->data() : nullptr,
+                     bytes ? bytes->data() + bytes->size() : nullptr});
   }
   const size_t rows = picks.count;
   ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
