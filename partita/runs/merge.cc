@@ -44,8 +44,9 @@ size_t FramesBefore(const std::vector<RunFrame>& frames, const RunBound& bound) 
 }
 
 // The stable order of items that are a few ascending sequences behind each other: neighbours are merged.
+// `scratch` has room for as many.
 template <typename Item, typename Less>
-void MergeSequences(Item* begin, Item* end, const Less& less) {
+void MergeSequences(Item* begin, Item* end, Item* scratch, const Less& less) {
   std::vector<Item*> starts = {begin};
   for (Item* i = begin + 1; i < end; ++i) {
     if (less(*i, i[-1])) starts.push_back(i);
@@ -54,7 +55,12 @@ void MergeSequences(Item* begin, Item* end, const Less& less) {
   while (starts.size() > 2) {
     size_t kept = 1;
     for (size_t s = 0; s + 2 < starts.size(); s += 2) {
-      std::inplace_merge(starts[s], starts[s + 1], starts[s + 2], less);
+      // The second waits where it is: what is written never reaches what is not read yet.
+      Item *out = starts[s], *b = starts[s + 1];
+      const Item *a = scratch, *const a_end = std::copy(starts[s], starts[s + 1], scratch),
+                 *b_end = starts[s + 2];
+      while (a != a_end && b != b_end) *out++ = less(*b, *a) ? *b++ : *a++;
+      std::copy(a, a_end, out);
       starts[kept++] = starts[s + 2];
     }
     if (starts[kept - 1] != end) starts[kept++] = end;
@@ -249,8 +255,8 @@ RunMerger::Cut RunMerger::FindCut() const {
   return cut;
 }
 
-// The first row of a frame that stands behind the cut. `is_beyond`: of the run `run`, by frames in order, false
-// before its first.
+// The first row of a frame that stands behind the cut. `is_beyond`: of the run `run`, by frames in order,
+// false before its first.
 int64_t RunMerger::EndOf(const Frame& frame, size_t run, const Cut& cut, bool* is_beyond) const {
   if (*is_beyond) return frame.row;
   if (&frame == cut.frame) {
@@ -338,8 +344,8 @@ Status RunMerger::TakeUpTo(const Cut& cut, arrow::MemoryPool* pool) {
 
 // The stable sort of `count` items to `sorted`: by the leading bits of their distance to `low`, then by
 // comparison within buckets. What is in a bucket are sequences of runs behind each other, each ascending.
-void RunMerger::SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count,
-                          size_t buckets) {
+// `items` are scratch afterwards.
+void RunMerger::SortItems(uint64_t low, int shift, Item* items, Item* sorted, size_t count, size_t buckets) {
   auto* ends = reinterpret_cast<uint32_t*>(sorted + count);
   std::fill(ends, ends + buckets + 1, 0);
   for (size_t i = 0; i < count; ++i) ++ends[((items[i].hi - low) >> shift) + 1];
@@ -351,7 +357,7 @@ void RunMerger::SortItems(uint64_t low, int shift, const Item* items, Item* sort
   for (size_t b = 0; b < buckets; ++b) {
     const uint32_t end = ends[b];
     if (end - begin > kFewItems) {
-      MergeSequences(sorted + begin, sorted + end, less);
+      MergeSequences(sorted + begin, sorted + end, items, less);
     } else if (end - begin > 1) {
       Insert(sorted + begin, sorted + end, less);
     }

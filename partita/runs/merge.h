@@ -90,7 +90,7 @@ class RunMerger {
   int64_t EndOf(const Frame& frame, size_t run, const Cut& cut, bool* is_beyond) const;
   Status TakeWindow(arrow::MemoryPool* pool);
   Status TakeUpTo(const Cut& cut, arrow::MemoryPool* pool);
-  void SortItems(uint64_t low, int shift, const Item* items, Item* sorted, size_t count, size_t buckets);
+  void SortItems(uint64_t low, int shift, Item* items, Item* sorted, size_t count, size_t buckets);
   bool IsBefore(const Item& a, const Item& b) const;
   void DropDone();
   Result<std::shared_ptr<arrow::RecordBatch>> Emit(int64_t target_bytes, arrow::MemoryPool* pool);
