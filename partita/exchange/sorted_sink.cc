@@ -79,6 +79,8 @@ class SortedSink final : public Sink {
         encoder_(std::move(encoder)),
         order_encoder_(std::move(order_encoder)),
         schema_(RunSchema(*init_.exchange)),
+        shuffle_keys_(init_.exchange->seed, init_.input_index, init_.partition),
+        sample_keys_(kSampleSeed, init_.input_index, init_.partition),
         samples_(init_.samples || init_.exchange->kind == PlanExchange::Kind::kSort),
         share_(RunShare::Make({init_.env, init_.folder, init_.name, init_.attempt, schema_,
                                init_.cached_bytes, init_.most_kept_bytes, init_.memory})) {}
@@ -121,8 +123,7 @@ class SortedSink final : public Sink {
     if (init_.exchange->kind == PlanExchange::Kind::kShuffle) {
       std::vector<uint64_t> numbers(static_cast<size_t>(block.num_rows()));
       for (int64_t i = 0; i < block.num_rows(); ++i) {
-        numbers[static_cast<size_t>(i)] =
-            ShuffleKey(init_.exchange->seed, init_.input_index, init_.partition, block.ordinals.At(i));
+        numbers[static_cast<size_t>(i)] = shuffle_keys_.At(block.ordinals.At(i));
       }
       return NumberKeys(numbers, pool);
     }
@@ -325,8 +326,7 @@ class SortedSink final : public Sink {
 
   void Sample(std::span<const SortItem> items, int64_t run, int64_t rank) {
     for (const auto& item : items) {
-      const uint64_t hash = ShuffleKey(kSampleSeed, init_.input_index, init_.partition,
-                                       held_[item.batch].ordinals.At(item.row));
+      const uint64_t hash = sample_keys_.At(held_[item.batch].ordinals.At(item.row));
       if (hash < sampled_below_) sample_.push_back({hash, SamplePoint(item), run, rank});
       if (sample_.size() == 2 * kSampledRows) CutSample();
       ++rank;
@@ -347,6 +347,7 @@ class SortedSink final : public Sink {
   KeyEncoder encoder_;
   std::optional<KeyEncoder> order_encoder_;  // of a hash exchange whose groups have an order
   std::shared_ptr<arrow::Schema> schema_;
+  const ShuffleKeys shuffle_keys_, sample_keys_;  // of rows by their positions
   const bool samples_;
   std::shared_ptr<RunShare> share_;
 

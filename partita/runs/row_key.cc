@@ -162,10 +162,10 @@ Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
   return hashed;
 }
 
-uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal) {
-  uint64_t key = MixBits(seed + 0x9e3779b97f4a7c15ULL);
-  key = MixBits(key ^ MixBits((static_cast<uint64_t>(input) << 48) ^ static_cast<uint64_t>(partition)));
-  return MixBits(key + static_cast<uint64_t>(ordinal) * 0x9e3779b97f4a7c15ULL);
+ShuffleKeys::ShuffleKeys(uint64_t seed, int64_t input, int64_t partition) {
+  const uint64_t key = MixBits(seed + 0x9e3779b97f4a7c15ULL);
+  partition_key_ =
+      MixBits(key ^ MixBits((static_cast<uint64_t>(input) << 48) ^ static_cast<uint64_t>(partition)));
 }
 
 Result<RowKeys> NumberKeys(std::span<const uint64_t> numbers, arrow::MemoryPool* pool) {

@@ -83,8 +83,20 @@ inline uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole) {
 // The hash of each key, as keys of their own: hi is the hash, lo is 0.
 Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool);
 
-// Keys of a random order: a keyed hash of (seed, input, partition, ordinal). `ordinal(i)` as a list.
-uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal);
+// Keys of a random order: a keyed hash of (seed, input, partition, ordinal), of the rows of one partition.
+class ShuffleKeys {
+ public:
+  ShuffleKeys(uint64_t seed, int64_t input, int64_t partition);
+  uint64_t At(int64_t ordinal) const {
+    return MixBits(partition_key_ + static_cast<uint64_t>(ordinal) * 0x9e3779b97f4a7c15ULL);
+  }
+
+ private:
+  uint64_t partition_key_;
+};
+inline uint64_t ShuffleKey(uint64_t seed, int64_t input, int64_t partition, int64_t ordinal) {
+  return ShuffleKeys(seed, input, partition).At(ordinal);
+}
 
 // Keys from 64-bit numbers.
 Result<RowKeys> NumberKeys(std::span<const uint64_t> numbers, arrow::MemoryPool* pool);
