@@ -19,9 +19,9 @@ namespace {
 
 // Smaller writes are joined; larger ones go straight to the kernel.
 constexpr int64_t kBufferBytes = 64 << 10;
-// A file of bounded page cache goes around it behind so many windows: then it is large, and writing it so
-// costs less processor time than taking pages and dropping them.
-constexpr int64_t kCachedWindows = 2;
+// A file of bounded page cache goes around it behind so many bytes: then it is large, and writing it so costs
+// less processor time than taking pages and dropping them.
+constexpr int64_t kMostCachedBytes = 4 << 20;
 
 class LocalOutput : public arrow::io::OutputStream {
  public:
@@ -65,7 +65,8 @@ class LocalWriteFile final : public LocalOutput {
  public:
   LocalWriteFile(int fd, std::string path, WriteOptions options)
       : LocalOutput(fd, std::move(path), 0), window_bytes_(std::max<int64_t>(0, options.window_bytes)) {
-    const int64_t cached = window_bytes_ > 0 ? kCachedWindows * window_bytes_ : options.cached_bytes;
+    const int64_t cached =
+        window_bytes_ > 0 ? std::min(kMostCachedBytes, 2 * window_bytes_) : options.cached_bytes;
     direct_from_ = cached / kDirectAlignment * kDirectAlignment;
   }
   ~LocalWriteFile() override { (void)Close(); }
@@ -113,6 +114,8 @@ class LocalWriteFile final : public LocalOutput {
     while (nbytes > 0) {
       if (written_ >= direct_from_) {
         direct_from_ = INT64_MAX;
+        // What the page cache has starts its way to disk, and leaves it in the end.
+        if (window_bytes_ > 0 && written_ > window_start_) ARROW_RETURN_NOT_OK(Finish(EndWindow()));
         direct_ = DirectWriter::Make(fd_, path_, written_);
       }
       if (direct_) return Finish(direct_->Write(bytes, nbytes));
@@ -136,10 +139,11 @@ class LocalWriteFile final : public LocalOutput {
   // The finished window starts its way to disk; the one before, which had a whole window of time, is waited
   // for and dropped. So a file holds two windows of page cache, and the disk never idles.
   Status EndWindow() {
-    if (sync_file_range(fd_, window_start_, window_bytes_, SYNC_FILE_RANGE_WRITE) != 0) {
+    if (sync_file_range(fd_, window_start_, written_ - window_start_, SYNC_FILE_RANGE_WRITE) != 0) {
       return SyncFailed(errno);
     }
-    if (window_start_ > 0) ARROW_RETURN_NOT_OK(DropWindow(previous_start_, window_bytes_));
+    if (window_start_ > 0)
+      ARROW_RETURN_NOT_OK(DropWindow(previous_start_, window_start_ - previous_start_));
     previous_start_ = window_start_;
     window_start_ = written_;
     return Status::OK();
