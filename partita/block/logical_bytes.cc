@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <limits>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace partita {
@@ -83,8 +84,16 @@ Result<std::vector<int64_t>> PrefixSums(const arrow::Array& array) {
   return sums;
 }
 
+template <typename Offset>
+void AddTextSizes(const Offset* offsets, int64_t rows, int64_t* sizes) {
+  for (int64_t i = 0; i < rows; ++i) sizes[i] += kOffsetBytes + (offsets[i + 1] - offsets[i]);
+}
+
 template <typename ArrayType>
 void AddStringSizes(const ArrayType& array, int64_t* sizes) {
+  if constexpr (!std::is_base_of_v<arrow::BinaryViewArray, ArrayType>) {
+    if (array.null_count() == 0) return AddTextSizes(array.raw_value_offsets(), array.length(), sizes);
+  }
   const bool may_have_nulls = array.null_count() != 0;
   for (int64_t i = 0; i < array.length(); ++i) {
     sizes[i] += kOffsetBytes;
@@ -147,15 +156,24 @@ Status AddStructSizes(const arrow::StructArray& array, int64_t* sizes) {
 Status AddDictionarySizes(const arrow::DictionaryArray& array, int64_t* sizes) {
   const int64_t null_bytes = NullBytes(*array.type());
   ARROW_ASSIGN_OR_RAISE(auto values, Sizes(*array.dictionary()));
+  const auto beyond = [] {
+    return DataError("a dictionary column has an index beyond its dictionary", "write the file again");
+  };
+  if (array.null_count() == 0 && array.indices()->type_id() == arrow::Type::INT32) {
+    const auto* indices = array.indices()->data()->GetValues<uint32_t>(1);
+    for (int64_t i = 0; i < array.length(); ++i) {
+      if (indices[i] >= values.size()) return beyond();
+      sizes[i] += values[indices[i]];
+    }
+    return Status::OK();
+  }
   for (int64_t i = 0; i < array.length(); ++i) {
     if (array.IsNull(i)) {
       sizes[i] += null_bytes;
       continue;
     }
     const int64_t index = array.GetValueIndex(i);
-    if (index < 0 || index >= static_cast<int64_t>(values.size())) {
-      return DataError("a dictionary column has an index beyond its dictionary", "write the file again");
-    }
+    if (index < 0 || index >= static_cast<int64_t>(values.size())) return beyond();
     sizes[i] += values[index];
   }
   return Status::OK();
@@ -297,9 +315,14 @@ Status AddLogicalBytes(const arrow::Array& array, std::vector<int64_t>* sizes) {
 }
 
 Result<std::vector<int64_t>> RowLogicalBytes(const arrow::RecordBatch& batch) {
-  std::vector<int64_t> sizes(static_cast<size_t>(batch.num_rows()));
+  int64_t fixed_bytes = 0;  // of columns whose values have one size
   for (int i = 0; i < batch.num_columns(); ++i) {
-    ARROW_RETURN_NOT_OK(AddLogicalBytes(*batch.column(i), &sizes));
+    const auto& type = *batch.column_data(i)->type;
+    if (IsFixed(type)) fixed_bytes += NullBytes(type);
+  }
+  std::vector<int64_t> sizes(static_cast<size_t>(batch.num_rows()), fixed_bytes);
+  for (int i = 0; i < batch.num_columns(); ++i) {
+    if (!IsFixed(*batch.column_data(i)->type)) ARROW_RETURN_NOT_OK(AddLogicalBytes(*batch.column(i), &sizes));
   }
   return sizes;
 }
@@ -322,9 +345,24 @@ LogicalCutter::LogicalCutter(int64_t max_rows, int64_t max_bytes)
     : max_rows_(max_rows > 0 ? max_rows : std::numeric_limits<int64_t>::max()),
       max_bytes_(max_bytes > 0 ? max_bytes : std::numeric_limits<int64_t>::max()) {}
 
+// What rows hold is not asked.
+void LogicalCutter::CutByRows(int64_t rows, Cuts* cuts) {
+  while (rows > 0) {
+    const int64_t length = std::min(rows, max_rows_ - rows_);
+    cuts->lengths.push_back(length);
+    rows -= length;
+    rows_ = rows_ + length < max_rows_ ? rows_ + length : 0;
+  }
+  cuts->ends_with_cut = rows_ == 0;
+}
+
 Result<LogicalCutter::Cuts> LogicalCutter::Next(const arrow::RecordBatch& batch) {
   Cuts cuts;
   if (batch.num_rows() == 0) return cuts;
+  if (max_bytes_ == std::numeric_limits<int64_t>::max()) {
+    CutByRows(batch.num_rows(), &cuts);
+    return cuts;
+  }
   ARROW_ASSIGN_OR_RAISE(const auto sizes, RowLogicalBytes(batch));
   int64_t length = 0;  // rows of this batch in the open piece
   auto cut = [&] {

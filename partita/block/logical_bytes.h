@@ -43,9 +43,10 @@ class LogicalCutter {
   };
   Result<Cuts> Next(const arrow::RecordBatch& batch);
   int64_t rows_in_piece() const { return rows_; }
-  int64_t bytes_in_piece() const { return bytes_; }
 
  private:
+  void CutByRows(int64_t rows, Cuts* cuts);
+
   int64_t max_rows_, max_bytes_, rows_ = 0, bytes_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "partita/base/json.h"
+#include "partita/engine/coded_columns.h"
 #include "partita/engine/node_path.h"
 #include "partita/exchange/asof_source.h"
 #include "partita/exchange/exchange_memory.h"
@@ -216,9 +217,10 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
 
 Result<std::vector<std::string>> ExchangeStore::EncodableColumns(const PlanStage& stage) const {
   std::vector<std::string> columns;
-  if (!stage.nodes.empty() || stage.outputs.size() != 1) return columns;
+  if (stage.outputs.size() != 1) return columns;
   const auto& output = stage.outputs[0];
-  if (output.kind != PlanOutput::Kind::kExchange) return columns;
+  if (output.kind != PlanOutput::Kind::kExchange) return CodedColumns(*plan_, stage);
+  if (!stage.nodes.empty()) return columns;
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
   if (states != nullptr) columns = states->KeysAlone();
   return columns;
@@ -355,6 +357,7 @@ std::shared_ptr<JoinTable> ExchangeStore::TableOf(const PlanNode& node) {
     table = std::make_shared<JoinTable>(schema, std::move(columns), order, [this, exchange] {
       return Result<std::unique_ptr<Source>>(RowRange(exchange, 0));
     });
+    if (MayCodeTable(*plan_, exchange)) table->GiveCodes();
   }
   return table;
 }

@@ -11,6 +11,9 @@
 namespace partita {
 namespace {
 
+// Of a table that is put in one piece, which for a moment is there twice.
+constexpr int64_t kMostJoinedBytes = 8 << 20;
+
 // Items in the order of their hashes, and where those with some leading bits begin: about one for each.
 void Order(JoinTable::Rows* rows) {
   auto& items = rows->items;
@@ -38,18 +41,6 @@ int64_t ItemsBytes(size_t items) {
 
 }  // namespace
 
-std::pair<const JoinTable::Item*, const JoinTable::Item*> JoinTable::Rows::Find(uint64_t hash) const {
-  const size_t bucket = hash >> shift;
-  const Item* item = items.data() + begins[bucket];
-  const Item* end = items.data() + begins[bucket + 1];
-  while (item != end && item->hash < hash) ++item;
-  if (item == end || item->hash != hash) return {item, item};
-  if (most_equal == 1) return {item, item + 1};
-  const Item* past =
-      std::partition_point(item, end, [hash](const Item& other) { return other.hash == hash; });
-  return {item, past};
-}
-
 JoinTable::JoinTable(std::shared_ptr<arrow::Schema> schema, std::vector<int> keys, int order, Open open)
     : schema_(std::move(schema)), keys_(std::move(keys)), order_(order), open_(std::move(open)) {}
 
@@ -74,35 +65,53 @@ Result<std::vector<uint64_t>> OrdersOf(const arrow::RecordBatch& batch, int colu
   return orders;
 }
 
-Result<std::shared_ptr<JoinTable::Rows>> JoinTable::Read(const OperatorContext& ctx) const {
-  auto rows = std::make_shared<Rows>();
-  ARROW_ASSIGN_OR_RAISE(rows->memory, ctx.pool->Reserve(ItemsBytes(0)));
-  ARROW_ASSIGN_OR_RAISE(const auto matcher, KeyMatcher::Make(*schema_, keys_));
+// All of them; a claim for their items is made as they come.
+Result<arrow::RecordBatchVector> JoinTable::ReadBatches(const OperatorContext& ctx,
+                                                        Reservation* items_memory) const {
   ARROW_ASSIGN_OR_RAISE(auto source, open_());
+  arrow::RecordBatchVector batches;
+  size_t rows = 0;
+  int64_t bytes = 0;
   while (true) {
     ARROW_RETURN_NOT_OK(ctx.cancel.Check());
     ARROW_ASSIGN_OR_RAISE(auto block, source->Next(ctx));
     if (!block) break;
-    const int64_t count = block->num_rows();
-    if (count == 0) continue;
-    const size_t items = rows->items.size() + static_cast<size_t>(count);
-    if (items > UINT32_MAX / 4) return UserError("the right side of a broadcast join has too many rows");
-    ARROW_RETURN_NOT_OK(rows->memory.Resize(ItemsBytes(items)));
-    ARROW_ASSIGN_OR_RAISE(auto keys, matcher.Prepare(*block->batch, ctx.pool.get()));
-    const auto batch = static_cast<uint32_t>(rows->batches.size());
+    if (block->num_rows() == 0) continue;
+    rows += static_cast<size_t>(block->num_rows());
+    if (rows > UINT32_MAX / 4) return UserError("the right side of a broadcast join has too many rows");
+    ARROW_RETURN_NOT_OK(items_memory->Resize(ItemsBytes(rows)));
+    ARROW_ASSIGN_OR_RAISE(const int64_t b, LogicalBytes(*block->batch));
+    bytes += b;
+    batches.push_back(std::move(block->batch));
+  }
+  if (batches.size() < 2 || bytes > kMostJoinedBytes) return batches;
+  // In one piece they are quicker to pick from; where that is refused or Arrow cannot, they stay as they are.
+  auto whole = arrow::ConcatenateRecordBatches(batches, ctx.pool.get());
+  if (whole.ok()) batches = {std::move(*whole)};
+  return batches;
+}
+
+Result<std::shared_ptr<JoinTable::Rows>> JoinTable::Read(const OperatorContext& ctx) const {
+  auto rows = std::make_shared<Rows>();
+  ARROW_ASSIGN_OR_RAISE(rows->memory, ctx.pool->Reserve(ItemsBytes(0)));
+  ARROW_ASSIGN_OR_RAISE(const auto matcher, KeyMatcher::Make(*schema_, keys_));
+  ARROW_ASSIGN_OR_RAISE(rows->batches, ReadBatches(ctx, &rows->memory));
+  for (uint32_t batch = 0; batch < rows->batches.size(); ++batch) {
+    const auto& columns = *rows->batches[batch];
+    const int64_t count = columns.num_rows();
+    ARROW_ASSIGN_OR_RAISE(auto keys, matcher.Prepare(columns, ctx.pool.get()));
     std::vector<uint64_t> orders;
     if (order_ >= 0) {
-      ARROW_ASSIGN_OR_RAISE(orders, OrdersOf(*block->batch, order_, ctx.pool.get()));
+      ARROW_ASSIGN_OR_RAISE(orders, OrdersOf(columns, order_, ctx.pool.get()));
     }
     for (int64_t row = 0; row < count; ++row) {
-      if (keys.HasNull(row) || (order_ >= 0 && block->batch->column(order_)->IsNull(row))) continue;
+      if (keys.HasNull(row) || (order_ >= 0 && columns.column(order_)->IsNull(row))) continue;
       const uint64_t order = order_ < 0 ? 0 : orders[static_cast<size_t>(row)];
       rows->items.push_back({MatchHash(keys, row), batch, static_cast<uint32_t>(row), order});
     }
-    ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(*block->batch));
+    ARROW_ASSIGN_OR_RAISE(const int64_t bytes, LogicalBytes(columns));
     rows->row_bytes.push_back(static_cast<double>(bytes) / static_cast<double>(count));
     rows->keys.push_back(std::move(keys));
-    rows->batches.push_back(std::move(block->batch));
   }
   rows->items.shrink_to_fit();
   Order(rows.get());

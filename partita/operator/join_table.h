@@ -5,10 +5,12 @@
 // Thread-safe. Memory: that of the first caller, until the table dies.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "partita/operator/operator.h"
@@ -35,7 +37,17 @@ class JoinTable {
     Reservation memory;
 
     // The items of one hash.
-    std::pair<const Item*, const Item*> Find(uint64_t hash) const;
+    std::pair<const Item*, const Item*> Find(uint64_t hash) const {
+      const size_t bucket = hash >> shift;
+      const Item* item = items.data() + begins[bucket];
+      const Item* end = items.data() + begins[bucket + 1];
+      while (item != end && item->hash < hash) ++item;
+      if (item == end || item->hash != hash) return {item, item};
+      if (most_equal == 1) return {item, item + 1};
+      const Item* past =
+          std::partition_point(item, end, [hash](const Item& other) { return other.hash == hash; });
+      return {item, past};
+    }
   };
   using Open = std::function<Result<std::unique_ptr<Source>>()>;
 
@@ -46,16 +58,22 @@ class JoinTable {
   ~JoinTable();
 
   const std::shared_ptr<arrow::Schema>& schema() const { return schema_; }
+  // Texts may be given out as the rows of this table that they stand in: as indices of a dictionary. Before
+  // the first use.
+  void GiveCodes() { gives_codes_ = true; }
+  bool gives_codes() const { return gives_codes_; }
   // Reads the rows at the first call. A refusal leaves nothing behind: it may be called again.
   Result<std::shared_ptr<const Rows>> Get(const OperatorContext& ctx);
 
  private:
   Result<std::shared_ptr<Rows>> Read(const OperatorContext& ctx) const;
+  Result<arrow::RecordBatchVector> ReadBatches(const OperatorContext& ctx, Reservation* items_memory) const;
 
   std::shared_ptr<arrow::Schema> schema_;
   std::vector<int> keys_;
   int order_;
   Open open_;
+  bool gives_codes_ = false;
   std::mutex mutex_;
   std::shared_ptr<const Rows> rows_;
 };

@@ -3,6 +3,8 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "partita/base/json.h"
 #include "partita/operator/join_table.h"
@@ -47,10 +49,16 @@ class Probe final : public Transform {
       const bool pairs = !probe.join_.gives_left_only();
       const bool lone = probe.join_.may_lack_right() || probe.join_.how == JoinHow::kAnti;
       const bool semi = probe.join_.how == JoinHow::kSemi;
+      std::array<uint64_t, 512> hashes{};
       for (int64_t row = 0; row < in.num_rows(); ++row) {
+        const size_t nth = static_cast<size_t>(row) % hashes.size();
+        if (nth == 0) {
+          const auto count = std::min<int64_t>(std::ssize(hashes), in.num_rows() - row);
+          MatchHashes(keys, row, std::span(hashes.data(), static_cast<size_t>(count)));
+        }
         int64_t found = 0;
         if (!keys.HasNull(row)) {
-          const auto [begin, end] = table.Find(MatchHash(keys, row));
+          const auto [begin, end] = table.Find(hashes[nth]);
           for (auto item = begin; item != end; ++item) {
             if (!KeysMatch(keys, row, table.keys[item->batch], item->row)) continue;
             ++found;
@@ -116,6 +124,7 @@ Result<std::unique_ptr<Transform>> MakeProbe(const TransformInit& init) {
   ARROW_ASSIGN_OR_RAISE(keys.right, GetStringsOr(*init.args, "right_on", {}));
   ARROW_ASSIGN_OR_RAISE(auto rows,
                         JoinRows::Make(join, keys, *init.input, *init.table->schema(), init.output));
+  if (init.table->gives_codes()) rows.GiveCodes();
   std::vector<int> columns;
   for (const auto& name : keys.left) columns.push_back(init.input->GetFieldIndex(name));
   ARROW_ASSIGN_OR_RAISE(auto matcher, KeyMatcher::Make(*init.input, std::move(columns)));

@@ -369,6 +369,29 @@ Result<std::shared_ptr<arrow::Array>> Lists(const std::shared_ptr<arrow::DataTyp
                                                  nulls));
 }
 
+// Rows of one dictionary are picked as its indices.
+Result<std::shared_ptr<arrow::Array>> Encoded(const std::shared_ptr<arrow::DataType>& type,
+                                              const Arrays& arrays, const Picks& picks,
+                                              arrow::MemoryPool* pool) {
+  std::shared_ptr<arrow::ArrayData> dictionary;
+  Arrays indices;
+  for (const auto& array : arrays) {
+    const auto& own = array->data()->dictionary;
+    if (array->null_count() < array->length()) {
+      if (dictionary && dictionary != own) return Any(type, arrays, picks, pool);
+      dictionary = own;
+    }
+    indices.push_back(static_cast<const arrow::DictionaryArray&>(*array).indices());
+  }
+  if (!dictionary) return Any(type, arrays, picks, pool);
+  const auto& index_type = static_cast<const arrow::DictionaryType&>(*type).index_type();
+  ARROW_ASSIGN_OR_RAISE(const auto picked, Column(index_type, indices, picks, pool));
+  auto data = picked->data()->Copy();
+  data->type = type;
+  data->dictionary = std::move(dictionary);
+  return arrow::MakeArray(std::move(data));
+}
+
 Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataType>& type,
                                              const Arrays& arrays, const Picks& picks,
                                              arrow::MemoryPool* pool) {
@@ -396,7 +419,7 @@ Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataTy
     case arrow::Type::LARGE_LIST:
       return Lists<arrow::LargeListArray>(type, arrays, picks, pool);
     case arrow::Type::DICTIONARY:
-      return Any(type, arrays, picks, pool);
+      return Encoded(type, arrays, picks, pool);
     default:
       break;
   }

@@ -1,6 +1,8 @@
 #include "partita/runs/join_rows.h"
 
 #include <arrow/api.h>
+#include <arrow/type_traits.h>
+#include <arrow/util/bit_util.h>
 
 #include <algorithm>
 #include <span>
@@ -34,6 +36,75 @@ std::shared_ptr<arrow::RecordBatch> SliceOf(const JoinBatch& side, const std::ve
   arrow::ArrayVector arrays;
   for (int column : columns) arrays.push_back(side.batch->column(column)->Slice(begin, count));
   return arrow::RecordBatch::Make(schema, count, std::move(arrays));
+}
+
+// Which rows of their batch they are, as indices; a row of nulls is none.
+Result<std::shared_ptr<arrow::ArrayData>> IndicesOf(std::span<const RowPick> picks, arrow::MemoryPool* pool) {
+  const auto count = static_cast<int64_t>(picks.size());
+  ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(count * 4, pool));
+  auto* rows = reinterpret_cast<int32_t*>(buffer->mutable_data());
+  int64_t nulls = 0;
+  for (size_t i = 0; i < picks.size(); ++i) {
+    rows[i] = static_cast<int32_t>(picks[i].row);
+    nulls += picks[i] == kNullRow;
+  }
+  std::shared_ptr<arrow::Buffer> validity;
+  if (nulls > 0) {
+    ARROW_ASSIGN_OR_RAISE(validity, arrow::AllocateEmptyBitmap(count, pool));
+    for (size_t i = 0; i < picks.size(); ++i) {
+      if (picks[i] != kNullRow) arrow::bit_util::SetBit(validity->mutable_data(), static_cast<int64_t>(i));
+    }
+  }
+  return arrow::ArrayData::Make(arrow::int32(), count, {std::move(validity), std::move(buffer)}, nulls);
+}
+
+// Columns of one batch, those of texts as indices.
+Result<std::shared_ptr<arrow::RecordBatch>> Coded(const JoinBatchPtr& side, const std::vector<int>& columns,
+                                                  arrow::FieldVector fields, std::span<const RowPick> picks,
+                                                  arrow::MemoryPool* pool) {
+  std::shared_ptr<arrow::ArrayData> indices;
+  arrow::ArrayVector arrays(columns.size());
+  arrow::FieldVector other_fields;
+  std::vector<int> others;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    if (!arrow::is_base_binary_like(fields[c]->type()->id())) {
+      others.push_back(columns[c]);
+      other_fields.push_back(fields[c]);
+      continue;
+    }
+    if (!indices) {
+      ARROW_ASSIGN_OR_RAISE(indices, IndicesOf(picks, pool));
+    }
+    auto data = indices->Copy();
+    data->type = arrow::dictionary(arrow::int32(), fields[c]->type());
+    data->dictionary = side->batch->column_data(columns[c]);
+    fields[c] = fields[c]->WithType(data->type);
+    arrays[c] = arrow::MakeArray(std::move(data));
+  }
+  if (!others.empty()) {
+    const auto schema = arrow::schema(std::move(other_fields));
+    ARROW_ASSIGN_OR_RAISE(const auto picked, Interleave(schema, Project({side}, others, schema), picks, pool));
+    int next = 0;
+    for (auto& array : arrays) {
+      if (!array) array = picked->column(next++);
+    }
+  }
+  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), static_cast<int64_t>(picks.size()),
+                                  std::move(arrays));
+}
+
+// The schema with the types that columns have.
+std::shared_ptr<arrow::Schema> SchemaOf(const std::shared_ptr<arrow::Schema>& schema,
+                                        const arrow::ArrayVector& columns) {
+  arrow::FieldVector fields;
+  bool same = true;
+  for (size_t c = 0; c < columns.size(); ++c) {
+    const auto& field = schema->field(static_cast<int>(c));
+    const bool alike = field->type()->id() == columns[c]->type_id();
+    fields.push_back(alike ? field : field->WithType(columns[c]->type()));
+    same = same && alike;
+  }
+  return same ? schema : arrow::schema(std::move(fields));
 }
 
 }  // namespace
@@ -76,14 +147,19 @@ Result<std::shared_ptr<arrow::RecordBatch>> JoinRows::Columns(JoinColumn::Side f
   std::vector<int> left, right;
   for (size_t c = 0; c < columns_.size(); ++c) {
     if (columns_[c].from != from) continue;
-    fields.push_back(schema_->field(static_cast<int>(c)));
+    auto field = schema_->field(static_cast<int>(c));
+    if (from == Side::kLeft && left_batches_.size() == 1)
+      field = field->WithType(left_batches_[0]->batch->column(columns_[c].left)->type());
+    fields.push_back(std::move(field));
     left.push_back(columns_[c].left);
     right.push_back(columns_[c].right);
   }
   if (fields.empty()) return nullptr;
-  const auto schema = arrow::schema(std::move(fields));
   const std::span<const RowPick> left_picks(left_picks_.data() + begin, count),
       right_picks(right_picks_.data() + begin, count);
+  if (from == Side::kRight && gives_codes_ && right_batches_.size() == 1)
+    return Coded(right_batches_[0], right, std::move(fields), right_picks, pool);
+  const auto schema = arrow::schema(std::move(fields));
   if (from == Side::kLeft && left_batches_.size() == 1 && IsSlice(left_picks)) {
     return SliceOf(*left_batches_[0], left, schema, left_picks[0].row, static_cast<int64_t>(count));
   }
@@ -113,7 +189,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> JoinRows::Make(size_t count, arrow::
                      : column.from == Side::kRight ? right->column(r++)
                                                    : keys->column(k++));
   }
-  return arrow::RecordBatch::Make(schema_, static_cast<int64_t>(count), std::move(arrays));
+  auto schema = SchemaOf(schema_, arrays);
+  return arrow::RecordBatch::Make(std::move(schema), static_cast<int64_t>(count), std::move(arrays));
 }
 
 Result<std::shared_ptr<arrow::RecordBatch>> JoinRows::Emit(arrow::MemoryPool* pool) {

@@ -53,7 +53,10 @@ class JoinRows {
   bool empty() const { return left_picks_.empty(); }
   // Part of what was picked was given out: nothing may be added before the rest is.
   bool emitting() const { return emitted_ > 0; }
-  // What was picked, or its first part where memory is short.
+  // Texts of the right side may stand as indices of the batch that they come from, where there is one batch.
+  void GiveCodes() { gives_codes_ = true; }
+  // What was picked, or its first part where memory is short. Columns of a left batch that stands alone are of
+  // the types that it has.
   Result<std::shared_ptr<arrow::RecordBatch>> Emit(arrow::MemoryPool* pool);
   // The same with ordinals, counted from the first row that was given out; nothing where nothing is picked.
   Result<std::optional<Block>> EmitBlock(arrow::MemoryPool* pool);
@@ -87,6 +90,7 @@ class JoinRows {
   size_t emitted_ = 0;
   int64_t given_rows_ = 0;  // in blocks
   double picked_bytes_ = 0;
+  bool gives_codes_ = false;
 };
 
 }  // namespace partita

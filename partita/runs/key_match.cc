@@ -102,13 +102,26 @@ uint64_t HashText(const Offset* offsets, const uint8_t* bytes, int64_t row) {
   return Checksum64(bytes + offsets[row], static_cast<int64_t>(offsets[row + 1] - offsets[row]));
 }
 
+uint64_t HashNumber(uint64_t value) { return MixBits(value + 0x9e3779b97f4a7c15ULL); }
+
 uint64_t HashOf(const MatchKeys::Column& column, int64_t row) {
   if (column.offsets != nullptr) return HashText(column.offsets, column.values, row);
   if (column.large_offsets != nullptr) return HashText(column.large_offsets, column.values, row);
   uint64_t value = 0;
   if (column.width > 8) return Checksum64(column.values + row * column.width, column.width);
   std::memcpy(&value, column.values + row * column.width, static_cast<size_t>(column.width));
-  return MixBits(value + 0x9e3779b97f4a7c15ULL);
+  return HashNumber(value);
+}
+
+// Keys of one column of numbers.
+template <typename Number>
+void HashNumbers(const MatchKeys::Column& column, int64_t begin, std::span<uint64_t> hashes) {
+  const uint8_t* from = column.values + begin * static_cast<int64_t>(sizeof(Number));
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    Number value;
+    std::memcpy(&value, from + i * sizeof(Number), sizeof(Number));
+    hashes[i] = MixBits(0) ^ HashNumber(value);
+  }
 }
 
 }  // namespace
@@ -177,6 +190,16 @@ uint64_t MatchHash(const MatchKeys& keys, int64_t row) {
   uint64_t hash = 0;
   for (const auto& column : keys.columns) hash = MixBits(hash) ^ HashOf(column, row);
   return hash;
+}
+
+void MatchHashes(const MatchKeys& keys, int64_t begin, std::span<uint64_t> hashes) {
+  const bool is_one = keys.encoded.prefixes == nullptr && keys.columns.size() == 1 && !keys.may_have_nulls;
+  if (is_one && keys.columns[0].width == 8) return HashNumbers<uint64_t>(keys.columns[0], begin, hashes);
+  if (is_one && keys.columns[0].width == 4) return HashNumbers<uint32_t>(keys.columns[0], begin, hashes);
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    const int64_t row = begin + static_cast<int64_t>(i);
+    hashes[i] = keys.HasNull(row) ? 0 : MatchHash(keys, row);
+  }
 }
 
 }  // namespace partita

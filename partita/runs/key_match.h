@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "partita/runs/row_key.h"
@@ -60,5 +61,7 @@ inline bool KeysMatch(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t
 bool SameKeys(const MatchKeys& a, int64_t i, const MatchKeys& b, int64_t j);
 // The same for keys that match, and on every machine; not the hash that places rows (HashKeys).
 uint64_t MatchHash(const MatchKeys& keys, int64_t row);
+// Those of rows from `begin` on; of rows with a null in their key, anything.
+void MatchHashes(const MatchKeys& keys, int64_t begin, std::span<uint64_t> hashes);
 
 }  // namespace partita

@@ -124,6 +124,18 @@ class FatValues {
   const arrow::BinaryViewArray* view_ = nullptr;
 };
 
+// Whether a row has one, of values or of indices of a dictionary of them.
+bool HasFatTexts(const arrow::Array& texts) {
+  if (texts.type_id() != arrow::Type::DICTIONARY) return FatValues(texts).Any();
+  const auto& encoded = static_cast<const arrow::DictionaryArray&>(texts);
+  const FatValues values(*encoded.dictionary());
+  if (!values.Any()) return false;
+  for (int64_t i = 0; i < encoded.length(); ++i) {
+    if (encoded.IsValid(i) && values.IsFat(encoded.GetValueIndex(i))) return true;
+  }
+  return false;
+}
+
 constexpr uint8_t kToken = 0;
 
 }  // namespace
@@ -238,6 +250,33 @@ Status ChunkWriter::WriteFat(std::shared_ptr<arrow::Buffer> value) {
   return Status::OK();
 }
 
+Result<bool> ChunkWriter::WriteTexts(const arrow::Array& texts) {
+  BEGIN_PARQUET_CATCH_EXCEPTIONS
+  if (texts_are_over_) return false;
+  if (HasFatTexts(texts)) {
+    ARROW_RETURN_NOT_OK(EndTexts());
+    return false;
+  }
+  if (!texts_) {
+    own_pages_ = OpenPages();
+    texts_ = std::make_unique<TextPages>(descr(), settings_->properties.get(), own_pages_.get(), settings_->pool);
+    if (!MayRepeat(texts)) ARROW_RETURN_NOT_OK(texts_->EndDictionary());
+  }
+  ARROW_RETURN_NOT_OK(texts_->Add(texts));
+  return true;
+  END_PARQUET_CATCH_EXCEPTIONS
+}
+
+// What comes next is not theirs.
+Status ChunkWriter::EndTexts() {
+  texts_are_over_ = true;
+  if (!texts_) return Status::OK();
+  ARROW_RETURN_NOT_OK(texts_->Finish());
+  totals_.own_pages = true;
+  totals_.nulls += texts_->nulls();
+  return Status::OK();
+}
+
 Status ChunkWriter::WriteLists(const TensorLayout& layout, const arrow::Array& elements) {
   BEGIN_PARQUET_CATCH_EXCEPTIONS
   if (!list_page_) {
@@ -297,12 +336,19 @@ void ChunkWriter::WriteOwnPage(OwnPage page) {
 
 int64_t ChunkWriter::Close() {
   if (list_page_ && list_page_->lists() > 0) PARQUET_THROW_NOT_OK(WriteListPage());
+  const bool all_are_texts = texts_ && !texts_are_over_;
+  if (all_are_texts) PARQUET_THROW_NOT_OK(EndTexts());
   if (totals_.values == 0 && !encoder_) Encoder();
   CloseEncoder();
   own_pages_.reset();
   if (totals_.own_pages && settings_->statistics) {
     // The encoders know their own part of the chunk only; what holds for all of it is the null count.
     parquet::EncodedStatistics statistics;
+    if (all_are_texts && texts_->range().any()) {
+      statistics.set_min(texts_->range().least()).set_max(texts_->range().greatest());
+      statistics.is_min_value_exact = statistics.is_max_value_exact = true;
+      statistics.ApplyStatSizeLimits(settings_->properties->max_statistics_size(descr()->path()));
+    }
     statistics.null_count = totals_.nulls;
     statistics.has_null_count = true;
     metadata_->SetStatistics(statistics);

@@ -1,5 +1,5 @@
-// Writes one column chunk: libparquet's encoder for ordinary values, and pages of our own for fat ones and
-// for lists of one length. Internal to the room.
+// Writes one column chunk: libparquet's encoder for ordinary values, and pages of our own for fat ones,
+// for lists of one length and for texts. Internal to the room.
 //
 // libparquet holds a value in an encoder that doubles, in a page buffer and in a compressed buffer at once. A
 // fat page, [levels] [4-byte length][bytes] in data page version 2, is compressed as a stream in pieces, or
@@ -17,6 +17,7 @@
 
 #include "partita/storage/parquet/pages.h"
 #include "partita/storage/parquet/tensor_chunk.h"
+#include "partita/storage/parquet/text_pages.h"
 
 namespace partita {
 
@@ -52,6 +53,9 @@ class ChunkWriter final : public parquet::ColumnWriter {
   // Full lists, as their elements. Not once rows came through Arrow: the row group's others do, too.
   bool takes_lists() const { return !by_arrow_; }
   Status WriteLists(const TensorLayout& layout, const arrow::Array& elements);
+  // Rows of a flat column of texts, as values or as indices of a dictionary. False: one of them is fat, and
+  // none was taken; they and all that follow come by WriteArrow, as values.
+  Result<bool> WriteTexts(const arrow::Array& texts);
   // Encodes what is buffered. Pages are complete afterwards. May throw.
   int64_t Close() override;
   // After Close: the chunk lies at `file_offset`.
@@ -94,6 +98,7 @@ class ChunkWriter final : public parquet::ColumnWriter {
                     parquet::ArrowWriteContext* ctx, bool leaf_nullable);
   Status WriteFat(std::shared_ptr<arrow::Buffer> value);
   Status WriteListPage();
+  Status EndTexts();
   // What own_body_ holds, behind its levels: those of repetition, then those of definition.
   struct OwnPage {
     std::string levels;
@@ -113,6 +118,8 @@ class ChunkWriter final : public parquet::ColumnWriter {
   std::shared_ptr<parquet::ColumnWriter> encoder_;
   std::unique_ptr<parquet::PageWriter> own_pages_;
   std::unique_ptr<TensorPage> list_page_;
+  std::unique_ptr<TextPages> texts_;
+  bool texts_are_over_ = false;
   bool by_arrow_ = false;
   bool may_repeat_ = true;  // as the first unit of rows tells
 };

@@ -56,10 +56,31 @@ bool TextsMayRepeat(const arrow::Array& values) {
   });
 }
 
+// Texts behind indices: as the texts themselves.
+template <typename Texts>
+bool CodedTextsMayRepeat(const arrow::DictionaryArray& values) {
+  const auto& dictionary = static_cast<const Texts&>(*values.dictionary());
+  return Sample(values, [&](int64_t i, Repeats* repeats) {
+    const int64_t entry = values.GetValueIndex(i);
+    if (entry < 0 || entry >= dictionary.length() || dictionary.IsNull(entry)) return;
+    const auto text = dictionary.GetView(entry);
+    repeats->Add(text.data(), static_cast<int64_t>(text.size()));
+  });
+}
+
+bool CodesMayRepeat(const arrow::DictionaryArray& values) {
+  const auto type = values.dictionary()->type_id();
+  if (arrow::is_binary_like(type)) return CodedTextsMayRepeat<arrow::BinaryArray>(values);
+  if (arrow::is_large_binary_like(type)) return CodedTextsMayRepeat<arrow::LargeBinaryArray>(values);
+  return true;
+}
+
 }  // namespace
 
 bool MayRepeat(const arrow::Array& values) {
   if (values.length() < kLeastSampled) return true;
+  if (values.type_id() == arrow::Type::DICTIONARY)
+    return CodesMayRepeat(static_cast<const arrow::DictionaryArray&>(values));
   const auto type = values.type_id();
   if (arrow::is_binary_like(type)) return TextsMayRepeat<arrow::BinaryArray>(values);
   if (arrow::is_large_binary_like(type)) return TextsMayRepeat<arrow::LargeBinaryArray>(values);

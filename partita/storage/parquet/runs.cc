@@ -13,10 +13,50 @@ static_assert(std::endian::native == std::endian::little, "packed values are rea
 
 // From this length on a list's levels are shorter as a group of eight and a repeat.
 constexpr int64_t kRepeatLength = 16;
+constexpr int64_t kMostHeadBytes = 5;  // of a run, before its values
 
 void AppendVarint(uint64_t value, std::string* out) {
   for (; value > 0x7F; value >>= 7) out->push_back(static_cast<char>((value & 0x7F) | 0x80));
   out->push_back(static_cast<char>(value));
+}
+
+uint8_t* PutVarint(uint64_t value, uint8_t* out) {
+  for (; value > 0x7F; value >>= 7) *out++ = static_cast<uint8_t>((value & 0x7F) | 0x80);
+  *out++ = static_cast<uint8_t>(value);
+  return out;
+}
+
+// How many values are as the first; fewer than eight are not counted.
+int64_t RepeatsOf(const uint32_t* values, int64_t count) {
+  if (count < 8) return 0;
+  uint32_t differ = 0;
+  for (int i = 1; i < 8; ++i) differ |= values[i] ^ values[0];
+  if (differ != 0) return 0;
+  int64_t same = 8;
+  while (same < count && values[same] == values[0]) ++same;
+  return same;
+}
+
+// A run of bit-packed groups; zeros fill the last one. Nothing of no values.
+uint8_t* PutPacked(const uint32_t* values, int64_t count, int bit_width, uint8_t* out) {
+  if (count == 0) return out;
+  const int64_t groups = (count + 7) / 8;
+  out = PutVarint((static_cast<uint64_t>(groups) << 1) | 1, out);
+  uint8_t* const end = out + groups * bit_width;
+  uint64_t word = 0;
+  int bits = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    word |= static_cast<uint64_t>(values[i]) << bits;
+    bits += bit_width;
+    if (bits < 32) continue;
+    const auto full = static_cast<uint32_t>(word);
+    std::memcpy(out, &full, sizeof(full));
+    out += sizeof(full);
+    word >>= 32;
+    bits -= 32;
+  }
+  for (; out < end; word >>= 8) *out++ = static_cast<uint8_t>(word);
+  return out;
 }
 
 // Up to eight bytes, the rest 0.
@@ -222,6 +262,30 @@ std::string ListStarts(int64_t lists, int64_t length) {
     byte = static_cast<char>(byte & ~(1 << (i % 8)));
   }
   return out;
+}
+
+int64_t MostRunBytes(int64_t count, int bit_width) {
+  return ((count + 7) / 8 + 1) * (bit_width + kMostHeadBytes + static_cast<int64_t>(sizeof(uint32_t)));
+}
+
+int64_t EncodeRuns(const uint32_t* values, int64_t count, int bit_width, uint8_t* out) {
+  uint8_t* const begin = out;
+  int64_t packed = 0;  // from there on values are not written yet
+  int64_t at = 0;
+  while (at < count) {
+    const int64_t same = RepeatsOf(values + at, count - at);
+    if (same < 8) {
+      at += 8;  // a group
+      continue;
+    }
+    out = PutPacked(values + packed, at - packed, bit_width, out);
+    out = PutVarint(static_cast<uint64_t>(same) << 1, out);
+    for (int bit = 0; bit < bit_width; bit += 8) *out++ = static_cast<uint8_t>(values[at] >> bit);
+    at += same;
+    packed = at;
+  }
+  out = PutPacked(values + packed, count - packed, bit_width, out);
+  return out - begin;
 }
 
 }  // namespace partita

@@ -55,4 +55,9 @@ std::string ConstantRun(int64_t count, uint8_t value);
 // What comes before `groups` bit-packed groups of eight.
 std::string PackedHead(int64_t groups);
 
+// The runs of `count` values of `bit_width` bits: repeats of eight and more, and bit-packed groups between
+// them. `out` has room for MostRunBytes; how many bytes they are.
+int64_t MostRunBytes(int64_t count, int bit_width);
+int64_t EncodeRuns(const uint32_t* values, int64_t count, int bit_width, uint8_t* out);
+
 }  // namespace partita

@@ -159,5 +159,40 @@ TEST(RunsTest, BytesThatLieAreRefused) {
   EXPECT_FALSE(AreListStarts(ListStarts(3, 20), 80, 0, 20)) << "fewer levels than values";
 }
 
+TEST(RunsTest, WhatIsEncodedIsReadAgain) {
+  std::mt19937_64 random(9);
+  for (int bit_width = 1; bit_width <= kMostRunBits; ++bit_width) {
+    const uint64_t most = (uint64_t{1} << bit_width) - 1;
+    for (const int64_t count : {0, 1, 7, 8, 9, 64, 1000, 5003}) {
+      std::vector<uint32_t> values;
+      while (static_cast<int64_t>(values.size()) < count) {
+        // Stretches of one value and of many, of all lengths.
+        const uint64_t length = 1 + random() % (random() % 3 == 0 ? 300 : 12);
+        const bool same = random() % 2 == 0;
+        uint32_t value = static_cast<uint32_t>(random() & most);
+        for (uint64_t i = 0; i < length && static_cast<int64_t>(values.size()) < count; ++i) {
+          values.push_back(value);
+          if (!same) value = static_cast<uint32_t>(random() & most);
+        }
+      }
+      std::string bytes(static_cast<size_t>(MostRunBytes(count, bit_width)), '\0');
+      const int64_t size = EncodeRuns(values.data(), count, bit_width, reinterpret_cast<uint8_t*>(bytes.data()));
+      ASSERT_LE(size, std::ssize(bytes));
+      bytes.resize(static_cast<size_t>(size));
+      EXPECT_EQ(Values(bytes, bit_width, count, 1 << 20), values) << bit_width << " " << count;
+      if (bit_width > 1 || count == 0) continue;
+      // libparquet reads them, too.
+      parquet::LevelDecoder decoder;
+      const auto length = static_cast<uint32_t>(size);
+      const std::string levels = std::string(reinterpret_cast<const char*>(&length), 4) + bytes;
+      decoder.SetData(parquet::Encoding::RLE, 1, static_cast<int>(count),
+                      reinterpret_cast<const uint8_t*>(levels.data()), static_cast<int32_t>(levels.size()));
+      std::vector<int16_t> read(values.size());
+      EXPECT_EQ(decoder.Decode(static_cast<int>(count), read.data()), count);
+      EXPECT_EQ(std::vector<uint32_t>(read.begin(), read.end()), values);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace partita

@@ -14,6 +14,7 @@
 #include "partita/storage/parquet/cut.h"
 #include "partita/storage/parquet/options.h"
 #include "partita/storage/parquet/row_group.h"
+#include "partita/storage/parquet/text_pages.h"
 
 namespace partita {
 namespace {
@@ -61,12 +62,20 @@ std::shared_ptr<arrow::DataType> DenseType(const std::shared_ptr<arrow::DataType
   }
 }
 
+// Whether values of a declared type may come as `type`: as what they are, or as indices of a dictionary of them.
+bool IsOf(const arrow::DataType& type, const arrow::DataType& declared) {
+  if (type.Equals(declared)) return true;
+  return type.id() == arrow::Type::DICTIONARY &&
+         static_cast<const arrow::DictionaryType&>(type).value_type()->Equals(declared);
+}
+
 class ParquetWriter final : public FileWriter {
  public:
   ParquetWriter(std::shared_ptr<arrow::io::OutputStream> stream, WriteRequest request,
                 const ParquetOptions& options)
       : stream_(std::move(stream)),
         request_(std::move(request)),
+        dictionary_(options.dictionary),
         cutter_(options.row_group_rows, options.row_group_bytes),
         stage_(request_.env, request_.spill_dir),
         pool_(request_.pool, [this](int attempt) { return Relieve(attempt); }) {}
@@ -144,6 +153,7 @@ class ParquetWriter final : public FileWriter {
     arrow::RecordBatchVector open;
   };
 
+  // Texts may stand as indices of a dictionary, whatever the declared type says; other dictionaries do not.
   Result<std::shared_ptr<arrow::RecordBatch>> Densify(const std::shared_ptr<arrow::RecordBatch>& batch) {
     arrow::ArrayVector columns;
     arrow::compute::ExecContext context(request_.pool.get());
@@ -151,12 +161,12 @@ class ParquetWriter final : public FileWriter {
     for (int i = 0; i < batch->num_columns(); ++i) {
       auto column = batch->column(i);
       const auto& declared = *request_.schema->field(i);
-      if (!column->type()->Equals(*declared.type())) {
+      if (!IsOf(*column->type(), *declared.type())) {
         return BugError("column '" + declared.name() + "' of a batch is " + column->type()->ToString() +
                         ", of the Parquet file " + declared.type()->ToString());
       }
       const auto& type = dense_schema_->field(i)->type();
-      if (!column->type()->Equals(*type)) {
+      if (!column->type()->Equals(*type) && !(dictionary_ && IsTextCodes(*column->type()))) {
         ARROW_ASSIGN_OR_RAISE(
             column, arrow::compute::Cast(*column, type, arrow::compute::CastOptions::Safe(), &context));
       }
@@ -167,7 +177,39 @@ class ParquetWriter final : public FileWriter {
 
   Result<std::shared_ptr<arrow::RecordBatch>> Join(const arrow::RecordBatchVector& slices) {
     if (slices.size() == 1) return slices[0];
-    return arrow::ConcatenateRecordBatches(slices, request_.pool.get());
+    int64_t rows = 0;
+    for (const auto& slice : slices) rows += slice->num_rows();
+    arrow::ArrayVector columns;
+    for (int i = 0; i < dense_schema_->num_fields(); ++i) {
+      arrow::ArrayVector parts;
+      for (const auto& slice : slices) parts.push_back(slice->column(i));
+      ARROW_ASSIGN_OR_RAISE(auto column, JoinColumn(std::move(parts)));
+      columns.push_back(std::move(column));
+    }
+    return arrow::RecordBatch::Make(dense_schema_, rows, std::move(columns));
+  }
+
+  // Indices of one dictionary stay what they are.
+  Result<std::shared_ptr<arrow::Array>> JoinColumn(arrow::ArrayVector parts) {
+    const auto& first = *parts[0]->data();
+    const bool alike = std::all_of(parts.begin(), parts.end(), [&](const auto& part) {
+      return part->data()->dictionary == first.dictionary && part->type()->Equals(*first.type);
+    });
+    const auto dictionary = first.dictionary;
+    const auto type = first.type;
+    for (auto& part : parts) {
+      if (alike && dictionary) {
+        part = static_cast<const arrow::DictionaryArray&>(*part).indices();
+      } else {
+        ARROW_ASSIGN_OR_RAISE(part, ValuesOf(std::move(part), request_.pool.get()));
+      }
+    }
+    ARROW_ASSIGN_OR_RAISE(auto joined, arrow::Concatenate(parts, request_.pool.get()));
+    if (!alike || !dictionary) return joined;
+    auto data = joined->data()->Copy();
+    data->type = type;
+    data->dictionary = dictionary;
+    return arrow::MakeArray(std::move(data));
   }
 
   Status Prepare(const arrow::RecordBatch& batch, const std::vector<WriteUnit>& units, Work* work) {
@@ -244,6 +286,7 @@ class ParquetWriter final : public FileWriter {
   std::shared_ptr<arrow::io::OutputStream> stream_;
   WriteRequest request_;
   std::shared_ptr<arrow::Schema> dense_schema_;
+  const bool dictionary_;
   UnitCutter cutter_;
   arrow::RecordBatchVector open_;  // rows of the incomplete unit
   Status broken_;
