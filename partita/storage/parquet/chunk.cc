@@ -10,8 +10,10 @@
 
 #include "partita/base/units.h"
 #include "partita/storage/parquet/file.h"
+#include "partita/storage/parquet/number_pages.h"
 #include "partita/storage/parquet/repeats.h"
 #include "partita/storage/parquet/runs.h"
+#include "partita/storage/parquet/text_pages.h"
 
 namespace partita {
 
@@ -250,30 +252,37 @@ Status ChunkWriter::WriteFat(std::shared_ptr<arrow::Buffer> value) {
   return Status::OK();
 }
 
-Result<bool> ChunkWriter::WriteTexts(const arrow::Array& texts) {
+std::unique_ptr<FlatPages> ChunkWriter::NewFlatPages() {
+  const auto* properties = settings_->properties.get();
+  if (type() != parquet::Type::BYTE_ARRAY)
+    return MakeNumberPages(descr(), properties, own_pages_.get(), settings_->pool);
+  return std::make_unique<TextPages>(descr(), properties, own_pages_.get(), settings_->pool);
+}
+
+Result<bool> ChunkWriter::WriteFlat(const arrow::Array& rows) {
   BEGIN_PARQUET_CATCH_EXCEPTIONS
-  if (texts_are_over_) return false;
-  if (HasFatTexts(texts)) {
-    ARROW_RETURN_NOT_OK(EndTexts());
+  if (flat_is_over_) return false;
+  if (type() == parquet::Type::BYTE_ARRAY && HasFatTexts(rows)) {
+    ARROW_RETURN_NOT_OK(EndFlat());
     return false;
   }
-  if (!texts_) {
+  if (!flat_) {
     own_pages_ = OpenPages();
-    texts_ = std::make_unique<TextPages>(descr(), settings_->properties.get(), own_pages_.get(), settings_->pool);
-    if (!MayRepeat(texts)) ARROW_RETURN_NOT_OK(texts_->EndDictionary());
+    flat_ = NewFlatPages();
+    if (!settings_->properties->dictionary_enabled(descr()->path()) || !MayRepeat(rows))
+      ARROW_RETURN_NOT_OK(flat_->EndDictionary());
   }
-  ARROW_RETURN_NOT_OK(texts_->Add(texts));
+  ARROW_RETURN_NOT_OK(flat_->Add(rows));
   return true;
   END_PARQUET_CATCH_EXCEPTIONS
 }
 
-// What comes next is not theirs.
-Status ChunkWriter::EndTexts() {
-  texts_are_over_ = true;
-  if (!texts_) return Status::OK();
-  ARROW_RETURN_NOT_OK(texts_->Finish());
+Status ChunkWriter::EndFlat() {
+  flat_is_over_ = true;
+  if (!flat_) return Status::OK();
+  ARROW_RETURN_NOT_OK(flat_->Finish());
   totals_.own_pages = true;
-  totals_.nulls += texts_->nulls();
+  totals_.nulls += flat_->nulls();
   return Status::OK();
 }
 
@@ -336,18 +345,19 @@ void ChunkWriter::WriteOwnPage(OwnPage page) {
 
 int64_t ChunkWriter::Close() {
   if (list_page_ && list_page_->lists() > 0) PARQUET_THROW_NOT_OK(WriteListPage());
-  const bool all_are_texts = texts_ && !texts_are_over_;
-  if (all_are_texts) PARQUET_THROW_NOT_OK(EndTexts());
+  const bool is_flat = flat_ && !flat_is_over_;  // all of it
+  if (is_flat) PARQUET_THROW_NOT_OK(EndFlat());
   if (totals_.values == 0 && !encoder_) Encoder();
   CloseEncoder();
   own_pages_.reset();
   if (totals_.own_pages && settings_->statistics) {
     // The encoders know their own part of the chunk only; what holds for all of it is the null count.
     parquet::EncodedStatistics statistics;
-    if (all_are_texts && texts_->range().any()) {
-      statistics.set_min(texts_->range().least()).set_max(texts_->range().greatest());
-      statistics.is_min_value_exact = statistics.is_max_value_exact = true;
+    if (is_flat) {
+      flat_->SetRange(&statistics);
+      if (statistics.has_min) statistics.is_min_value_exact = statistics.is_max_value_exact = true;
       statistics.ApplyStatSizeLimits(settings_->properties->max_statistics_size(descr()->path()));
+      statistics.set_is_signed(descr()->sort_order() == parquet::SortOrder::SIGNED);
     }
     statistics.null_count = totals_.nulls;
     statistics.has_null_count = true;

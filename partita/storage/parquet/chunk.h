@@ -1,5 +1,5 @@
 // Writes one column chunk: libparquet's encoder for ordinary values, and pages of our own for fat ones,
-// for lists of one length and for texts. Internal to the room.
+// for lists of one length and for flat columns of texts and numbers. Internal to the room.
 //
 // libparquet holds a value in an encoder that doubles, in a page buffer and in a compressed buffer at once. A
 // fat page, [levels] [4-byte length][bytes] in data page version 2, is compressed as a stream in pieces, or
@@ -15,9 +15,9 @@
 #include <map>
 #include <memory>
 
+#include "partita/storage/parquet/flat_pages.h"
 #include "partita/storage/parquet/pages.h"
 #include "partita/storage/parquet/tensor_chunk.h"
-#include "partita/storage/parquet/text_pages.h"
 
 namespace partita {
 
@@ -53,9 +53,9 @@ class ChunkWriter final : public parquet::ColumnWriter {
   // Full lists, as their elements. Not once rows came through Arrow: the row group's others do, too.
   bool takes_lists() const { return !by_arrow_; }
   Status WriteLists(const TensorLayout& layout, const arrow::Array& elements);
-  // Rows of a flat column of texts, as values or as indices of a dictionary. False: one of them is fat, and
-  // none was taken; they and all that follow come by WriteArrow, as values.
-  Result<bool> WriteTexts(const arrow::Array& texts);
+  // Rows of a flat column of texts (also as indices of a dictionary) or plain numbers. False: one of the texts is
+  // fat, and none was taken; they and all that follow come by WriteArrow, as values.
+  Result<bool> WriteFlat(const arrow::Array& rows);
   // Encodes what is buffered. Pages are complete afterwards. May throw.
   int64_t Close() override;
   // After Close: the chunk lies at `file_offset`.
@@ -98,7 +98,8 @@ class ChunkWriter final : public parquet::ColumnWriter {
                     parquet::ArrowWriteContext* ctx, bool leaf_nullable);
   Status WriteFat(std::shared_ptr<arrow::Buffer> value);
   Status WriteListPage();
-  Status EndTexts();
+  std::unique_ptr<FlatPages> NewFlatPages();
+  Status EndFlat();
   // What own_body_ holds, behind its levels: those of repetition, then those of definition.
   struct OwnPage {
     std::string levels;
@@ -118,8 +119,8 @@ class ChunkWriter final : public parquet::ColumnWriter {
   std::shared_ptr<parquet::ColumnWriter> encoder_;
   std::unique_ptr<parquet::PageWriter> own_pages_;
   std::unique_ptr<TensorPage> list_page_;
-  std::unique_ptr<TextPages> texts_;
-  bool texts_are_over_ = false;
+  std::unique_ptr<FlatPages> flat_;
+  bool flat_is_over_ = false;
   bool by_arrow_ = false;
   bool may_repeat_ = true;  // as the first unit of rows tells
 };

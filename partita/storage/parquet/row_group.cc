@@ -14,6 +14,8 @@
 #include "partita/storage/parquet/chunk.h"
 #include "partita/storage/parquet/file.h"
 #include "partita/storage/parquet/lane.h"
+#include "partita/storage/parquet/number_pages.h"
+#include "partita/storage/parquet/text_pages.h"
 
 namespace partita {
 namespace {
@@ -154,12 +156,12 @@ class Encoder final : public ParquetFileEncoder {
   Status Stage() override { return group_ ? group_->Stage(stage_) : Status::OK(); }
 
  private:
-  // Columns that are written together: one of lists of one length, one of texts, or all others.
+  // Columns that are written together: one of lists of one length, a flat one, or all others.
   struct Part {
     std::vector<int> columns;
     std::vector<int> leaves;
     std::optional<TensorLayout> lists;
-    bool texts = false;  // that may have a dictionary
+    bool flat = false;  // ChunkWriter::WriteFlat
     std::unique_ptr<ArrowLane> lane;  // once it is needed
     bool lane_is_open = false;        // in this row group
   };
@@ -171,9 +173,9 @@ class Encoder final : public ParquetFileEncoder {
     for (int i = 0; i < dense_schema_->num_fields(); ++i) {
       const auto& type = *dense_schema_->field(i)->type();
       const auto lists = TensorLayoutOf(type, dictionary);
-      const bool texts = dictionary && IsText(type);
-      if (lists || texts) {
-        parts_.push_back({.lists = lists, .texts = texts});
+      const bool flat = IsText(type) || IsPlainNumber(type);
+      if (lists || flat) {
+        parts_.push_back({.lists = lists, .flat = flat});
         part_of[static_cast<size_t>(i)] = &parts_.back();
       }
       part_of[static_cast<size_t>(i)]->columns.push_back(i);
@@ -190,19 +192,19 @@ class Encoder final : public ParquetFileEncoder {
       const auto elements = FullElements(*rows.column(part->columns[0]));
       if (elements) return group_->chunk(part->leaves[0])->WriteLists(*part->lists, *elements);
     }
-    if (part->texts) return WriteTexts(rows, part);
+    if (part->flat) return WriteFlat(rows, part);
     if (static_cast<int>(part->columns.size()) == rows.num_columns()) return WriteByArrow(rows, part);
     ARROW_ASSIGN_OR_RAISE(const auto columns, rows.SelectColumns(part->columns));
     return WriteByArrow(*columns, part);
   }
 
-  Status WriteTexts(const arrow::RecordBatch& rows, Part* part) {
-    auto texts = rows.column(part->columns[0]);
-    ARROW_ASSIGN_OR_RAISE(const bool taken, group_->chunk(part->leaves[0])->WriteTexts(*texts));
+  Status WriteFlat(const arrow::RecordBatch& rows, Part* part) {
+    auto values = rows.column(part->columns[0]);
+    ARROW_ASSIGN_OR_RAISE(const bool taken, group_->chunk(part->leaves[0])->WriteFlat(*values));
     if (taken) return Status::OK();
     const auto schema = arrow::schema({dense_schema_->field(part->columns[0])});
-    ARROW_ASSIGN_OR_RAISE(texts, ValuesOf(std::move(texts), pool_));
-    return WriteByArrow(*arrow::RecordBatch::Make(schema, rows.num_rows(), {std::move(texts)}), part);
+    ARROW_ASSIGN_OR_RAISE(values, ValuesOf(std::move(values), pool_));
+    return WriteByArrow(*arrow::RecordBatch::Make(schema, rows.num_rows(), {std::move(values)}), part);
   }
 
   Status WriteByArrow(const arrow::RecordBatch& columns, Part* part) {

@@ -15,17 +15,14 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "Parquet lengths are written as they are");
 
-// After so many rows a page is looked at, as libparquet does. Part of the format of our files.
-constexpr int64_t kStepRows = 1 << 10;
+constexpr int64_t kStepRows = PageMaker::kStepRows;
 
 // Codes of entries of a dictionary that are none.
 constexpr uint32_t kUnknown = UINT32_MAX;
 constexpr uint32_t kNullEntry = UINT32_MAX - 1;
 
-constexpr int64_t kLengthBytes = sizeof(uint32_t);  // of a text or of the levels of a page
+constexpr int64_t kLengthBytes = sizeof(uint32_t);  // of a text
 constexpr int64_t kPrefixBytes = sizeof(uint64_t);
-
-int BitWidth(uint32_t codes) { return codes <= 1 ? static_cast<int>(codes) : std::bit_width(codes - 1); }
 
 // The first bytes of a text of `size`; behind it any may stand.
 uint64_t PrefixOf(const uint8_t* text, int64_t size) {
@@ -123,15 +120,11 @@ void TextRange::Compare(std::string_view text, uint64_t prefix) {
 TextPages::TextPages(const parquet::ColumnDescriptor* descr, const parquet::WriterProperties* properties,
                      parquet::PageWriter* pager, arrow::MemoryPool* pool)
     : descr_(descr),
-      properties_(properties),
-      pager_(pager),
-      pool_(pool),
-      nullable_(descr->max_definition_level() > 0),
+      pages_(descr, properties, pager, pool),
       codes_(pool),
       code_of_(pool),
       present_(pool),
-      plain_(pool),
-      levels_(pool) {}
+      plain_(pool) {}
 
 Status TextPages::Add(const arrow::Array& texts) {
   switch (texts.type_id()) {
@@ -186,11 +179,11 @@ template <typename Rows>
 Status TextPages::AddRows(const Rows& rows) {
   for (int64_t begin = 0; begin < rows.length(); begin += kStepRows) {
     const int64_t end = std::min(begin + kStepRows, rows.length());
-    if (page_has_nulls_) ARROW_RETURN_NOT_OK(levels_.Reserve(end - begin));
+    ARROW_RETURN_NOT_OK(pages_.StartStep(end - begin));
     ARROW_RETURN_NOT_OK(codes_ ? AddCodes(rows, begin, end) : AddPlain(rows, begin, end));
     if (PageIsFull()) ARROW_RETURN_NOT_OK(EndPage());
   }
-  const bool is_long = codes_ && static_cast<int64_t>(codes_->plain().size()) >= properties_->dictionary_pagesize_limit();
+  const bool is_long = codes_ && pages_.IsFullDictionary(std::ssize(codes_->plain()));
   return is_long ? EndDictionary() : Status::OK();
 }
 
@@ -202,12 +195,11 @@ Status TextPages::AddCodes(const Rows& rows, int64_t begin, int64_t end) {
     uint32_t code = kNullEntry;
     ARROW_RETURN_NOT_OK(CodeOf(rows, row, &code));
     if (code == kNullEntry) {
-      ARROW_RETURN_NOT_OK(AddNull());
+      ARROW_RETURN_NOT_OK(pages_.AddNull());
       continue;
     }
     *out++ = code;
-    if (page_has_nulls_) levels_.UnsafeAppend(1);
-    ++page_rows_;
+    pages_.AddPresent();
   }
   present_.UnsafeAdvance(out - present_.mutable_data() - present_.length());
   return Status::OK();
@@ -238,7 +230,7 @@ Status TextPages::AddPlain(const Rows& rows, int64_t begin, int64_t end) {
   uint8_t* out = plain_.mutable_data() + plain_.length();
   for (int64_t row = begin; row < end; ++row) {
     if (rows.IsNull(row)) {
-      ARROW_RETURN_NOT_OK(AddNull());
+      ARROW_RETURN_NOT_OK(pages_.AddNull());
       continue;
     }
     const std::string_view text = rows.View(row);
@@ -248,8 +240,7 @@ Status TextPages::AddPlain(const Rows& rows, int64_t begin, int64_t end) {
     if (length > 0) std::memcpy(out, text.data(), length);
     range_.Add(text, PrefixOf(out, length));
     out += length;
-    if (page_has_nulls_) levels_.UnsafeAppend(1);
-    ++page_rows_;
+    pages_.AddPresent();
   }
   plain_.UnsafeAdvance(out - plain_.mutable_data() - plain_.length());
   return Status::OK();
@@ -265,112 +256,28 @@ Status TextPages::Know(const std::shared_ptr<arrow::ArrayData>& dictionary) {
   return Status::OK();
 }
 
-Status TextPages::AddNull() {
-  if (!nullable_) {
-    return DataError("column '" + descr_->path()->ToDotString() + "' has a null, and its type says that it has none",
-                     "declare the column nullable, or drop the rows");
-  }
-  if (!page_has_nulls_) {
-    // Room for the step at hand, too.
-    ARROW_RETURN_NOT_OK(levels_.Reserve(page_rows_ + kStepRows));
-    levels_.UnsafeAppend(page_rows_, uint32_t{1});
-    page_has_nulls_ = true;
-  }
-  levels_.UnsafeAppend(0);
-  ++page_rows_;
-  ++nulls_;
-  return Status::OK();
-}
-
 bool TextPages::PageIsFull() const {
-  const int64_t bytes = codes_ ? present_.length() * BitWidth(codes_->size()) / 8 : plain_.length();
-  return page_rows_ >= properties_->max_rows_per_page() || bytes >= properties_->data_pagesize();
-}
-
-// Their length, then their runs.
-uint8_t* TextPages::PutLevels(uint8_t* out) const {
-  if (!nullable_) return out;
-  uint8_t* const runs = out + kLengthBytes;
-  int64_t bytes = 0;
-  if (page_has_nulls_) {
-    bytes = EncodeRuns(levels_.data(), page_rows_, 1, runs);
-  } else {
-    const std::string all = ConstantRun(page_rows_, 1);
-    bytes = std::ssize(all);
-    std::memcpy(runs, all.data(), all.size());
-  }
-  const auto length = static_cast<uint32_t>(bytes);
-  std::memcpy(out, &length, kLengthBytes);
-  return runs + bytes;
+  return pages_.IsFull(codes_ ? present_.length() * IndexBits(codes_->size()) / 8 : plain_.length());
 }
 
 Status TextPages::EndPage() {
-  if (page_rows_ == 0) return Status::OK();
-  const int width = codes_ ? BitWidth(codes_->size()) : 0;
-  const int64_t most_bytes = codes_ ? 1 + MostRunBytes(present_.length(), width) : plain_.length();
-  const int64_t most = kLengthBytes + MostRunBytes(page_rows_, 1) + most_bytes;
-  if (!scratch_) {
-    ARROW_ASSIGN_OR_RAISE(scratch_, arrow::AllocateResizableBuffer(most, pool_));
-  } else {
-    ARROW_RETURN_NOT_OK(scratch_->Resize(most, /*shrink_to_fit=*/false));
-  }
-  uint8_t* out = PutLevels(scratch_->mutable_data());
-  if (codes_) {
-    *out++ = static_cast<uint8_t>(width);
-    out += EncodeRuns(present_.data(), present_.length(), width, out);
-  } else {
-    if (plain_.length() > 0) std::memcpy(out, plain_.data(), static_cast<size_t>(plain_.length()));
-    out += plain_.length();
-  }
-  std::shared_ptr<arrow::Buffer> body =
-      std::make_shared<arrow::Buffer>(scratch_->data(), out - scratch_->mutable_data());
-  const int64_t body_bytes = body->size();
-  if (pager_->has_compressor()) {
-    if (!compressed_) {
-      ARROW_ASSIGN_OR_RAISE(compressed_, arrow::AllocateResizableBuffer(0, pool_));
-    }
-    pager_->Compress(*body, compressed_.get());
-    body = compressed_;
-  }
-  if (codes_) {
-    ARROW_ASSIGN_OR_RAISE(body, body->CopySlice(0, body->size(), pool_));
-  }
-  const auto encoding = codes_ ? properties_->dictionary_index_encoding() : parquet::Encoding::PLAIN;
-  parquet::DataPageV1 page(std::move(body), static_cast<int32_t>(page_rows_), encoding, parquet::Encoding::RLE,
-                           parquet::Encoding::RLE, body_bytes);
-  if (codes_) {
-    pages_.push_back(std::move(page));
-  } else {
-    pager_->WriteDataPage(page);
-  }
+  ARROW_RETURN_NOT_OK(codes_ ? pages_.EndIndices(present_.data(), present_.length(), codes_->size())
+                             : pages_.EndPlain(plain_.data(), plain_.length()));
   present_.bytes_builder()->Rewind(0);
   plain_.Rewind(0);
-  levels_.bytes_builder()->Rewind(0);
-  page_rows_ = 0;
-  page_has_nulls_ = false;
   return Status::OK();
 }
 
 Status TextPages::EndDictionary() {
   if (!codes_) return Status::OK();
   ARROW_RETURN_NOT_OK(EndPage());
-  if (!pages_.empty()) {
-    const auto plain = codes_->plain();
-    auto bytes =
-        std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(plain.data()), std::ssize(plain));
-    pager_->WriteDictionaryPage(parquet::DictionaryPage(std::move(bytes), static_cast<int32_t>(codes_->size()),
-                                                        properties_->dictionary_page_encoding()));
-    for (const auto& page : pages_) pager_->WriteDataPage(page);
-    for (uint32_t code = 0; code < codes_->size(); ++code) range_.Add(codes_->At(code));
-  }
-  pages_.clear();
+  pages_.WriteDictionary(codes_->plain(), codes_->size());
+  for (uint32_t code = 0; code < codes_->size(); ++code) range_.Add(codes_->At(code));
   codes_.reset();
   known_.reset();
   code_of_.Reset();
   present_.Reset();
   return Status::OK();
 }
-
-Status TextPages::Finish() { return codes_ ? EndDictionary() : EndPage(); }
 
 }  // namespace partita

@@ -1,23 +1,15 @@
-// The pages of a column chunk of texts, made without libparquet's encoder. Internal to the room.
+// The pages of a chunk of texts (flat_pages.h). Internal to the room.
 //
-// Texts are indices of a dictionary while that is short, and plain from there on. They come as values or as
-// indices of any dictionary, and whether they do changes no byte: codes are given in the order in which texts
-// come, so that of an index it is enough to remember which code its text has. Nothing is hashed but texts
-// that are seen for the first time in a dictionary. Pages are of version 1, as libparquet makes them; those
-// of indices wait here until the dictionary is known, which stands before them.
+// Texts come as values or as indices of any dictionary, and whether they do changes no byte: codes are given
+// in the order in which texts come, so that of an index it is enough to remember which code its text has.
+// Nothing is hashed but texts that are seen for the first time in a dictionary.
 #pragma once
-
-#include <arrow/array.h>
-#include <parquet/column_page.h>
-#include <parquet/column_writer.h>
-#include <parquet/properties.h>
-#include <parquet/statistics.h>
 
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
+#include "partita/storage/parquet/flat_pages.h"
 #include "partita/storage/parquet/text_codes.h"
 
 namespace partita {
@@ -49,20 +41,20 @@ class TextRange {
   std::string least_, greatest_;
 };
 
-class TextPages {
+class TextPages final : public FlatPages {
  public:
-  // Pages go to `pager`. All of them outlive it.
+  // As PageMaker.
   TextPages(const parquet::ColumnDescriptor* descr, const parquet::WriterProperties* properties,
             parquet::PageWriter* pager, arrow::MemoryPool* pool);
 
-  // Rows of a type above. May throw what libparquet throws, as all calls.
-  Status Add(const arrow::Array& texts);
-  // What comes next is plain. Without rows before it the chunk has no dictionary.
-  Status EndDictionary();
-  // Once all rows are there.
-  Status Finish();
-  int64_t nulls() const { return nulls_; }
-  const TextRange& range() const { return range_; }
+  // Rows of a type above.
+  Status Add(const arrow::Array& texts) override;
+  Status EndDictionary() override;
+  Status Finish() override { return codes_ ? EndDictionary() : EndPage(); }
+  int64_t nulls() const override { return pages_.nulls(); }
+  void SetRange(parquet::EncodedStatistics* statistics) const override {
+    if (range_.any()) statistics->set_min(range_.least()).set_max(range_.greatest());
+  }
 
  private:
   template <typename Rows>
@@ -76,30 +68,19 @@ class TextPages {
   template <typename Rows>
   Status CodeOf(const Rows& rows, int64_t row, uint32_t* code);
   Status Know(const std::shared_ptr<arrow::ArrayData>& dictionary);
-  Status AddNull();
   bool PageIsFull() const;
   Status EndPage();
-  uint8_t* PutLevels(uint8_t* out) const;
 
   const parquet::ColumnDescriptor* descr_;
-  const parquet::WriterProperties* properties_;
-  parquet::PageWriter* pager_;
-  arrow::MemoryPool* pool_;
-  const bool nullable_;
+  PageMaker pages_;
   std::optional<TextCodes> codes_;  // none: what comes is plain
   // Of the dictionary that rows come with: the code of each entry that was met.
   std::shared_ptr<arrow::ArrayData> known_;
   arrow::TypedBufferBuilder<uint32_t> code_of_;
-  // The open page: the texts of rows that are there, as codes or plain, and which are, once one is not.
+  // The open page.
   arrow::TypedBufferBuilder<uint32_t> present_;
   arrow::BufferBuilder plain_;
-  arrow::TypedBufferBuilder<uint32_t> levels_;
-  int64_t page_rows_ = 0;
-  bool page_has_nulls_ = false;
-  int64_t nulls_ = 0;
   TextRange range_;
-  std::shared_ptr<arrow::ResizableBuffer> scratch_, compressed_;
-  std::vector<parquet::DataPageV1> pages_;  // of indices
 };
 
 }  // namespace partita

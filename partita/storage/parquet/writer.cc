@@ -75,7 +75,6 @@ class ParquetWriter final : public FileWriter {
                 const ParquetOptions& options)
       : stream_(std::move(stream)),
         request_(std::move(request)),
-        dictionary_(options.dictionary),
         cutter_(options.row_group_rows, options.row_group_bytes),
         stage_(request_.env, request_.spill_dir),
         pool_(request_.pool, [this](int attempt) { return Relieve(attempt); }) {}
@@ -166,7 +165,7 @@ class ParquetWriter final : public FileWriter {
                         ", of the Parquet file " + declared.type()->ToString());
       }
       const auto& type = dense_schema_->field(i)->type();
-      if (!column->type()->Equals(*type) && !(dictionary_ && IsTextCodes(*column->type()))) {
+      if (!column->type()->Equals(*type) && !IsTextCodes(*column->type())) {
         ARROW_ASSIGN_OR_RAISE(
             column, arrow::compute::Cast(*column, type, arrow::compute::CastOptions::Safe(), &context));
       }
@@ -286,7 +285,6 @@ class ParquetWriter final : public FileWriter {
   std::shared_ptr<arrow::io::OutputStream> stream_;
   WriteRequest request_;
   std::shared_ptr<arrow::Schema> dense_schema_;
-  const bool dictionary_;
   UnitCutter cutter_;
   arrow::RecordBatchVector open_;  // rows of the incomplete unit
   Status broken_;
