@@ -75,13 +75,17 @@ std::vector<Instruction> Scheduler::Step(const SchedulerEvent& event, int64_t no
     auto& stage = stages_[static_cast<size_t>(event.task.stage)];
     auto& state = stage.state[static_cast<size_t>(event.task.partition)];
     // A cancelled task may still end, one way or the other: that is no news, but its slot is free.
-    if (state == TaskState::kRunning || state == TaskState::kSkipped) --running_;
+    if (state == TaskState::kRunning || state == TaskState::kSkipped) {
+      --running_;
+      --stage.running;
+    }
     if (event.kind == Kind::kTaskCommitted &&
         (state == TaskState::kRunning || state == TaskState::kWaiting)) {
       state = TaskState::kDone;
       ++stage.done;
       ++done_;
       if (counted_.erase(event.task) == 0) Count(event.task, event.rows, event.bytes);
+      if (stage.stretches) stage.stretches->Follow(event.task.partition);
       OpenStages();
       SkipUnneeded(&out);
     } else if (event.kind == Kind::kTaskPreempted && state == TaskState::kRunning) {
@@ -266,6 +270,21 @@ void Scheduler::SkipUnneeded(std::vector<Instruction>* out) {
   OpenStages();
 }
 
+// The partition of a stage that is begun next; -1: there is none.
+int64_t Scheduler::NextOf(size_t s) {
+  auto& stage = stages_[s];
+  if (!graph_.stages[s].in_stretches) return stage.next < stage.partitions ? stage.next++ : -1;
+  if (!stage.stretches) {
+    stage.stretches.emplace();
+    for (int64_t begin = 0, p = 0; p <= stage.partitions; ++p) {
+      if (p < stage.partitions && stage.state[static_cast<size_t>(p)] == TaskState::kPending) continue;
+      stage.stretches->Add(begin, p);
+      begin = p + 1;
+    }
+  }
+  return stage.stretches->Next();
+}
+
 void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
   (void)now_ms;
   if (failed_ || finished_ || !started_) return;
@@ -273,6 +292,7 @@ void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
     auto& stage = stages_[s];
     stage.state[static_cast<size_t>(p)] = TaskState::kRunning;
     ++running_;
+    ++stage.running;
     auto it = stage.attempts.find(p);
     out->push_back({Instruction::Kind::kStartTask,
                     {static_cast<int>(s), p},
@@ -283,13 +303,16 @@ void Scheduler::Fill(std::vector<Instruction>* out, int64_t now_ms) {
   for (size_t s = stages_.size(); s-- > 0;) {
     auto& stage = stages_[s];
     if (!stage.ready) continue;
-    while (running_ < options_.max_running_tasks && !stage.again.empty()) {
+    const int most = graph_.stages[s].in_stretches ? options_.max_stretches : options_.max_running_tasks;
+    const auto may_start = [&] { return running_ < options_.max_running_tasks && stage.running < most; };
+    while (may_start() && !stage.again.empty()) {
       const int64_t p = stage.again.top();
       stage.again.pop();
       if (stage.state[static_cast<size_t>(p)] == TaskState::kPending) start(s, p);
     }
-    while (running_ < options_.max_running_tasks && stage.next < stage.partitions) {
-      const int64_t p = stage.next++;
+    while (may_start()) {
+      const int64_t p = NextOf(s);
+      if (p < 0) break;
       if (stage.state[static_cast<size_t>(p)] == TaskState::kPending) start(s, p);
     }
   }

@@ -9,13 +9,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <map>
+#include <optional>
 #include <queue>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "partita/base/error.h"
+#include "partita/schedule/stretches.h"
 
 namespace partita {
 
@@ -39,6 +42,8 @@ struct StageGraph {
     int also_reads = -1;  // a join: the exchange of its right side, `reads_exchange` being the left one
     std::vector<int> tables =
         {};  // exchanges that must be complete before it starts; no cut follows from them
+    // Neighbours had better follow each other: what a task made, the one behind it goes on with.
+    bool in_stretches = false;
 
     bool Reads(int exchange) const {
       return reads_exchange == exchange || also_reads == exchange ||
@@ -59,8 +64,9 @@ struct StageGraph {
 
 struct SchedulerOptions {
   int max_running_tasks = 4;
-  int max_attempts = 3;      // of a task that fails retriably
-  int64_t backoff_ms = 200;  // doubles with each attempt
+  int max_stretches = std::numeric_limits<int>::max();  // at once, of each stage that is done in stretches
+  int max_attempts = 3;                                 // of a task that fails retriably
+  int64_t backoff_ms = 200;                             // doubles with each attempt
 };
 
 struct SchedulerEvent {
@@ -121,7 +127,9 @@ class Scheduler {
   enum class TaskState : uint8_t { kPending, kRunning, kWaiting, kDone, kSkipped };
   struct Stage {
     int64_t partitions = -1;
-    int64_t next = 0;  // first partition not yet looked at
+    int64_t next = 0;                    // first partition not yet looked at
+    std::optional<Stretches> stretches;  // instead of `next`, once it is ready
+    int running = 0;                     // tasks
     int64_t done = 0;
     bool ready = false;
     std::vector<TaskState> state;
@@ -148,6 +156,7 @@ class Scheduler {
   void SkipUnneeded(std::vector<Instruction>* out);
   void OpenStages();
   void Fill(std::vector<Instruction>* out, int64_t now_ms);
+  int64_t NextOf(size_t stage);
   bool StageComplete(int stage) const;
   bool ExchangeComplete(int exchange) const;
   bool ReadersDone(int exchange) const;

@@ -157,6 +157,28 @@ TEST(Scheduler, WhatIsCommittedWhileTheRunIsStoppedCounts) {
   EXPECT_EQ(scheduler.tasks_done(), 1);
 }
 
+// So that each goes on with what the one before it made. What is begun again goes first.
+TEST(Scheduler, NeighboursFollowEachOtherInStretches) {
+  StageGraph graph = Chain(12, -1);
+  graph.stages[0].in_stretches = true;
+  Scheduler scheduler(graph, {.max_running_tasks = 3, .max_stretches = 2});
+  scheduler.Restore({0, 0}, {1});
+  const auto started = [](const std::vector<Instruction>& instructions) {
+    std::vector<int64_t> partitions;
+    for (const auto& instruction : instructions) {
+      EXPECT_EQ(instruction.kind, Do::kStartTask);
+      partitions.push_back(instruction.task.partition);
+    }
+    return partitions;
+  };
+  using Partitions = std::vector<int64_t>;
+  EXPECT_EQ(started(scheduler.Start(0)), (Partitions{1, 7}));
+  EXPECT_EQ(started(scheduler.Step({Kind::kTaskCommitted, {0, 7}, {1}, Status::OK(), 0}, 1)), Partitions{8});
+  EXPECT_EQ(started(scheduler.Step({Kind::kTaskPreempted, {0, 8}, {}, Status::OK(), 0}, 2)), Partitions{8});
+  EXPECT_EQ(started(scheduler.Step({Kind::kTaskCommitted, {0, 1}, {1}, Status::OK(), 0}, 3)), Partitions{2});
+  EXPECT_EQ(started(scheduler.Step({Kind::kTaskCommitted, {0, 8}, {1}, Status::OK(), 0}, 4)), Partitions{9});
+}
+
 TEST(Scheduler, NothingToDoIsDoneAtOnce) {
   StageGraph graph;
   graph.sinks.push_back({});

@@ -18,7 +18,6 @@ namespace {
 using Kind = SchedulerEvent::Kind;
 using Do = Instruction::Kind;
 
-
 int Scale() {
   const char* text = std::getenv("PARTITA_TEST_SCALE");
   return text == nullptr ? 1 : std::max(1, std::atoi(text));
@@ -37,6 +36,7 @@ class Simulation {
       : random_(seed), luck_(luck), graph_(std::move(graph)), model_(&graph_) {
     options_.max_running_tasks = 1 + static_cast<int>(random_.Below(9));
     options_.max_attempts = 1 + static_cast<int>(random_.Below(4));
+    options_.max_stretches = 1 + static_cast<int>(random_.Below(9));
     scheduler_ = std::make_unique<Scheduler>(graph_, options_);
   }
 
@@ -199,6 +199,10 @@ class Simulation {
     }
     EXPECT_TRUE(running_.insert(task).second) << "runs twice at once";
     EXPECT_LE(running_.size(), static_cast<size_t>(options_.max_running_tasks));
+    if (!graph_.stages[static_cast<size_t>(task.stage)].in_stretches) return;
+    EXPECT_LE(
+        std::count_if(running_.begin(), running_.end(), [&](TaskId t) { return t.stage == task.stage; }),
+        options_.max_stretches);
   }
 
   void CheckFinished() {
@@ -237,7 +241,9 @@ class Simulation {
 
 StageGraph GraphOf(uint64_t seed) {
   Random random(seed);
-  return RandomGraph(&random);
+  StageGraph graph = RandomGraph(&random);
+  for (auto& stage : graph.stages) stage.in_stretches = random.OneIn(3);
+  return graph;
 }
 
 class SimulationTest : public ::testing::TestWithParam<const char*> {};
