@@ -8,12 +8,14 @@
 namespace partita {
 
 ExchangeMemory::ExchangeMemory(Env* env, std::shared_ptr<BudgetPool> pool, std::string scratch,
-                               int64_t most_bytes, int64_t most_redo_ns)
+                               int64_t most_bytes, int64_t most_redo_ns, int threads)
     : env_(env),
       pool_(std::move(pool)),
       scratch_(std::move(scratch)),
       most_bytes_(most_bytes),
-      most_redo_ns_(most_redo_ns) {}
+      most_redo_ns_(most_redo_ns),
+      started_ns_(env->MonotonicNanos()),
+      threads_(std::max(1, threads)) {}
 
 bool ExchangeMemory::Claim(int64_t bytes) {
   // With less left, only the oldest task reads on.
@@ -26,10 +28,18 @@ bool ExchangeMemory::Claim(int64_t bytes) {
   return true;
 }
 
+bool ExchangeMemory::IsSoon(int64_t task_ns) const {
+  return env_->MonotonicNanos() - started_ns_ + task_ns < most_redo_ns_;
+}
+
+bool ExchangeMemory::CanLose(int64_t task_ns) const {
+  return redo_ns_.load() + task_ns <= most_redo_ns_ * threads_ || IsSoon(task_ns);
+}
+
 bool ExchangeMemory::MayLose(int64_t task_ns) {
   int64_t redo = redo_ns_.load();
   do {
-    if (redo + task_ns > most_redo_ns_) return false;
+    if (redo + task_ns > most_redo_ns_ * threads_ && !IsSoon(0)) return false;
   } while (!redo_ns_.compare_exchange_weak(redo, redo + task_ns));
   return true;
 }
@@ -96,7 +106,7 @@ Result<int64_t> ExchangeMemory::GiveBack(int64_t bytes) {
   for (const auto& weak : writing) {
     if (freed >= bytes) return freed;
     const auto share = weak.lock();
-    if (!share) continue;
+    if (!share || share->kept_bytes() == 0) continue;
     ARROW_ASSIGN_OR_RAISE(const int64_t more, share->WriteOut(pool_.get()));
     freed += more;
   }

@@ -23,15 +23,20 @@ class RunShare;
 class ExchangeMemory {
  public:
   // `scratch`: the prefix of the paths of what is spilled. `most_redo_ns`: of tasks whose share is in memory
-  // alone, together.
+  // alone, for each of the threads that work on them at once; what is made within so long from now costs no
+  // more, however long its tasks wait for each other.
   ExchangeMemory(Env* env, std::shared_ptr<BudgetPool> pool, std::string scratch, int64_t most_bytes,
-                 int64_t most_redo_ns);
+                 int64_t most_redo_ns, int threads = 1);
 
   // For the writers of shares. False: no room for so many bytes more, or the budget is short.
   bool Claim(int64_t bytes);
   void Release(int64_t bytes) { kept_bytes_.fetch_sub(bytes); }
   // May a share that took a task so long be in memory alone?
   bool MayLose(int64_t task_ns);
+  // Will it, were the task done now?
+  bool CanLose(int64_t task_ns) const;
+  // It is, whatever it took.
+  void Lose(int64_t task_ns) { redo_ns_.fetch_add(task_ns); }
   void Add(std::weak_ptr<RunShare> writing);
   // The share `path` of an exchange is this; null: it is a file. What an earlier attempt left goes.
   void Put(const std::string& path, std::shared_ptr<KeptShare> share);
@@ -55,11 +60,13 @@ class ExchangeMemory {
 
  private:
   std::shared_ptr<KeptShare> FindShare(const std::string& path) const;
+  bool IsSoon(int64_t task_ns) const;
 
   Env* env_;
   std::shared_ptr<BudgetPool> pool_;
   const std::string scratch_;
-  const int64_t most_bytes_, most_redo_ns_;
+  const int64_t most_bytes_, most_redo_ns_, started_ns_;
+  const int threads_;
   std::atomic<int64_t> kept_bytes_{0}, redo_ns_{0}, spilled_{0};
   std::mutex giving_;  // one at a time
   mutable std::mutex mutex_;

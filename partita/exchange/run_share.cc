@@ -2,6 +2,7 @@
 
 #include <arrow/api.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace partita {
@@ -16,6 +17,7 @@ std::shared_ptr<RunShare> RunShare::Make(RunShareInit init) {
 RunShare::RunShare(RunShareInit init)
     : init_(std::move(init)),
       started_ns_(init_.env->MonotonicNanos()),
+      most_kept_bytes_(init_.most_kept_bytes),
       file_(init_.env, init_.folder, init_.name, init_.attempt) {
   if (init_.memory) kept_ = std::make_shared<KeptRuns>(init_.schema);
 }
@@ -32,6 +34,16 @@ bool RunShare::in_memory() const {
   return kept_ != nullptr;
 }
 
+int64_t RunShare::kept_bytes() const {
+  std::lock_guard lock(mutex_);
+  return kept_ ? kept_->size_bytes() : 0;
+}
+
+void RunShare::Widen(int64_t bytes) {
+  std::lock_guard lock(mutex_);
+  most_kept_bytes_ += std::min(bytes, INT64_MAX - most_kept_bytes_);
+}
+
 int64_t RunShare::run() const {
   std::lock_guard lock(mutex_);
   return kept_ ? kept_->run() : writer_ ? writer_->run() : 0;
@@ -44,15 +56,15 @@ int64_t RunShare::rank() const {
 
 Status RunShare::Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first, arrow::MemoryPool* pool) {
   std::lock_guard lock(mutex_);
+  ARROW_RETURN_NOT_OK(torn_);
   const int64_t bytes = KeptRuns::BytesOf(*batch);
-  if (kept_ && !writer_ && kept_->size_bytes() + bytes <= init_.most_kept_bytes &&
-      init_.memory->Claim(bytes)) {
+  if (kept_ && !writer_ && kept_->size_bytes() + bytes <= most_kept_bytes_ && init_.memory->Claim(bytes)) {
     kept_->Append(std::move(batch), std::move(first));
     return Status::OK();
   }
   ARROW_RETURN_NOT_OK(WriteOutLocked(pool).status());
   ARROW_RETURN_NOT_OK(Open());
-  return writer_->Append(*batch, std::move(first), pool);
+  return Torn(writer_->Append(*batch, std::move(first), pool));
 }
 
 void RunShare::EndRun() {
@@ -73,7 +85,7 @@ Result<int64_t> RunShare::WriteOutLocked(arrow::MemoryPool* pool) {
   if (!kept_) return 0;
   const int64_t before = kept_->size_bytes();
   Status status = Open();
-  if (status.ok()) status = kept_->Drain(writer_.get(), pool);
+  if (status.ok()) status = Torn(kept_->Drain(writer_.get(), pool));
   const int64_t freed = before - kept_->size_bytes();
   init_.memory->Release(freed);
   ARROW_RETURN_NOT_OK(status);
@@ -100,6 +112,37 @@ Result<std::vector<OutputFile>> RunShare::Finish(std::vector<SampledRow> sample,
   if (init_.memory) init_.memory->Put(path, nullptr);
   const auto writer = std::move(writer_);
   return std::vector<OutputFile>{file_.Finish(writer->index().rows, writer->size_bytes())};
+}
+
+// Others than the task that failed go on with it: they must not write behind half a frame.
+Status RunShare::Torn(Status status) {
+  if (!status.ok() && !status.IsOutOfMemory()) torn_ = status;
+  return status;
+}
+
+Status RunShare::Keep(arrow::MemoryPool* pool) {
+  std::lock_guard lock(mutex_);
+  ARROW_RETURN_NOT_OK(torn_);
+  auto& memory = *init_.memory;
+  if (kept_ && !writer_) {
+    if (auto index_memory = memory.pool()->Reserve(kept_->index().size_bytes()); index_memory.ok()) {
+      kept_->Close({}, std::move(*index_memory));
+      memory.Put(JoinPath(init_.folder, init_.name), std::move(kept_));
+      return Status::OK();
+    }
+  }
+  ARROW_RETURN_NOT_OK(WriteOutLocked(pool).status());
+  ARROW_RETURN_NOT_OK(Open());
+  ARROW_ASSIGN_OR_RAISE(auto index_memory, memory.pool()->Reserve(writer_->index().size_bytes()));
+  if (!is_closed_) ARROW_RETURN_NOT_OK(Torn(writer_->Close({})));
+  is_closed_ = true;
+  ARROW_ASSIGN_OR_RAISE(auto kept,
+                        KeptRuns::InFile(init_.env, file_.path(), writer_->index(), init_.cached_bytes));
+  file_.Finish(writer_->index().rows, writer_->size_bytes());
+  writer_.reset();
+  kept->Close({}, std::move(index_memory));
+  memory.Put(JoinPath(init_.folder, init_.name), std::move(kept));
+  return Status::OK();
 }
 
 void RunShare::Abort() {

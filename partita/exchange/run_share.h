@@ -41,18 +41,29 @@ class RunShare {
   Result<int64_t> WriteOut(arrow::MemoryPool* pool);
   // The file to commit; none where it is kept.
   Result<std::vector<OutputFile>> Finish(std::vector<SampledRow> sample, arrow::MemoryPool* pool);
+  // Instead of Finish, of what the commits of several tasks have left: nothing is to be committed. It is for
+  // readers of this process, in memory or in a file that goes with the last of them. May be called again
+  // after OutOfMemory.
+  Status Keep(arrow::MemoryPool* pool);
+  // So many bytes more may be kept.
+  void Widen(int64_t bytes);
+  int64_t kept_bytes() const;
   void Abort();
 
  private:
   Status Open();                                            // [locked]
   Result<int64_t> WriteOutLocked(arrow::MemoryPool* pool);  // [locked]
+  Status Torn(Status status);                               // [locked]
 
   const RunShareInit init_;
   const int64_t started_ns_;
   mutable std::mutex mutex_;
+  int64_t most_kept_bytes_;
   UncommittedFile file_;
   std::unique_ptr<RunFileWriter> writer_;
   std::shared_ptr<KeptRuns> kept_;
+  bool is_closed_ = false;  // the file
+  Status torn_;             // what was written may end anywhere
 };
 
 }  // namespace partita

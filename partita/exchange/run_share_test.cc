@@ -196,6 +196,23 @@ TEST_F(RunShareTest, WhatWouldTakeLongToMakeAgainIsAFile) {
   ExpectWhole(nullptr);
 }
 
+TEST_F(RunShareTest, WhatSeveralTasksLeftIsKeptWhereverItStands) {
+  for (const int64_t most : {int64_t{1} << 20, int64_t{10'000}}) {
+    Remember(most, kSecond);
+    auto share = NewShare();
+    ASSERT_TRUE(Fill(share.get()).ok());
+    EXPECT_EQ(share->in_memory(), most > 10'000);
+    ASSERT_TRUE(share->Keep(pool_.get()).ok());
+    share->Abort();  // it is the readers'
+    EXPECT_FALSE(Exists("share")) << "nothing that a later run would believe";
+    EXPECT_EQ(Exists("share.tmp-a"), most == 10'000);
+    ExpectWhole(memory_->Find<KeptRuns>(folder_ / "share"), [&] { ASSERT_TRUE(memory_->GiveBack(1).ok()); });
+    memory_->Forget(folder_ / "share");
+    EXPECT_EQ(memory_->kept_bytes(), 0);
+    EXPECT_FALSE(Exists("share.tmp-a"));
+  }
+}
+
 TEST_F(RunShareTest, ALaterAttemptTakesThePlaceOfAnEarlierOne) {
   auto first = NewShare();
   ASSERT_TRUE(Fill(first.get()).ok());

@@ -27,6 +27,7 @@ class UncommittedFile {
     is_made_ = true;
     return path_;
   }
+  const std::string& path() const { return path_; }
   // Its writer is closed: the commit renames it.
   OutputFile Finish(int64_t rows, int64_t size_bytes) {
     is_made_ = false;

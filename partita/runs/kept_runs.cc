@@ -21,6 +21,22 @@ KeptRuns::~KeptRuns() {
   if (env_ != nullptr) (void)env_->RemoveFile(path_);
 }
 
+Result<std::shared_ptr<KeptRuns>> KeptRuns::InFile(Env* env, const std::string& path, const RunIndex& index,
+                                                   int64_t cached_bytes) {
+  auto kept = std::make_shared<KeptRuns>(index.schema);
+  ARROW_ASSIGN_OR_RAISE(kept->file_, RunFileReader::Open(env, path, index.schema, cached_bytes));
+  kept->env_ = env;
+  kept->path_ = path;
+  kept->index_ = index;
+  for (auto& run : kept->index_.runs) {
+    for (auto& frame : run) {
+      kept->places_.push_back(frame);
+      frame.offset = static_cast<int64_t>(kept->places_.size()) - 1;
+    }
+  }
+  return kept;
+}
+
 int64_t KeptRuns::rank() const {
   return in_run_ ? index_.runs.back().back().rank + index_.runs.back().back().rows : 0;
 }

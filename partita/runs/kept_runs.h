@@ -21,6 +21,9 @@ class KeptRuns final : public KeptShare {
  public:
   explicit KeptRuns(std::shared_ptr<arrow::Schema> schema);
   ~KeptRuns() override;
+  // Of a closed run file with this index, which goes with the runs. Close is still to come.
+  static Result<std::shared_ptr<KeptRuns>> InFile(Env* env, const std::string& path, const RunIndex& index,
+                                                  int64_t cached_bytes);
 
   // As RunFileWriter. `batch` owns its memory alone: a slice would keep what it was cut from.
   void Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first);
