@@ -5,20 +5,14 @@
 #include "partita/base/json.h"
 #include "partita/engine/coded_columns.h"
 #include "partita/engine/node_path.h"
-#include "partita/exchange/asof_source.h"
 #include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/file_exchange.h"
 #include "partita/exchange/group_sink.h"
-#include "partita/exchange/group_source.h"
 #include "partita/exchange/group_states.h"
-#include "partita/exchange/join_source.h"
+#include "partita/exchange/group_stretches.h"
 #include "partita/exchange/sorted_sink.h"
 #include "partita/exchange/sorted_source.h"
-#include "partita/exchange/state_source.h"
-#include "partita/exchange/zip_source.h"
 #include "partita/pipeline/group_steps.h"
-#include "partita/pipeline/join.h"
-#include "partita/runs/kept_rows.h"
 #include "partita/schedule/stage_graph.h"
 
 namespace partita {
@@ -76,8 +70,7 @@ ExchangeStore::ExchangeStore(const Plan* plan, Env* env, RunDirectory* directory
   if (!places_.AnyInMemory()) return;
   memory_ = std::make_shared<ExchangeMemory>(
       env, pool_, JoinPath(directory->SpillDir(), "kept-" + env->RandomHex(4)),
-      static_cast<int64_t>(kKeptShare * static_cast<double>(budget_->limit_bytes())),
-      kMostRedoNs * std::max(1, threads));
+      static_cast<int64_t>(kKeptShare * static_cast<double>(budget_->limit_bytes())), kMostRedoNs, threads);
 }
 
 int64_t ExchangeStore::SharesIn(int exchange) const {
@@ -176,6 +169,28 @@ std::shared_ptr<ExchangeMemory> ExchangeStore::MemoryOf(int index) const {
   return counts ? nullptr : memory_;
 }
 
+Result<bool> ExchangeStore::GoesInStretches(int index) const {
+  if (!MemoryOf(index)) return false;
+  for (const auto& output : plan_->stages[static_cast<size_t>(index)].outputs) {
+    ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
+    if (states == nullptr) return false;
+  }
+  return true;
+}
+
+GroupStretches* ExchangeStore::StretchesOf(int exchange, int input_index) const {
+  std::lock_guard lock(stretches_mutex_);
+  const auto found = stretches_.find({exchange, input_index});
+  return found == stretches_.end() ? nullptr : found->second.get();
+}
+
+OperatorContext ExchangeStore::OwnContext() const {
+  OperatorContext ctx;
+  ctx.pool = pool_;
+  ctx.env = env_;
+  return ctx;
+}
+
 Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutput& output, int64_t partition,
                                                       const std::string& attempt, bool on_storage) const {
   const auto& exchange = plan_->exchanges[static_cast<size_t>(output.target)];
@@ -185,15 +200,25 @@ Result<std::unique_ptr<Sink>> ExchangeStore::MakeSink(int stage, const PlanOutpu
     return MakeExchangeSink(env_, std::move(folder), name, attempt, exchange.schema, MemoryOf(stage));
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
   if (states != nullptr) {
-    return MakeGroupSink({.env = env_,
-                          .states = states,
-                          .folder = std::move(folder),
-                          .name = name,
-                          .attempt = attempt,
-                          .hold_bytes = HoldBytes(),
-                          .cached_bytes = CachedBytes(output.target),
-                          .most_kept_bytes = MostKeptBytes(output.target, kKeptStatesShare),
-                          .memory = MemoryOf(stage)});
+    GroupSinkInit init{.env = env_,
+                       .states = states,
+                       .folder = std::move(folder),
+                       .name = name,
+                       .attempt = attempt,
+                       .hold_bytes = HoldBytes(),
+                       .cached_bytes = CachedBytes(output.target),
+                       .most_kept_bytes = MostKeptBytes(output.target, kKeptStatesShare),
+                       .memory = MemoryOf(stage)};
+    ARROW_ASSIGN_OR_RAISE(const bool in_stretches, GoesInStretches(stage));
+    if (in_stretches && !on_storage) {
+      init.hold_bytes = HoldBytes() / 2 * 3;  // no more tasks than threads are at it
+      init.partition = partition;
+      std::lock_guard lock(stretches_mutex_);
+      auto& stretches = stretches_[{output.target, output.input_index}];
+      if (!stretches) stretches = std::make_unique<GroupStretches>(memory_);
+      init.stretches = stretches.get();
+    }
+    return MakeGroupSink(std::move(init));
   }
   SortedSinkInit init;
   init.env = env_;
@@ -235,177 +260,17 @@ Result<const GroupStates*> ExchangeStore::StatesOf(int exchange) const {
   return known->get();
 }
 
-Result<std::shared_ptr<const SortedShares>> ExchangeStore::SharesOf(int exchange) {
-  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
-  std::lock_guard lock(mutex_);
-  auto& known = shares_[static_cast<size_t>(exchange)];
-  if (known) return known;
-  if (const PlanSource* join = HashJoinOf(*plan_, exchange)) {
-    ARROW_RETURN_NOT_OK(CutJoin(*join));
-    return known;
-  }
-  ARROW_ASSIGN_OR_RAISE(known, ReadShares(exchange));
-  // Tables of groups are gone, and whoever reads what they wrote has no use for blocks of their size.
-  if (states != nullptr) pool_->ReleaseUnused();
-  return known;
-}
-
-// Where a side is cut follows from the rows of both.
-Status ExchangeStore::CutJoin(const PlanSource& source) {
-  ARROW_ASSIGN_OR_RAISE(const Join join, JoinFromJson(source.reduce));
-  ARROW_ASSIGN_OR_RAISE(auto left, ReadShares(source.exchange));
-  ARROW_ASSIGN_OR_RAISE(auto right, ReadShares(source.right_exchange));
-  const auto bytes_of = [this](int exchange) {
-    int64_t bytes = 0;
-    for (const auto& share : CommittedOf(exchange)) bytes += share.bytes;
-    return bytes;
-  };
-  SortedShares::CutJoin(left.get(), bytes_of(source.exchange), right.get(), bytes_of(source.right_exchange),
-                        !join.gives_left_only(), join.may_lack_left());
-  shares_[static_cast<size_t>(source.exchange)] = std::move(left);
-  shares_[static_cast<size_t>(source.right_exchange)] = std::move(right);
-  return Status::OK();
-}
-
-Result<std::shared_ptr<SortedShares>> ExchangeStore::ReadShares(int exchange) const {
-  const auto committed = CommittedOf(exchange);
-  std::vector<SortedShare> shares;
-  const int64_t cached_bytes = CachedBytes(exchange);
-  for (const auto& share : committed) {
-    const std::string path = PathOf(exchange, share.input_index, share.partition);
-    shares.push_back({path, share.input_index, share.partition, cached_bytes,
-                      memory_ ? memory_->Find<KeptRuns>(path) : nullptr});
-  }
-  return SortedShares::Make(env_, plan_->exchanges[static_cast<size_t>(exchange)], std::move(shares),
-                            PartitionsOf(exchange), pool_);
-}
-
-// Gathered once: each reader would go through all that was written, and together they would through readers
-// times writers.
-std::shared_ptr<const ExchangeStore::FileShares> ExchangeStore::FilesOf(int exchange) {
-  std::lock_guard lock(mutex_);
-  auto& known = files_[static_cast<size_t>(exchange)];
-  if (known) return known;
-  auto files = std::make_shared<FileShares>();
-  files->begins.push_back(0);
-  for (const auto& share : CommittedOf(exchange)) {
-    if (share.rows == 0) continue;
-    const std::string path = PathOf(exchange, share.input_index, share.partition);
-    files->shares.push_back({path, share.rows, memory_ ? memory_->Find<KeptRows>(path) : nullptr});
-    files->begins.push_back(files->begins.back() + share.rows);
-  }
-  if (plan_->exchanges[static_cast<size_t>(exchange)].kind == PlanExchange::Kind::kRebalance)
-    files->partitions = PartitionsOf(exchange);
-  known = std::move(files);
-  return known;
-}
-
-int64_t ExchangeStore::RowsOf(int exchange) {
-  const int64_t rows = FilesOf(exchange)->begins.back();
-  const int64_t limit = plan_->exchanges[static_cast<size_t>(exchange)].limit;
-  return limit >= 0 ? std::min(rows, limit) : rows;
-}
-
-// A partition of an exchange that keeps the order of its rows.
-std::unique_ptr<Source> ExchangeStore::RowRange(int index, int64_t partition) {
-  const auto& exchange = plan_->exchanges[static_cast<size_t>(index)];
-  const auto files = FilesOf(index);
-  const int64_t rows = RowsOf(index);
-  int64_t first = 0, end = rows;
-  if (exchange.rows_per_partition > 0) {
-    first = std::min(rows, partition * exchange.rows_per_partition);
-    end = std::min(rows, first + exchange.rows_per_partition);
-  } else if (exchange.kind == PlanExchange::Kind::kRebalance) {
-    const auto cut = [&](int64_t p) {
-      return static_cast<int64_t>(static_cast<__int128>(rows) * p / files->partitions);
-    };
-    first = cut(partition);
-    end = cut(partition + 1);
-  }
-  if (first >= end) return MakeExchangeSource({}, 0, 0);
-  // The files that hold rows of [first, end).
-  const auto& begins = files->begins;
-  const auto from = std::upper_bound(begins.begin(), begins.end(), first) - begins.begin() - 1;
-  const auto to = std::lower_bound(begins.begin(), begins.end(), end) - begins.begin();
-  std::vector<ExchangeShare> shares(files->shares.begin() + from, files->shares.begin() + to);
-  return MakeExchangeSource(std::move(shares), first - begins[static_cast<size_t>(from)], end - first);
-}
-
-Result<SortedSourceInit> ExchangeStore::SortedRange(int exchange, int64_t partition,
-                                                    const std::string& attempt) {
-  SortedSourceInit init;
-  init.env = env_;
-  ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(exchange));
-  init.exchange = states != nullptr ? &states->exchange : &plan_->exchanges[static_cast<size_t>(exchange)];
-  ARROW_ASSIGN_OR_RAISE(init.shares, SharesOf(exchange));
-  init.partition = partition;
-  init.scratch = JoinPath(directory_->SpillDir(), "merge-" + attempt);
-  init.hold_bytes = HoldBytes();
-  return init;
-}
-
-std::shared_ptr<JoinTable> ExchangeStore::TableOf(const PlanNode& node) {
-  const int exchange = node.table;
-  auto& table = tables_[exchange];
-  if (!table) {
-    const auto& schema = plan_->exchanges[static_cast<size_t>(exchange)].schema;
-    std::vector<int> columns;
-    for (const auto& key : GetStringsOr(node.args, "right_on", {}).ValueOr({}))
-      columns.push_back(schema->GetFieldIndex(key));
-    const auto asof = AsofFromJson(node.args.value("asof", Json()));
-    const int order = asof.ok() ? schema->GetFieldIndex(asof->right) : -1;
-    table = std::make_shared<JoinTable>(schema, std::move(columns), order, [this, exchange] {
-      return Result<std::unique_ptr<Source>>(RowRange(exchange, 0));
-    });
-    if (MayCodeTable(*plan_, exchange)) table->GiveCodes();
-  }
-  return table;
-}
-
-Result<std::unique_ptr<Source>> ExchangeStore::JoinedRows(const PlanSource& source, int64_t partition,
-                                                          const std::string& attempt) {
-  JoinSourceInit init;
-  init.env = env_;
-  init.source = &source;
-  init.left_exchange = &plan_->exchanges[static_cast<size_t>(source.exchange)];
-  init.right_exchange = &plan_->exchanges[static_cast<size_t>(source.right_exchange)];
-  ARROW_ASSIGN_OR_RAISE(init.left, SharesOf(source.exchange));
-  ARROW_ASSIGN_OR_RAISE(init.right, SharesOf(source.right_exchange));
-  init.partition = partition;
-  init.scratch = JoinPath(directory_->SpillDir(), "join-" + attempt);
-  init.hold_bytes = HoldBytes();
-  return source.reduce.contains("asof") ? MakeAsofSource(std::move(init)) : MakeJoinSource(std::move(init));
-}
-
-Result<std::unique_ptr<Source>> ExchangeStore::MakeSource(const PlanSource& source, int64_t partition,
-                                                          const std::string& attempt) {
-  const auto& exchange = plan_->exchanges[static_cast<size_t>(source.exchange)];
-  if (exchange.is_sorted()) {
-    if (source.right_exchange >= 0) return JoinedRows(source, partition, attempt);
-    ARROW_ASSIGN_OR_RAISE(auto range, SortedRange(source.exchange, partition, attempt));
-    ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(source.exchange));
-    if (states != nullptr) {
-      ARROW_ASSIGN_OR_RAISE(auto windows, MakeSortedWindows(range));
-      return MakeStateSource(states, source.schema, std::move(windows), pool_);
-    }
-    range.with_keys = !source.reduce.is_null();
-    ARROW_ASSIGN_OR_RAISE(auto rows, MakeSortedSource(std::move(range)));
-    if (source.reduce.is_null()) return rows;
-    return MakeGroupSource(exchange, source, std::move(rows), pool_);
-  }
-  if (source.right_exchange < 0) return RowRange(source.exchange, partition);
-  const int64_t rows = RowsOf(source.exchange), others = RowsOf(source.right_exchange);
-  if (rows != others) {
-    return DataError("zip needs inputs with as many rows as each other: the left one has " +
-                         std::to_string(rows) + ", the right one " + std::to_string(others),
-                     "cut the longer one with limit, or join them by a key");
-  }
-  return MakeZipSource(source, exchange, plan_->exchanges[static_cast<size_t>(source.right_exchange)],
-                       RowRange(source.exchange, partition), RowRange(source.right_exchange, partition));
-}
-
 void ExchangeStore::OnCommit(int stage, int64_t partition) {
   if (!memory_) return;
+  const auto s = static_cast<size_t>(stage);
+  const bool is_last =
+      plan_->stages[s].source.kind == PlanSource::Kind::kScan && partition + 1 >= scan_partitions_[s];
+  for (const auto& output : plan_->stages[s].outputs) {
+    if (output.kind != PlanOutput::Kind::kExchange) continue;
+    if (auto* stretches = StretchesOf(output.target, output.input_index))
+      stretches->OnCommit(partition, !is_last && !directory_->log()->Contains(stage, partition + 1),
+                          OwnContext());
+  }
   for (const int exchange : ExchangesReadBy(*plan_, stage)) {
     const auto reads = [&](const PlanStage& other) { return other.Reads(exchange); };
     if (std::count_if(plan_->stages.begin(), plan_->stages.end(), reads) != 1) continue;
@@ -419,7 +284,17 @@ void ExchangeStore::OnCommit(int stage, int64_t partition) {
   }
 }
 
-Result<int64_t> ExchangeStore::GiveBack(int64_t bytes) { return memory_ ? memory_->GiveBack(bytes) : 0; }
+Result<int64_t> ExchangeStore::GiveBack(int64_t bytes) {
+  if (!memory_) return 0;
+  ARROW_ASSIGN_OR_RAISE(int64_t freed, memory_->GiveBack(bytes));
+  std::lock_guard lock(stretches_mutex_);
+  for (const auto& [input, stretches] : stretches_) {
+    if (freed >= bytes) break;
+    ARROW_ASSIGN_OR_RAISE(const int64_t more, stretches->GiveBack(bytes - freed, OwnContext()));
+    freed += more;
+  }
+  return freed;
+}
 
 // Are all tasks of the stages that read `exchange` committed?
 bool ExchangeStore::ReadersDone(int exchange) const {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "partita/dataset/run_directory.h"
@@ -23,6 +24,7 @@
 namespace partita {
 
 class ExchangeMemory;
+class GroupStretches;
 class SortedShares;
 struct SortedSourceInit;
 struct GroupStates;
@@ -53,6 +55,9 @@ class ExchangeStore {
   void OnCommit(int stage, int64_t partition);
   // Exchanged rows leave the budget, about so many bytes; those that did.
   Result<int64_t> GiveBack(int64_t bytes);
+  // Do tables of groups that a task of the stage fills go on with the rows of the next partition? Then
+  // neighbours had better follow each other, as many at once as there are threads.
+  Result<bool> GoesInStretches(int stage) const;
   // All rows of an exchange of kind gather, as the right side of a broadcast join. One table an exchange;
   // not thread-safe.
   std::shared_ptr<JoinTable> TableOf(const PlanNode& node);
@@ -104,7 +109,9 @@ class ExchangeStore {
   int64_t CachedBytes(int exchange) const;
   // Of a task's share, in memory, where all of them may have this part of the budget.
   int64_t MostKeptBytes(int exchange, double part) const;
-  int64_t SharesIn(int exchange) const;  // by all tasks that write it
+  int64_t SharesIn(int exchange) const;                              // by all tasks that write it
+  GroupStretches* StretchesOf(int exchange, int input_index) const;  // null: none
+  OperatorContext OwnContext() const;                                // for work of no task
 
   const Plan* plan_;
   Env* env_;
@@ -127,6 +134,8 @@ class ExchangeStore {
   std::vector<std::shared_ptr<const SortedShares>> shares_;  // by exchange, once they are read
   std::vector<int64_t> read_partitions_;                     // by exchange: committed readers
   std::vector<std::shared_ptr<const FileShares>> files_;     // likewise
+  mutable std::mutex stretches_mutex_;
+  mutable std::map<std::pair<int, int>, std::unique_ptr<GroupStretches>> stretches_;  // by exchange and input
 };
 
 }  // namespace partita

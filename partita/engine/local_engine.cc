@@ -10,6 +10,14 @@
 namespace partita {
 namespace {
 
+// Stages that cannot be asked go partition by partition: their tasks tell why.
+StageGraph GraphOf(const Plan& plan, const TaskFactory& factory) {
+  StageGraph graph = MakeStageGraph(plan, factory.scan_partitions());
+  for (size_t s = 0; s < graph.stages.size(); ++s)
+    graph.stages[s].in_stretches = factory.GoesInStretches(static_cast<int>(s)).ValueOr(false);
+  return graph;
+}
+
 // Carries the scheduler's instructions to the worker pool and the pool's ends back. The scheduler is stepped
 // by whichever thread has news, under one lock.
 class LocalRun {
@@ -21,8 +29,9 @@ class LocalRun {
         max_running_(std::min(MostRunningTasks(*context.plan, context.budget->limit_bytes(), context.threads),
                               options.most_tasks)),
         running_limit_(max_running_),
-        scheduler_(MakeStageGraph(*context.plan, factory->scan_partitions()),
-                   {.max_running_tasks = max_running_, .max_attempts = options.max_attempts}) {}
+        scheduler_(GraphOf(*context.plan, *factory), {.max_running_tasks = max_running_,
+                                                      .max_stretches = context.threads,
+                                                      .max_attempts = options.max_attempts}) {}
 
   Status Run() {
     WorkerPoolOptions pool_options;

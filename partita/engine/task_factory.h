@@ -58,6 +58,8 @@ class TaskFactory {
   void SetNodeBlocks(int exchange, ExchangeStore::NodeBlocks blocks) {
     exchanges_->SetNodeBlocks(exchange, std::move(blocks));
   }
+  // See ExchangeStore::GoesInStretches.
+  Result<bool> GoesInStretches(int stage) const { return exchanges_->GoesInStretches(stage); }
   const Committer& committer() const { return committer_; }
 
  private:

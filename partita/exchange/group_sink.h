@@ -18,6 +18,7 @@
 namespace partita {
 
 class ExchangeMemory;
+class GroupStretches;
 
 struct GroupSinkInit {
   Env* env = nullptr;
@@ -27,6 +28,9 @@ struct GroupSinkInit {
   int64_t cached_bytes = INT64_MAX;                  // of the file (WriteOptions)
   int64_t most_kept_bytes = INT64_MAX;               // a larger share is a file
   std::shared_ptr<ExchangeMemory> memory = nullptr;  // where runs may stay; null: in the file
+  // Of tasks whose tables outlive them, where there is `memory`; outlives the sink.
+  GroupStretches* stretches = nullptr;
+  int64_t partition = 0;  // of the stage that writes
 };
 Result<std::unique_ptr<Sink>> MakeGroupSink(GroupSinkInit init);
 

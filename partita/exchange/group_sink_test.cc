@@ -10,7 +10,9 @@
 #include <random>
 
 #include "partita/base/units.h"
+#include "partita/exchange/exchange_memory.h"
 #include "partita/exchange/group_source.h"
+#include "partita/exchange/group_stretches.h"
 #include "partita/exchange/sorted_source.h"
 #include "partita/exchange/state_source.h"
 #include "partita/runs/row_key.h"
@@ -192,21 +194,38 @@ class GroupSinkTest : public testing::Test {
     }
     sink.reset();
     EXPECT_EQ(tight->root()->bytes_allocated(), 0);
-    auto shares = SortedShares::Make(Env::Default(), states->exchange, {{(*files)[0].temporary, 0, 0}}, 1,
-                                     wide->root());
+    auto table = ReadBack(plan, states.get(), {{(*files)[0].temporary, 0, 0}}, wide->root());
+    std::filesystem::remove((*files)[0].temporary);
+    return table;
+  }
+
+  std::shared_ptr<arrow::Table> ReadBack(const Plan& plan, const GroupStates* states,
+                                         std::vector<SortedShare> committed,
+                                         const std::shared_ptr<BudgetPool>& pool) const {
+    auto shares = SortedShares::Make(Env::Default(), states->exchange, std::move(committed), 1, pool);
     EXPECT_TRUE(shares.ok()) << shares.status();
     SortedSourceInit source;
     source.env = Env::Default();
     source.exchange = &states->exchange;
     source.shares = *shares;
     source.scratch = (folder_ / "scratch").string();
-    auto made = MakeStateSource(states.get(), plan.stages[0].source.schema, *MakeSortedWindows(source),
-                                wide->root());
+    auto made = MakeStateSource(states, plan.stages[0].source.schema, *MakeSortedWindows(source), pool);
     EXPECT_TRUE(made.ok()) << made.status();
-    auto table = Drain(made->get(), wide->root(), plan.stages[0].source.schema);
-    made->reset();
-    std::filesystem::remove((*files)[0].temporary);
-    return table;
+    return Drain(made->get(), pool, plan.stages[0].source.schema);
+  }
+
+  // Some rows to a sink, slice by slice; what is refused comes again.
+  static void Bring(Sink* sink, const BatchPtr& rows, const OperatorContext& ctx, std::mt19937_64* random) {
+    for (int64_t at = 0; at < rows->num_rows();) {
+      const auto slice = std::min(1 + static_cast<int64_t>((*random)() % 400), rows->num_rows() - at);
+      int64_t taken = 0;
+      if ((*random)() % 4 == 0)
+        ctx.pool->budget()->FailNthAllocation(1 + static_cast<int64_t>((*random)() % 30));
+      const Status status = sink->Write({rows->Slice(at, slice), RowOrdinals::Range(at, slice)}, ctx, &taken);
+      ctx.pool->budget()->FailNthAllocation(0);
+      EXPECT_TRUE(status.ok() || status.IsOutOfMemory()) << status;
+      at += taken;
+    }
   }
 
   // As an executor does it: what is refused comes again, in smaller slices; others take and give memory
@@ -255,7 +274,8 @@ TEST_F(GroupSinkTest, GroupsDoNotDependOnMemory) {
     const auto rows = Rows(groups, 5'000, groups);
     const Plan plan = PlanOf();
     auto budget = Budget::Make(256 * kMiB);
-    auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows), budget->root());
+    auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source,
+                                  std::make_unique<OrderedRows>(rows), budget->root());
     const auto expected = Drain(whole.get(), budget->root(), plan.stages[0].source.schema);
     int whole_runs = 0, refusals = 0;
     for (uint64_t seed = 0; seed < 16; ++seed) {
@@ -276,11 +296,92 @@ TEST_F(GroupSinkTest, RowsAreNotLookedUpWhereKeysDoNotRepeat) {
   const auto rows = Rows(5, 140'000, 100'000'000);
   const Plan plan = PlanOf();
   auto budget = Budget::Make(512 * kMiB);
-  auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows), budget->root());
+  auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows),
+                                budget->root());
   int refusals = 0;
   const auto found = RoundTrip(rows, 256 * kMiB, 128 * kMiB, 1, &refusals);
   ASSERT_NE(found, nullptr);
   ExpectSame(*Drain(whole.get(), budget->root(), plan.stages[0].source.schema), *found);
+}
+
+// Tasks of neighbouring partitions, two at a time, that fail after some of their rows, or after all of them,
+// and are done again; tables that are given back between them; runs that overflow.
+TEST_F(GroupSinkTest, TablesGoOnFromTaskToTask) {
+  constexpr int64_t kPartitions = 12, kRowsOfEach = 500;
+  const auto rows = Rows(11, kPartitions * kRowsOfEach, 700);
+  const Plan plan = PlanOf();
+  auto wide = Budget::Make(256 * kMiB);
+  auto whole = *MakeGroupSource(plan.exchanges[0], plan.stages[0].source, std::make_unique<OrderedRows>(rows),
+                                wide->root());
+  const auto expected = Drain(whole.get(), wide->root(), plan.stages[0].source.schema);
+  const auto states = *GroupStatesOf(plan, 0, wide->root());
+  for (uint64_t seed = 0; seed < 24; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    auto budget = Budget::Make(256 * kMiB);
+    const auto ctx = ContextOf(budget->root());
+    {
+      const bool may_lose = seed % 6 != 5;
+      auto memory =
+          std::make_shared<ExchangeMemory>(Env::Default(), budget->root(), folder_ / "scratch/kept",
+                                           seed % 4 == 3 ? 30'000 : 64 * kMiB, may_lose ? INT64_MAX / 4 : 0);
+      GroupStretches stretches(memory);
+      std::map<int64_t, SortedShare> shares;
+      const auto attempt = [&](int64_t p, int number, bool good) {
+        const std::string name = "share-" + std::to_string(p);
+        auto sink = *MakeGroupSink({.env = Env::Default(),
+                                    .states = states.get(),
+                                    .folder = folder_.string(),
+                                    .name = name,
+                                    .attempt = std::to_string(number),
+                                    .hold_bytes = seed % 5 == 4 ? 1'500'000 : 64 * kMiB,
+                                    .memory = memory,
+                                    .stretches = &stretches,
+                                    .partition = p});
+        const auto part = rows->Slice(p * kRowsOfEach, kRowsOfEach);
+        const auto few = static_cast<int64_t>(random() % kRowsOfEach);
+        const bool to_the_end = good || random() % 3 == 0;
+        Bring(sink.get(), to_the_end ? part : part->Slice(0, few), ctx, &random);
+        if (!to_the_end) return sink->Abort();
+        auto files = sink->Finish(ctx);
+        ASSERT_TRUE(files.ok()) << files.status();
+        sink.reset();
+        if (!good) {
+          for (const auto& file : *files) std::filesystem::remove(file.temporary);
+          return;
+        }
+        stretches.OnCommit(p, p + 1 < kPartitions, ctx);
+        shares[p] = {files->empty() ? (folder_ / name).string() : (*files)[0].temporary, 0, p};
+      };
+      std::vector<int64_t> next = {0, kPartitions / 2}, ends = {kPartitions / 2, kPartitions};
+      while (next != ends) {
+        const size_t hand = next[0] == ends[0] ? 1 : next[1] == ends[1] ? 0 : random() % 2;
+        const int failures = static_cast<int>(random() % 3);
+        for (int number = 0; number <= failures; ++number) attempt(next[hand], number, number == failures);
+        ++next[hand];
+        if (random() % 8 == 0) {
+          ASSERT_TRUE(stretches.GiveBack(1, ctx).ok());
+        }
+      }
+      ASSERT_TRUE(stretches.Close(ctx).ok());
+      std::vector<SortedShare> read;
+      for (auto& [p, share] : shares) {
+        if (stretches.IsElsewhere(p)) continue;
+        share.kept = memory->Find<KeptRuns>(share.path);
+        read.push_back(share);
+      }
+      if (may_lose) {
+        EXPECT_LT(read.size(), static_cast<size_t>(kPartitions));
+      } else {
+        EXPECT_EQ(read.size(), static_cast<size_t>(kPartitions));
+      }
+      EXPECT_TRUE(!may_lose || seed % 5 == 4 || shares.size() >= read.size() + 4) << read.size();
+      const auto found = ReadBack(plan, states.get(), std::move(read), wide->root());
+      ExpectSame(*expected, *found);
+    }
+    EXPECT_EQ(budget->root()->bytes_allocated(), 0);
+    std::filesystem::remove_all(folder_ / "scratch");
+  }
 }
 
 }  // namespace
