@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "partita/storage/parquet/flat.h"
-#include "partita/storage/parquet/flat_page.h"
+#include "partita/storage/parquet/flat_field.h"
+#include "partita/storage/parquet/flat_page_reader.h"
 
 namespace partita {
 namespace {
@@ -96,7 +96,7 @@ class DictionaryFieldReader final : public FieldReader {
   const std::shared_ptr<arrow::DataType> type_;
   const int64_t rows_of_group_;
   const bool is_text_;
-  FlatPages pages_;
+  FlatPageReader pages_;
   std::shared_ptr<arrow::Array> dictionary_;
   std::unique_ptr<FieldReader> plain_;  // instead
 };

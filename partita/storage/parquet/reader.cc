@@ -14,7 +14,7 @@
 #include "partita/storage/parquet/dictionary.h"
 #include "partita/storage/parquet/fat.h"
 #include "partita/storage/parquet/field.h"
-#include "partita/storage/parquet/flat.h"
+#include "partita/storage/parquet/flat_field.h"
 #include "partita/storage/parquet/prune.h"
 #include "partita/storage/parquet/tensor.h"
 

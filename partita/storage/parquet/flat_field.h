@@ -11,7 +11,7 @@
 namespace partita {
 
 // How the values of a column chunk stand in its pages and in arrays of the column's type; text has no width.
-// Nothing where FlatPages does not read them.
+// Nothing where FlatPageReader does not read them.
 std::optional<NumberForm> FlatFormOf(const ColumnarFile& file, int row_group, int field);
 
 // A reader of the column; what it cannot read it leaves to Arrow's, which tells what is wrong. Null where

@@ -1,4 +1,4 @@
-#include "partita/storage/parquet/flat_page.h"
+#include "partita/storage/parquet/flat_page_reader.h"
 
 #include <arrow/buffer.h>
 #include <arrow/util/bit_util.h>
@@ -65,10 +65,10 @@ Status Presence::Add(RunReader* levels, int64_t rows) {
   return Status::OK();
 }
 
-FlatPages::FlatPages(std::shared_ptr<ColumnarFile> file, int row_group, int column, NumberForm form)
+FlatPageReader::FlatPageReader(std::shared_ptr<ColumnarFile> file, int row_group, int column, NumberForm form)
     : file_(std::move(file)), walk_(file_, row_group, column, file_->window_bytes), form_(form) {}
 
-void FlatPages::Close() {
+void FlatPageReader::Close() {
   page_ = Page();
   walk_.Close();
   row_ = wanted_ = dictionary_size_ = longest_text_ = 0;
@@ -79,7 +79,7 @@ void FlatPages::Close() {
   dictionary_offsets_.reset();
 }
 
-Status FlatPages::SkipTo(int64_t row) {
+Status FlatPageReader::SkipTo(int64_t row) {
   wanted_ = row;
   while (row_ < wanted_) {
     if (page_.rows == 0) {
@@ -94,14 +94,14 @@ Status FlatPages::SkipTo(int64_t row) {
   return Status::OK();
 }
 
-Status FlatPages::Open() {
+Status FlatPageReader::Open() {
   wanted_ = row_;
   while (page_.rows == 0) ARROW_RETURN_NOT_OK(NextPage());
   return Status::OK();
 }
 
 // Opens a page, or goes past one that holds nothing that is wanted.
-Status FlatPages::NextPage() {
+Status FlatPageReader::NextPage() {
   ARROW_ASSIGN_OR_RAISE(const auto header, walk_.Next());
   if (!header) return Status::Invalid("a column chunk ends at row ", row_);
   if (header->is(PageHeader::Type::kDictionary)) {
@@ -118,7 +118,7 @@ Status FlatPages::NextPage() {
 }
 
 // The rest of the page, decompressed. It is there until the next page is opened.
-Result<std::string_view> FlatPages::ReadBody(int64_t size_bytes, bool compressed) {
+Result<std::string_view> FlatPageReader::ReadBody(int64_t size_bytes, bool compressed) {
   if (size_bytes == 0) return std::string_view();
   const auto codec = compressed ? walk_.chunk().compression() : arrow::Compression::UNCOMPRESSED;
   // It reads all of the page at once, and so needs no scratch.
@@ -130,7 +130,7 @@ Result<std::string_view> FlatPages::ReadBody(int64_t size_bytes, bool compressed
   return std::string_view(reinterpret_cast<const char*>(body_->data()), static_cast<size_t>(size_bytes));
 }
 
-Status FlatPages::OpenData(const PageHeader& header) {
+Status FlatPageReader::OpenData(const PageHeader& header) {
   Page page;
   std::string_view levels;
   const bool nullable = walk_.descr().max_definition_level() > 0;
@@ -170,7 +170,7 @@ Status FlatPages::OpenData(const PageHeader& header) {
   return Status::OK();
 }
 
-Status FlatPages::OpenIndices(Page* page) {
+Status FlatPageReader::OpenIndices(Page* page) {
   if (!has_dictionary_) return Status::Invalid("a page refers to a dictionary that is missing");
   page->indexed = true;
   page->index_width = kMostRunBits;  // of a page without any value
@@ -183,7 +183,7 @@ Status FlatPages::OpenIndices(Page* page) {
   return Status::OK();
 }
 
-Status FlatPages::OpenDictionary(const PageHeader& header) {
+Status FlatPageReader::OpenDictionary(const PageHeader& header) {
   if (has_dictionary_) return Status::Invalid("a column chunk has two dictionaries");
   if (header.encoding != kPlain && header.encoding != kPlainDictionary)
     return Status::NotImplemented("a dictionary of the encoding ", header.encoding);
@@ -204,7 +204,7 @@ Status FlatPages::OpenDictionary(const PageHeader& header) {
   return Status::OK();
 }
 
-Status FlatPages::OpenTextDictionary(std::string_view values, int64_t count) {
+Status FlatPageReader::OpenTextDictionary(std::string_view values, int64_t count) {
   ARROW_ASSIGN_OR_RAISE(dictionary_offsets_, arrow::AllocateBuffer((count + 1) * 4, file_->pool));
   ARROW_ASSIGN_OR_RAISE(dictionary_values_,
                         arrow::AllocateBuffer(static_cast<int64_t>(values.size()) - count * 4, file_->pool));
@@ -228,7 +228,7 @@ Status FlatPages::OpenTextDictionary(std::string_view values, int64_t count) {
   return Status::OK();
 }
 
-Result<int64_t> FlatPages::Take(int64_t rows, Presence* presence) {
+Result<int64_t> FlatPageReader::Take(int64_t rows, Presence* presence) {
   const int64_t nulls = presence->nulls();
   if (page_.whole) {
     ARROW_RETURN_NOT_OK(presence->AddAll(rows));
@@ -240,7 +240,7 @@ Result<int64_t> FlatPages::Take(int64_t rows, Presence* presence) {
   return rows - (presence->nulls() - nulls);
 }
 
-Status FlatPages::ReadNumbers(int64_t count, uint8_t* out) {
+Status FlatPageReader::ReadNumbers(int64_t count, uint8_t* out) {
   if (count == 0) return Status::OK();
   if (page_.indexed) {
     return LookUp({dictionary_values_->data(), dictionary_size_, form_.width, /*is_identity=*/false},
@@ -252,11 +252,11 @@ Status FlatPages::ReadNumbers(int64_t count, uint8_t* out) {
   return Status::OK();
 }
 
-Status FlatPages::ReadIndices(int64_t count, uint32_t* out) {
+Status FlatPageReader::ReadIndices(int64_t count, uint32_t* out) {
   return partita::ReadIndices(dictionary_size_, page_.index_width, &page_.indices, count, out);
 }
 
-Status FlatPages::SkipValues(int64_t count) {
+Status FlatPageReader::SkipValues(int64_t count) {
   if (page_.indexed) {
     while (page_.index_width > 0 && count > 0) {
       ARROW_ASSIGN_OR_RAISE(const Run run, page_.indices.Take(count));

@@ -1,4 +1,4 @@
-#include "partita/storage/parquet/flat.h"
+#include "partita/storage/parquet/flat_field.h"
 
 #include <arrow/api.h>
 #include <arrow/util/bit_util.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "partita/storage/parquet/flat_page.h"
+#include "partita/storage/parquet/flat_page_reader.h"
 
 namespace partita {
 namespace {
@@ -40,7 +40,7 @@ class TextRows {
   int64_t used_bytes() const { return used_; }
 
   // Rows of a page of which `count` are there, as `presence` has it, whose last rows they are.
-  Status AddPlain(int64_t rows, int64_t count, const Presence& presence, FlatPages* pages) {
+  Status AddPlain(int64_t rows, int64_t count, const Presence& presence, FlatPageReader* pages) {
     const std::string_view text = pages->text();
     const char *end = text.data() + text.size(), *at = text.data();
     ARROW_RETURN_NOT_OK(AddLengths(rows, presence, [&]() -> int64_t {
@@ -63,7 +63,7 @@ class TextRows {
     return Status::OK();
   }
 
-  Status AddIndexed(int64_t rows, int64_t count, const Presence& presence, FlatPages* pages) {
+  Status AddIndexed(int64_t rows, int64_t count, const Presence& presence, FlatPageReader* pages) {
     ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::Buffer> buffer, arrow::AllocateBuffer(count * 4, pool_));
     auto* indices = reinterpret_cast<uint32_t*>(buffer->mutable_data());
     ARROW_RETURN_NOT_OK(pages->ReadIndices(count, indices));
@@ -255,7 +255,7 @@ class FlatFieldReader final : public FieldReader {
   const NumberForm form_;
   const int64_t rows_of_group_;
   int64_t row_;  // the next row to return
-  FlatPages pages_;
+  FlatPageReader pages_;
   std::unique_ptr<FieldReader> by_arrow_;  // instead
 };
 

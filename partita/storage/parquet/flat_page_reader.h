@@ -40,10 +40,10 @@ class Presence {
 };
 
 // After a failure it is of no use until it was closed. May throw what libparquet throws.
-class FlatPages {
+class FlatPageReader {
  public:
   // Of numbers, or of text where the form has no width.
-  FlatPages(std::shared_ptr<ColumnarFile> file, int row_group, int column, NumberForm form);
+  FlatPageReader(std::shared_ptr<ColumnarFile> file, int row_group, int column, NumberForm form);
 
   // Goes to a row at or behind the next one. Pages before it are not read.
   Status SkipTo(int64_t row);
