@@ -44,6 +44,19 @@ std::vector<std::string> CodedColumns(const Plan& plan, const PlanStage& stage) 
   return columns;
 }
 
+std::vector<std::string> CodedColumns(const PlanStage& stage, const PlanExchange& exchange, int order_column) {
+  std::vector<std::string> columns;
+  if (!stage.nodes.empty() || !exchange.is_sorted()) return columns;
+  for (int i = 0; i < exchange.schema->num_fields(); ++i) {
+    const auto& field = *exchange.schema->field(i);
+    const auto is_it = [&](const PlanOrderKey& key) { return key.column == field.name(); };
+    const bool is_key = i == order_column || std::any_of(exchange.keys.begin(), exchange.keys.end(), is_it) ||
+                        std::any_of(exchange.order.begin(), exchange.order.end(), is_it);
+    if (arrow::is_base_binary_like(field.type()->id()) && !is_key) columns.push_back(field.name());
+  }
+  return columns;
+}
+
 bool MayCodeTable(const Plan& plan, int exchange) {
   return std::all_of(plan.stages.begin(), plan.stages.end(), [&](const PlanStage& stage) {
     const bool uses = std::any_of(stage.nodes.begin(), stage.nodes.end(),

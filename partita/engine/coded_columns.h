@@ -13,6 +13,10 @@ namespace partita {
 // Columns of text that go from the scan of `stage` to its file.
 std::vector<std::string> CodedColumns(const Plan& plan, const PlanStage& stage);
 
+// Columns of text that go from the scan of `stage` to a sorted exchange which does not look at them; its runs
+// hold texts. `order_column`: by which it orders beside its keys, -1: none.
+std::vector<std::string> CodedColumns(const PlanStage& stage, const PlanExchange& exchange, int order_column);
+
 // Whether all that is joined with the rows of this exchange, each in a table of the stages that use them, goes
 // to files that take texts as indices.
 bool MayCodeTable(const Plan& plan, int exchange);

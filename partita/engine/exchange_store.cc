@@ -247,8 +247,9 @@ Result<std::vector<std::string>> ExchangeStore::EncodableColumns(const PlanStage
   if (output.kind != PlanOutput::Kind::kExchange) return CodedColumns(*plan_, stage);
   if (!stage.nodes.empty()) return columns;
   ARROW_ASSIGN_OR_RAISE(const GroupStates* states, StatesOf(output.target));
-  if (states != nullptr) columns = states->KeysAlone();
-  return columns;
+  if (states != nullptr) return states->KeysAlone();
+  return CodedColumns(stage, plan_->exchanges[static_cast<size_t>(output.target)],
+                      OrderColumnOf(*plan_, output.target));
 }
 
 Result<const GroupStates*> ExchangeStore::StatesOf(int exchange) const {

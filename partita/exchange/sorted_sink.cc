@@ -59,6 +59,14 @@ Status SetOrders(const arrow::RecordBatch& batch, int column, RowKeys* keys, arr
   return Status::OK();
 }
 
+// Whether texts stand as indices, which no run has.
+bool HasCodes(const arrow::RecordBatch& batch, const arrow::Schema& schema) {
+  for (int i = 0; i < schema.num_fields(); ++i) {
+    if (batch.column_data(i)->type->id() != schema.field(i)->type()->id()) return true;
+  }
+  return false;
+}
+
 // Adds what `data` keeps alive and `seen` does not have yet.
 int64_t NewBytes(const arrow::ArrayData& data, std::unordered_set<const void*>* seen) {
   int64_t bytes = 0;
@@ -130,7 +138,7 @@ class SortedSink final : public Sink {
     ARROW_ASSIGN_OR_RAISE(auto keys, encoder_.Encode(*block.batch, pool));
     if (init_.exchange->kind != PlanExchange::Kind::kHash) return keys;
     if (init_.group_limit >= 0) *groups = keys;
-    ARROW_ASSIGN_OR_RAISE(keys, HashKeys(keys, pool));
+    ARROW_ASSIGN_OR_RAISE(keys, HashKeys(std::move(keys), pool));
     if (order_encoder_) return OrderedKeys(*block.batch, keys, pool);
     if (init_.order_column >= 0)
       ARROW_RETURN_NOT_OK(SetOrders(*block.batch, init_.order_column, &keys, pool));
@@ -290,7 +298,8 @@ class SortedSink final : public Sink {
     picks->clear();
     for (const auto& item : items) picks->push_back({item.batch, item.row});
     std::shared_ptr<arrow::RecordBatch> batch;
-    if (count == 1 && !share_->in_memory()) {  // a fat row is not copied
+    const bool is_coded = HasCodes(*batches_[items[0].batch], *init_.exchange->schema);
+    if (count == 1 && !share_->in_memory() && !is_coded) {  // a fat row is not copied
       batch = batches_[items[0].batch]->Slice(items[0].row, 1);
     } else {
       ARROW_ASSIGN_OR_RAISE(batch, Interleave(init_.exchange->schema, batches_, *picks, ctx.pool.get()));

@@ -46,6 +46,8 @@ class Probe final : public Transform {
 
     Status Run() {
       left->batch = in.batch;
+      rows.Reserve(in.num_rows());
+      ordinals.reserve(static_cast<size_t>(in.num_rows()));
       const bool pairs = !probe.join_.gives_left_only();
       const bool lone = probe.join_.may_lack_right() || probe.join_.how == JoinHow::kAnti;
       const bool semi = probe.join_.how == JoinHow::kSemi;

@@ -309,6 +309,75 @@ Result<std::shared_ptr<arrow::Array>> Text(const std::shared_ptr<arrow::DataType
       arrow::ArrayData::Make(type, static_cast<int64_t>(rows), {validity, offset_buffer, bytes}, nulls));
 }
 
+// Texts, some of them as indices of dictionaries without nulls.
+template <typename Offset>
+struct CodedView {
+  TextView<Offset> texts;
+  const int32_t* indices = nullptr;  // null: values
+};
+
+template <typename Offset>
+Result<std::vector<CodedView<Offset>>> CodedViews(const Arrays& arrays) {
+  std::vector<CodedView<Offset>> views;
+  for (const auto& array : arrays) {
+    const auto* data = array->data().get();
+    CodedView<Offset> view;
+    if (data->type->id() == arrow::Type::DICTIONARY) {
+      const auto& type = static_cast<const arrow::DictionaryType&>(*data->type);
+      if (type.index_type()->id() != arrow::Type::INT32 || data->dictionary->GetNullCount() > 0)
+        return BugError("texts are picked by indices that no reader makes: " + type.ToString());
+      view.indices = data->GetValues<int32_t>(1);
+      data = data->dictionary.get();
+    }
+    view.texts = {data->GetValues<Offset>(1), data->buffers[2] ? data->buffers[2]->data() : nullptr};
+    views.push_back(view);
+  }
+  return views;
+}
+
+template <typename Offset>
+Result<std::shared_ptr<arrow::Array>> CodedText(const std::shared_ptr<arrow::DataType>& type,
+                                                const Arrays& arrays, const Picks& picks,
+                                                arrow::MemoryPool* pool) {
+  int64_t nulls = 0;
+  ARROW_ASSIGN_OR_RAISE(auto validity, Validity(arrays, picks, pool, &nulls));
+  ARROW_ASSIGN_OR_RAISE(const auto views, CodedViews<Offset>(arrays));
+  const size_t rows = picks.count;
+  ARROW_ASSIGN_OR_RAISE(auto offset_buffer,
+                        NewBuffer(static_cast<int64_t>((rows + 1) * sizeof(Offset)), pool));
+  auto* offsets = reinterpret_cast<Offset*>(offset_buffer->mutable_data());
+  std::vector<const uint8_t*> sources(rows);
+  int64_t size = 0;
+  offsets[0] = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    if (i + kAhead < rows) {
+      const auto later = picks.rows[i + kAhead];
+      if (views[later.batch].indices != nullptr) __builtin_prefetch(views[later.batch].indices + later.row);
+    }
+    const auto [batch, row] = picks.rows[i];
+    if (!validity || arrow::bit_util::GetBit(validity->data(), static_cast<int64_t>(i))) {
+      const auto& view = views[batch];
+      const Offset* at = view.texts.offsets + (view.indices != nullptr ? view.indices[row] : int64_t{row});
+      sources[i] = view.texts.bytes + at[0];
+      size += at[1] - at[0];
+    }
+    if (size > std::numeric_limits<Offset>::max()) return TooMuchText();
+    offsets[i + 1] = static_cast<Offset>(size);
+  }
+  ARROW_ASSIGN_OR_RAISE(auto bytes, NewBuffer(size, pool));
+  for (size_t i = 0; i < rows; ++i) {
+    const auto length = static_cast<size_t>(offsets[i + 1] - offsets[i]);
+    if (length > 0) std::memcpy(bytes->mutable_data() + offsets[i], sources[i], length);
+  }
+  return arrow::MakeArray(
+      arrow::ArrayData::Make(type, static_cast<int64_t>(rows), {validity, offset_buffer, bytes}, nulls));
+}
+
+bool AnyCoded(const Arrays& arrays) {
+  return std::any_of(arrays.begin(), arrays.end(),
+                     [](const auto& array) { return array->type_id() == arrow::Type::DICTIONARY; });
+}
+
 // Nested and rare types: a builder takes row after row.
 Result<std::shared_ptr<arrow::Array>> Any(const std::shared_ptr<arrow::DataType>& type, const Arrays& arrays,
                                           const Picks& picks, arrow::MemoryPool* pool) {
@@ -402,10 +471,12 @@ Result<std::shared_ptr<arrow::Array>> Column(const std::shared_ptr<arrow::DataTy
       return Booleans(arrays, picks, pool);
     case arrow::Type::STRING:
     case arrow::Type::BINARY:
-      return Text<int32_t>(type, arrays, picks, pool);
+      return AnyCoded(arrays) ? CodedText<int32_t>(type, arrays, picks, pool)
+                              : Text<int32_t>(type, arrays, picks, pool);
     case arrow::Type::LARGE_STRING:
     case arrow::Type::LARGE_BINARY:
-      return Text<int64_t>(type, arrays, picks, pool);
+      return AnyCoded(arrays) ? CodedText<int64_t>(type, arrays, picks, pool)
+                              : Text<int64_t>(type, arrays, picks, pool);
     case arrow::Type::EXTENSION: {
       Arrays storages;
       for (const auto& array : arrays)

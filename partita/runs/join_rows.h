@@ -2,6 +2,7 @@
 // block, then its columns are made. Shared by all ways to join.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -46,6 +47,12 @@ class JoinRows {
   void AddRight(const std::shared_ptr<Batch>& right, int64_t row) {
     left_picks_.push_back(kNullRow);
     right_picks_.push_back(PickOf(right, row, &right_batches_));
+  }
+  // Room for about so many rows.
+  void Reserve(int64_t rows) {
+    const auto most = std::min(static_cast<size_t>(rows), kMaxRows);
+    left_picks_.reserve(most);
+    right_picks_.reserve(most);
   }
   bool full(int64_t target_bytes) const {
     return left_picks_.size() >= kMaxRows || picked_bytes_ >= static_cast<double>(target_bytes);

@@ -152,14 +152,16 @@ Result<RowKeys> KeyEncoder::Encode(const arrow::RecordBatch& batch, arrow::Memor
   return keys;
 }
 
-Result<RowKeys> HashKeys(const RowKeys& keys, arrow::MemoryPool* pool) {
-  RowKeys hashed;
-  hashed.rows = keys.rows;
-  ARROW_ASSIGN_OR_RAISE(hashed.prefixes,
-                        NewBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
-  auto* out = reinterpret_cast<KeyPrefix*>(hashed.prefixes->mutable_data());
+Result<RowKeys> HashKeys(RowKeys keys, arrow::MemoryPool* pool) {
+  std::shared_ptr<arrow::Buffer> hashes = keys.prefixes;
+  if (keys.prefixes.use_count() > 2) {  // others have them, too
+    ARROW_ASSIGN_OR_RAISE(hashes, NewBuffer(keys.rows * static_cast<int64_t>(sizeof(KeyPrefix)), pool));
+  }
+  auto* out = reinterpret_cast<KeyPrefix*>(hashes->mutable_data());
   for (int64_t row = 0; row < keys.rows; ++row) out[row] = {HashKey(keys.prefix(row), keys.whole(row)), 0};
-  return hashed;
+  keys.prefixes = std::move(hashes);
+  keys.offsets = keys.bytes = nullptr;
+  return keys;
 }
 
 ShuffleKeys::ShuffleKeys(uint64_t seed, int64_t input, int64_t partition) {
