@@ -81,8 +81,8 @@ class StepStats:
         wait_seconds: Time it waited, by reason.
         details: What the step itself counts. Of steps with a Python function, where the time of its workers goes:
             `function_ms`, `transfer_ms` (moving rows to it and back) and `waiting_ms` (for rows). Of joins,
-            `split_keys` and among how many partitions, `partitions_of_split_keys`. Of `group_by`, `continued_tables`: tasks
-            that went on in the table of groups of the one before them.
+            `split_keys` and among how many partitions, `partitions_of_split_keys`. Of `group_by`,
+            `continued_tables`: tasks that went on in the table of groups of the one before them.
 
     Example:
         >>> ds = pt.range(1000).filter("id < 10")
