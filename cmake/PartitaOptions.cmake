@@ -15,6 +15,13 @@ endif()
 find_program(PARTITA_MOLD mold)
 if(PARTITA_MOLD AND NOT PARTITA_SANITIZE)
   add_link_options(-fuse-ld=mold)
+  # Before 2.4 it counts .tbss as read-only memory: a program where that begins at the end of a page cannot be loaded
+  # (mold issue 1151).
+  execute_process(COMMAND ${PARTITA_MOLD} --version OUTPUT_VARIABLE PARTITA_MOLD_VERSION)
+  string(REGEX MATCH "[0-9]+(\\.[0-9]+)+" PARTITA_MOLD_VERSION "${PARTITA_MOLD_VERSION}")
+  if(PARTITA_MOLD_VERSION VERSION_LESS 2.4)
+    add_link_options(-Wl,-z,norelro)
+  endif()
 endif()
 
 add_compile_options(-Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers -ffp-contract=off -fdiagnostics-color=auto)

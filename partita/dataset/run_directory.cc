@@ -252,7 +252,8 @@ Status RunDirectory::DropLost() {
   return Status::OK();
 }
 
-// A crash between rename and commit leaves data files that no commit names; and temporary files.
+// A crash between rename and commit leaves data files that no commit names; and temporary files, of data and of
+// books (WriteFileAtomically).
 Status RunDirectory::RemoveOrphans() {
   std::vector<std::set<std::string>> committed(datasets_.size());  // relative paths
   for (const auto& [key, commit] : log_->commits()) {
@@ -265,6 +266,11 @@ Status RunDirectory::RemoveOrphans() {
     ARROW_ASSIGN_OR_RAISE(auto store, OpenStore(env_, datasets_[i].path));
     ARROW_RETURN_NOT_OK(RemoveUncommitted(store.get(), datasets_[i].path, committed[i]));
     ARROW_RETURN_NOT_OK(DiscardTemporary(i));
+    ARROW_ASSIGN_OR_RAISE(const auto books, env_->ListDir(books_[i]));
+    for (const auto& entry : books) {
+      if (!entry.is_directory && entry.name.find(".tmp-") != std::string::npos)
+        ARROW_RETURN_NOT_OK(env_->RemoveFile(JoinPath(books_[i], entry.name)));
+    }
   }
   return Status::OK();
 }
