@@ -142,8 +142,7 @@ class LocalWriteFile final : public LocalOutput {
     if (sync_file_range(fd_, window_start_, written_ - window_start_, SYNC_FILE_RANGE_WRITE) != 0) {
       return SyncFailed(errno);
     }
-    if (window_start_ > 0)
-      ARROW_RETURN_NOT_OK(DropWindow(previous_start_, window_start_ - previous_start_));
+    if (window_start_ > 0) ARROW_RETURN_NOT_OK(DropWindow(previous_start_, window_start_ - previous_start_));
     previous_start_ = window_start_;
     window_start_ = written_;
     return Status::OK();
