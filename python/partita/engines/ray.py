@@ -30,8 +30,8 @@ REACH_SECONDS = 10.0  # for the head to answer at all
 OPEN_SECONDS = 30.0  # for the first worker, before a word is said; a busy cluster is waited for
 MOST_STARTS = 8  # of a node's worker: one that dies again and again is not started again
 CLIENT_PORT = 10001
-# Ray Client's server gives a process for each client half a minute to start. On a busy machine that is too little, and waiting
-# longer would not help: a process that was not reached by then ends.
+# Ray Client's server gives a process for each client half a minute to start. On a busy machine that is too little, and
+# waiting longer would not help: a process that was not reached by then ends.
 CLIENT_TRIES = 5
 MORE_THREADS = 8  # of an actor, beside one a processor: cancels, and tasks that wait for the network
 SILENT_SECONDS = 15.0  # a worker that hears no ping for so long ends: its driver is dead, or cannot be reached
