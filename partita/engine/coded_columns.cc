@@ -44,7 +44,8 @@ std::vector<std::string> CodedColumns(const Plan& plan, const PlanStage& stage) 
   return columns;
 }
 
-std::vector<std::string> CodedColumns(const PlanStage& stage, const PlanExchange& exchange, int order_column) {
+std::vector<std::string> CodedColumns(const PlanStage& stage, const PlanExchange& exchange,
+                                      int order_column) {
   std::vector<std::string> columns;
   if (!stage.nodes.empty() || !exchange.is_sorted()) return columns;
   for (int i = 0; i < exchange.schema->num_fields(); ++i) {

@@ -17,8 +17,8 @@ std::vector<std::string> CodedColumns(const Plan& plan, const PlanStage& stage);
 // hold texts. `order_column`: by which it orders beside its keys, -1: none.
 std::vector<std::string> CodedColumns(const PlanStage& stage, const PlanExchange& exchange, int order_column);
 
-// Whether all that is joined with the rows of this exchange, each in a table of the stages that use them, goes
-// to files that take texts as indices.
+// Whether all that is joined with the rows of this exchange, each in a table of the stages that use them,
+// goes to files that take texts as indices.
 bool MayCodeTable(const Plan& plan, int exchange);
 
 }  // namespace partita

@@ -66,8 +66,8 @@ class ExchangeStore {
   // Forgets commits whose exchange files are gone where a task that reads them must still run; with a
   // volatile writer, what was made from its lost rows too.
   Status DropLost();
-  // Columns of its scan that the stage may meet as dictionaries: keys of groups that nothing else touches, and
-  // CodedColumns.
+  // Columns of its scan that the stage may meet as dictionaries: keys of groups that nothing else touches,
+  // and CodedColumns.
   Result<std::vector<std::string>> EncodableColumns(const PlanStage& stage) const;
 
  private:

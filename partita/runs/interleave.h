@@ -23,8 +23,9 @@ struct RowPick {
 };
 inline constexpr RowPick kNullRow{UINT32_MAX, 0};  // a row of nulls
 
-// All batches have the columns of `schema`; texts may stand as indices (of 32 bits) of dictionaries. Text beyond 2 GiB in a column of 32-bit offsets is refused as out
-// of memory, so that the caller picks fewer rows.
+// All batches have the columns of `schema`; texts may stand as indices (of 32 bits) of dictionaries. Text
+// beyond 2 GiB in a column of 32-bit offsets is refused as out of memory, so that the caller picks fewer
+// rows.
 Result<std::shared_ptr<arrow::RecordBatch>> Interleave(
     const std::shared_ptr<arrow::Schema>& schema,
     std::span<const std::shared_ptr<arrow::RecordBatch>> batches, std::span<const RowPick> picks,

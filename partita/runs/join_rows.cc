@@ -83,7 +83,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> Coded(const JoinBatchPtr& side, cons
   }
   if (!others.empty()) {
     const auto schema = arrow::schema(std::move(other_fields));
-    ARROW_ASSIGN_OR_RAISE(const auto picked, Interleave(schema, Project({side}, others, schema), picks, pool));
+    ARROW_ASSIGN_OR_RAISE(const auto picked,
+                          Interleave(schema, Project({side}, others, schema), picks, pool));
     int next = 0;
     for (auto& array : arrays) {
       if (!array) array = picked->column(next++);

@@ -62,8 +62,8 @@ class JoinRows {
   bool emitting() const { return emitted_ > 0; }
   // Texts of the right side may stand as indices of the batch that they come from, where there is one batch.
   void GiveCodes() { gives_codes_ = true; }
-  // What was picked, or its first part where memory is short. Columns of a left batch that stands alone are of
-  // the types that it has.
+  // What was picked, or its first part where memory is short. Columns of a left batch that stands alone are
+  // of the types that it has.
   Result<std::shared_ptr<arrow::RecordBatch>> Emit(arrow::MemoryPool* pool);
   // The same with ordinals, counted from the first row that was given out; nothing where nothing is picked.
   Result<std::optional<Block>> EmitBlock(arrow::MemoryPool* pool);

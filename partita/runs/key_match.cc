@@ -128,7 +128,8 @@ void HashNumbers(const MatchKeys::Column& column, int64_t begin, std::span<uint6
 
 bool MatchKeys::HasNullAt(int64_t row) const {
   if (!nulls.empty()) return nulls[static_cast<size_t>(row)];
-  return std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return IsNullAt(column, row); });
+  return std::any_of(columns.begin(), columns.end(),
+                     [&](const Column& column) { return IsNullAt(column, row); });
 }
 
 Result<KeyMatcher> KeyMatcher::Make(const arrow::Schema& schema, std::vector<int> columns) {

@@ -80,7 +80,8 @@ inline uint64_t HashKey(const KeyPrefix& prefix, std::string_view whole) {
   const uint64_t hash = MixBits(prefix.hi + 0x9e3779b97f4a7c15ULL);
   return MixBits(hash ^ MixBits(prefix.lo + 0xd1b54a32d192ed03ULL));
 }
-// The hash of each key, as keys of their own: hi is the hash, lo is 0. In place where nobody else has the keys.
+// The hash of each key, as keys of their own: hi is the hash, lo is 0. In place where nobody else has the
+// keys.
 Result<RowKeys> HashKeys(RowKeys keys, arrow::MemoryPool* pool);
 
 // Keys of a random order: a keyed hash of (seed, input, partition, ordinal), of the rows of one partition.

@@ -53,8 +53,8 @@ class ChunkWriter final : public parquet::ColumnWriter {
   // Full lists, as their elements. Not once rows came through Arrow: the row group's others do, too.
   bool takes_lists() const { return !by_arrow_; }
   Status WriteLists(const TensorLayout& layout, const arrow::Array& elements);
-  // Rows of a flat column of texts (also as indices of a dictionary) or plain numbers. False: one of the texts is
-  // fat, and none was taken; they and all that follow come by WriteArrow, as values.
+  // Rows of a flat column of texts (also as indices of a dictionary) or plain numbers. False: one of the
+  // texts is fat, and none was taken; they and all that follow come by WriteArrow, as values.
   Result<bool> WriteFlat(const arrow::Array& rows);
   // Encodes what is buffered. Pages are complete afterwards. May throw.
   int64_t Close() override;

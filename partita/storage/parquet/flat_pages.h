@@ -82,7 +82,7 @@ class PageMaker {
   arrow::MemoryPool* pool_;
   const bool nullable_;
   int64_t rows_ = 0;
-  bool has_nulls_ = false;                       // the open page
+  bool has_nulls_ = false;                      // the open page
   arrow::TypedBufferBuilder<uint32_t> levels_;  // then: which rows are there
   int64_t nulls_ = 0;
   std::shared_ptr<arrow::ResizableBuffer> scratch_, compressed_;

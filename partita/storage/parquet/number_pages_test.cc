@@ -1,5 +1,5 @@
-// Columns of numbers: the same bytes however rows are batched, bit for bit what was written, and footers that tell
-// the truth.
+// Columns of numbers: the same bytes however rows are batched, bit for bit what was written, and footers that
+// tell the truth.
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
 #include <parquet/statistics.h>
@@ -45,14 +45,16 @@ TEST_F(ParquetNumbersTest, BytesDoNotDependOnBatches) {
       Numbers<arrow::DoubleBuilder>(kRows, true,
                                     [&](int64_t i) {
                                       const double some[] = {0.0, -0.0, NAN, INFINITY, 1e-300};
-                                      return i % 3 == 0 ? some[random() % 5] : static_cast<double>(random() % 30'000);
+                                      return i % 3 == 0 ? some[random() % 5]
+                                                        : static_cast<double>(random() % 30'000);
                                     }),
       Numbers<arrow::FloatBuilder>(kRows, false, [&](int64_t) { return static_cast<float>(random()) / 3; }),
       Numbers<arrow::Date32Builder>(kRows, true, [](int64_t i) { return static_cast<int32_t>(i % 400); }),
   };
   arrow::FieldVector fields;
   for (const auto& column : columns)
-    fields.push_back(arrow::field("c" + std::to_string(fields.size()), column->type(), column->null_count() > 0));
+    fields.push_back(
+        arrow::field("c" + std::to_string(fields.size()), column->type(), column->null_count() > 0));
   const auto rows = arrow::RecordBatch::Make(arrow::schema(fields), kRows, columns)->Slice(13, kRows - 20);
   for (const char* codec : {"none", "zstd"}) {
     for (const bool dictionary : {true, false}) {
@@ -83,7 +85,8 @@ TEST_F(ParquetNumbersTest, TheFooterTellsWhatAChunkHas) {
       Numbers<arrow::Int32Builder>(kRows, false, [](int64_t i) { return static_cast<int32_t>(i % 7 - 3); }),
   };
   arrow::FieldVector fields;
-  for (const auto& column : columns) fields.push_back(arrow::field("c" + std::to_string(fields.size()), column->type()));
+  for (const auto& column : columns)
+    fields.push_back(arrow::field("c" + std::to_string(fields.size()), column->type()));
   WriteBatches(Path("a.parquet"), {arrow::RecordBatch::Make(arrow::schema(fields), kRows, columns)});
   const auto reader = parquet::ParquetFileReader::OpenFile(Path("a.parquet"));
   const auto group = reader->metadata()->RowGroup(0);

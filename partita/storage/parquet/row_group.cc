@@ -161,7 +161,7 @@ class Encoder final : public ParquetFileEncoder {
     std::vector<int> columns;
     std::vector<int> leaves;
     std::optional<TensorLayout> lists;
-    bool flat = false;  // ChunkWriter::WriteFlat
+    bool flat = false;                // ChunkWriter::WriteFlat
     std::unique_ptr<ArrowLane> lane;  // once it is needed
     bool lane_is_open = false;        // in this row group
   };

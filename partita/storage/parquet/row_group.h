@@ -1,8 +1,9 @@
 // Puts encoded column chunks together to row groups and a file. Internal to the room.
 //
 // Columns go to the ChunkWriters of the open row group: full lists of one length as they are
-// (tensor_chunk.h), flat columns of texts and numbers as their values (flat_pages.h), all others as the levels and
-// values that Arrow's writer makes of them (lane.h). What the chunks encode is written out when the group ends.
+// (tensor_chunk.h), flat columns of texts and numbers as their values (flat_pages.h), all others as the
+// levels and values that Arrow's writer makes of them (lane.h). What the chunks encode is written out when
+// the group ends.
 #pragma once
 
 #include <arrow/io/interfaces.h>

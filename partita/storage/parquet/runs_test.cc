@@ -176,7 +176,8 @@ TEST(RunsTest, WhatIsEncodedIsReadAgain) {
         }
       }
       std::string bytes(static_cast<size_t>(MostRunBytes(count, bit_width)), '\0');
-      const int64_t size = EncodeRuns(values.data(), count, bit_width, reinterpret_cast<uint8_t*>(bytes.data()));
+      const int64_t size =
+          EncodeRuns(values.data(), count, bit_width, reinterpret_cast<uint8_t*>(bytes.data()));
       ASSERT_LE(size, std::ssize(bytes));
       bytes.resize(static_cast<size_t>(size));
       EXPECT_EQ(Values(bytes, bit_width, count, 1 << 20), values) << bit_width << " " << count;

@@ -1,5 +1,5 @@
-// Columns of text: the same bytes whether they come as values or as indices of whatever dictionary, files that
-// any reader reads, and footers that tell the truth.
+// Columns of text: the same bytes whether they come as values or as indices of whatever dictionary, files
+// that any reader reads, and footers that tell the truth.
 #include <gmock/gmock.h>
 #include <parquet/arrow/reader.h>
 #include <parquet/file_reader.h>
@@ -55,9 +55,9 @@ class ParquetTextsTest : public ParquetTest {
       if (columns[c]->type_id() != arrow::Type::STRING || (*random)() % 4 == 0) continue;
       const bool is_null = columns[c]->null_count() == columns[c]->length() && (*random)() % 2 == 0;
       const auto type = arrow::dictionary(arrow::int8(), arrow::utf8());
-      columns[c] = is_null ? ValueOf(arrow::MakeArrayOfNull(type, batch.num_rows()))
+      columns[c] = is_null                ? ValueOf(arrow::MakeArrayOfNull(type, batch.num_rows()))
                    : (*random)() % 2 == 0 ? Coded<arrow::Int32Builder>(*columns[c], random)
-                                        : Coded<arrow::UInt16Builder>(*columns[c], random);
+                                          : Coded<arrow::UInt16Builder>(*columns[c], random);
       fields[c] = fields[c]->WithType(columns[c]->type());
     }
     return arrow::RecordBatch::Make(arrow::schema(fields), batch.num_rows(), columns);
@@ -107,12 +107,13 @@ TEST_F(ParquetTextsTest, BytesDoNotDependOnHowTextsCome) {
   std::mt19937_64 random(1);
   const auto rows = RowsOf({
       Strings(kRows, [&](int64_t) { return "label " + std::to_string(random() % 300); }),
+      Strings(
+          kRows,
+          [&](int64_t i) { return i % 5 == 0 ? std::string("\x01null") : std::string(random() % 9, 'x'); }),
       Strings(kRows,
-              [&](int64_t i) {
-                return i % 5 == 0 ? std::string("\x01null") : std::string(random() % 9, 'x');
-              }),
-      Strings(kRows, [](int64_t i) { return i < 30'000 ? std::string("same") : "then " + std::to_string(i / 100); }),
-      Strings(kRows, [](int64_t i) { return i < 20'000 || i > 40'000 ? std::string("\x01null") : std::string(); }),
+              [](int64_t i) { return i < 30'000 ? std::string("same") : "then " + std::to_string(i / 100); }),
+      Strings(kRows,
+              [](int64_t i) { return i < 20'000 || i > 40'000 ? std::string("\x01null") : std::string(); }),
       Strings(kRows, [](int64_t) { return std::string("\x01null"); }),
       Ints(kRows, [](int64_t i) { return i; }),
   });
@@ -127,22 +128,24 @@ TEST_F(ParquetTextsTest, BytesDoNotDependOnHowTextsCome) {
 TEST_F(ParquetTextsTest, BytesDoNotDependOnWhereADictionaryEnds) {
   constexpr int64_t kRows = 40'000;
   std::mt19937_64 random(2);
-  ExpectSameBytes(RowsOf({
-                      Strings(kRows, [&](int64_t) { return std::string(60, 'p') + std::to_string(random() % 30'000); }),
-                      Strings(kRows, [&](int64_t i) { return std::to_string(i) + RandomText(&random, 20); }),
-                  }),
-                  Json::object());
-  ExpectSameBytes(RowsOf({Strings(3'000,
-                                  [&](int64_t i) {
-                                    return i % 1'000 == 999 ? std::string(3 << 19, 'f') : std::to_string(i % 40);
-                                  })}),
-                  {{"row_group_size", 1'500}});
+  ExpectSameBytes(
+      RowsOf({
+          Strings(kRows, [&](int64_t) { return std::string(60, 'p') + std::to_string(random() % 30'000); }),
+          Strings(kRows, [&](int64_t i) { return std::to_string(i) + RandomText(&random, 20); }),
+      }),
+      Json::object());
+  ExpectSameBytes(
+      RowsOf({Strings(
+          3'000,
+          [&](int64_t i) { return i % 1'000 == 999 ? std::string(3 << 19, 'f') : std::to_string(i % 40); })}),
+      {{"row_group_size", 1'500}});
 }
 
 TEST_F(ParquetTextsTest, TheFooterTellsWhatAChunkHas) {
   constexpr int64_t kRows = 60'000;
   const auto rows = RowsOf({
-      Strings(kRows, [](int64_t i) { return i % 3 == 0 ? std::string("\x01null") : "k" + std::to_string(i % 500); }),
+      Strings(kRows,
+              [](int64_t i) { return i % 3 == 0 ? std::string("\x01null") : "k" + std::to_string(i % 500); }),
       // Its dictionary ends, and what comes later is smaller and larger than all in it.
       Strings(kRows,
               [](int64_t i) {

@@ -62,7 +62,8 @@ std::shared_ptr<arrow::DataType> DenseType(const std::shared_ptr<arrow::DataType
   }
 }
 
-// Whether values of a declared type may come as `type`: as what they are, or as indices of a dictionary of them.
+// Whether values of a declared type may come as `type`: as what they are, or as indices of a dictionary of
+// them.
 bool IsOf(const arrow::DataType& type, const arrow::DataType& declared) {
   if (type.Equals(declared)) return true;
   return type.id() == arrow::Type::DICTIONARY &&
