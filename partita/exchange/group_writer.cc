@@ -303,23 +303,8 @@ Status GroupWriter::Flush(const OperatorContext& ctx) {
   const int64_t group_bytes = groups == 0 ? 1 : run.size_bytes() / static_cast<int64_t>(groups) + 1;
   const auto per_frame = static_cast<size_t>(
       std::clamp<int64_t>(FrameBytes(init_.hold_bytes) / group_bytes, 1, int64_t{64} << 10));
-  size_t count = per_frame;
-  while (run.written < groups) {
-    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
-    count = std::min(count, groups - run.written);
-    const Status status = WriteFrame(count, ctx);
-    if (status.IsOutOfMemory() && share_->in_memory()) {
-      ARROW_RETURN_NOT_OK(share_->WriteOut(ctx.pool.get()).status());
-      continue;
-    }
-    if (status.IsOutOfMemory() && count > 1) {
-      count /= 2;
-      continue;
-    }
-    ARROW_RETURN_NOT_OK(status);
-    run.written += count;
-  }
-  share_->EndRun();
+  ARROW_RETURN_NOT_OK(share_->WriteRun(groups, per_frame, &run.written, ctx,
+                                       [&](size_t count) { return WriteFrame(count, ctx); }));
   run_.reset();
   return Status::OK();
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "partita/operator/operator.h"
+
 namespace partita {
 
 std::shared_ptr<RunShare> RunShare::Make(RunShareInit init) {
@@ -142,6 +144,28 @@ Status RunShare::Keep(arrow::MemoryPool* pool) {
   writer_.reset();
   kept->Close({}, std::move(index_memory));
   memory.Put(JoinPath(init_.folder, init_.name), std::move(kept));
+  return Status::OK();
+}
+
+Status RunShare::WriteRun(size_t total, size_t per_frame, size_t* written, const OperatorContext& ctx,
+                          const std::function<Status(size_t count)>& write) {
+  size_t count = per_frame;
+  while (*written < total) {
+    ARROW_RETURN_NOT_OK(ctx.cancel.Check());
+    count = std::min(count, total - *written);
+    const Status status = write(count);
+    if (status.IsOutOfMemory() && in_memory()) {
+      ARROW_RETURN_NOT_OK(WriteOut(ctx.pool.get()).status());
+      continue;
+    }
+    if (status.IsOutOfMemory() && count > 1) {
+      count /= 2;
+      continue;
+    }
+    ARROW_RETURN_NOT_OK(status);
+    *written += count;
+  }
+  EndRun();
   return Status::OK();
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,8 @@
 #include "partita/exchange/uncommitted_file.h"
 
 namespace partita {
+
+struct OperatorContext;
 
 struct RunShareInit {
   Env* env = nullptr;
@@ -33,6 +36,11 @@ class RunShare {
   // As RunFileWriter; `batch` owns its memory alone where it is to be kept. After OutOfMemory it may be
   // called again.
   Status Append(std::shared_ptr<arrow::RecordBatch> batch, KeyPoint first, arrow::MemoryPool* pool);
+  // A whole run: write(count) appends a frame of the next `count` of `total` rows, of which `*written` are
+  // written. At most `per_frame` at once; fewer where memory is refused, once all that is kept has gone to the
+  // file. May be called again after OutOfMemory.
+  Status WriteRun(size_t total, size_t per_frame, size_t* written, const OperatorContext& ctx,
+                  const std::function<Status(size_t count)>& write);
   void EndRun();
   int64_t run() const;
   int64_t rank() const;

@@ -235,23 +235,8 @@ class SortedSink final : public Sink {
         std::clamp<size_t>(static_cast<size_t>(static_cast<double>(FrameBytes(init_.hold_bytes)) / row_bytes),
                            1, size_t{64} << 10);
     std::vector<RowPick> picks;
-    size_t count = per_frame;
-    while (flushed_ < num_items_) {
-      ARROW_RETURN_NOT_OK(ctx.cancel.Check());
-      count = std::min(count, num_items_ - flushed_);
-      const Status status = WriteFrame(count, ctx, &picks);
-      if (status.IsOutOfMemory() && share_->in_memory()) {
-        ARROW_RETURN_NOT_OK(share_->WriteOut(ctx.pool.get()).status());
-        continue;
-      }
-      if (status.IsOutOfMemory() && count > 1) {
-        count /= 2;
-        continue;
-      }
-      ARROW_RETURN_NOT_OK(status);
-      flushed_ += count;
-    }
-    share_->EndRun();
+    ARROW_RETURN_NOT_OK(share_->WriteRun(num_items_, per_frame, &flushed_, ctx,
+                                         [&](size_t count) { return WriteFrame(count, ctx, &picks); }));
     written_bytes_ += held_bytes_;
     Drop();
     return Status::OK();
